@@ -1,0 +1,107 @@
+//! What a gate is asked, and what it may answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::model::{
+    GateName, GateStage, GateUse, Revision, RolloutId, ServiceName, Sha256, Span, Weight,
+};
+
+/// One question to one gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateCall {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// Its service.
+    pub service: ServiceName,
+    /// Which gate, with its parameters and policies.
+    pub gate: GateUse,
+    /// The component's digest when the rollout was created.
+    pub digest: Sha256,
+    /// Where in the rollout.
+    pub stage: GateStage,
+    /// The step's number, from 0.
+    pub step: u32,
+    /// Which asking this is, from 1, over the whole rollout: an answer to another one is dropped.
+    pub attempt: u32,
+    /// What blue runs; `None` if no deploy tool ever said so.
+    pub blue_revision: Option<Revision>,
+    /// What green runs.
+    pub green_revision: Revision,
+    /// Green's weight in force.
+    pub weight: Weight,
+    /// The weight that a pass leads to; the same where it leads to none.
+    pub next_weight: Weight,
+    /// Time since the rollout was created, downtime included.
+    pub elapsed: Span,
+}
+
+impl GateCall {
+    /// The gate's name.
+    #[must_use]
+    pub fn name(&self) -> &GateName {
+        &self.gate.gate
+    }
+}
+
+/// What went wrong in a gate, as opposed to what it decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateErrorKind {
+    /// The component trapped.
+    Trap,
+    /// It did not answer in time.
+    Deadline,
+    /// It wanted more memory than it may have.
+    Memory,
+    /// It answered or logged more than it may.
+    Limit,
+    /// It returned an error of its own.
+    Guest,
+    /// Too many calls were waiting.
+    Busy,
+    /// It could not be loaded or is not there.
+    Unavailable,
+}
+
+impl GateErrorKind {
+    /// The word in labels, logs and the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Limit => "limit",
+            Self::Guest => "guest",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What came of a question to a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateAnswer {
+    /// Go on.
+    Pass,
+    /// Take it back.
+    Fail {
+        /// Why.
+        reason: String,
+    },
+    /// Not now.
+    Hold {
+        /// Why.
+        reason: String,
+        /// When to ask again; `None` leaves that to the host.
+        retry_after: Option<Span>,
+    },
+    /// It did not come to a verdict.
+    Error {
+        /// What went wrong.
+        kind: GateErrorKind,
+        /// In words.
+        text: String,
+    },
+}

@@ -1,0 +1,5 @@
+//! The rollout engine.
+
+mod gate;
+
+pub use gate::{GateAnswer, GateCall, GateErrorKind};

@@ -1,0 +1,48 @@
+//! Cohorts: stickiness without server state.
+//!
+//! A key is hashed with the rollout's salt (SipHash-2-4, Aumasson and Bernstein 2012) to a
+//! position in 0..10 000. Green serves the positions below its weight, so that a ramp moves only
+//! the positions that it adds, and a rollback moves everybody back.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher24;
+
+use crate::core::model::Salt;
+
+/// The position of a cohort key, 0..10 000, uniform over keys.
+#[must_use]
+pub fn cohort_position(salt: Salt, key: &[u8]) -> u16 {
+    let mut hasher = SipHasher24::new_with_keys(salt.k0, salt.k1);
+    hasher.write(key);
+    let scaled = (u128::from(hasher.finish()) * 10_000) >> 64;
+    u16::try_from(scaled).expect("a 64-bit fraction of 10000 is below 10000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_keys_is_within_four_standard_deviations() {
+        let salt = Salt { k0: 7, k1: 11 };
+        let positions: Vec<u16> = (0..100_000u32)
+            .map(|i| cohort_position(salt, format!("user-{i}").as_bytes()))
+            .collect();
+        for weight in [1u16, 25, 100, 1_000, 2_500, 5_000, 9_000, 9_999] {
+            let share = f64::from(weight) / 10_000.0;
+            let green = positions.iter().filter(|p| **p < weight).count();
+            let expected = 100_000.0 * share;
+            let deviation = (100_000.0 * share * (1.0 - share)).sqrt();
+            let off = (f64::from(u32::try_from(green).expect("small")) - expected).abs();
+            assert!(off <= 4.0 * deviation, "weight {weight}: {green} of {expected}");
+        }
+    }
+
+    #[test]
+    fn another_salt_gives_another_order() {
+        let key = |salt| (0..64u32).map(move |i| cohort_position(salt, &i.to_be_bytes()));
+        let (a, b) = (Salt { k0: 1, k1: 2 }, Salt { k0: 1, k1: 3 });
+        assert!(key(a).ne(key(b)));
+    }
+}

@@ -1,0 +1,175 @@
+//! What a target keeps while tables come and go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::core::model::{GroupHealth, Target, TargetAddress, TargetGroup, TargetGroupName};
+
+/// What is known of a target's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetHealth {
+    /// Not checked yet: used only when no target is healthy, and not counted as healthy.
+    Unknown,
+    /// Passed its checks, or has none.
+    Healthy,
+    /// Failed its checks.
+    Unhealthy,
+}
+
+/// The state of one target, shared by every table that lists it.
+#[derive(Debug)]
+pub struct LiveTarget {
+    address: TargetAddress,
+    incarnation: u64,
+    in_flight: AtomicU32,
+    health: AtomicU8,
+}
+
+impl LiveTarget {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> TargetAddress {
+        self.address
+    }
+
+    /// The number of this registration: a target that left and came back has another one, so that
+    /// connections of its earlier life are not used again.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request in.
+    pub fn enter(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request out.
+    pub fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Its health.
+    #[must_use]
+    pub fn health(&self) -> TargetHealth {
+        match self.health.load(Ordering::Relaxed) {
+            1 => TargetHealth::Healthy,
+            2 => TargetHealth::Unhealthy,
+            _ => TargetHealth::Unknown,
+        }
+    }
+
+    /// Sets its health; the next request sees it.
+    pub fn set_health(&self, health: TargetHealth) {
+        let code = match health {
+            TargetHealth::Unknown => 0,
+            TargetHealth::Healthy => 1,
+            TargetHealth::Unhealthy => 2,
+        };
+        self.health.store(code, Ordering::Relaxed);
+    }
+}
+
+/// The state of one group, shared by every table that lists it.
+#[derive(Debug, Default)]
+pub struct LiveGroup {
+    rotation: AtomicU32,
+}
+
+impl LiveGroup {
+    /// The next number of the round robin.
+    pub fn next_turn(&self) -> u32 {
+        self.rotation.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Every live target by group: the registry from which tables are built.
+#[derive(Debug, Default)]
+pub struct LiveTargets {
+    groups: BTreeMap<TargetGroupName, Registered>,
+    incarnations: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    group: Arc<LiveGroup>,
+    targets: BTreeMap<TargetAddress, Arc<LiveTarget>>,
+}
+
+impl LiveTargets {
+    /// Makes the registry hold exactly a group's targets; those that stay keep their state, new
+    /// ones start with the given health.
+    pub fn register(&mut self, group: &TargetGroup, initial: TargetHealth) {
+        let registered = self.groups.entry(group.name().clone()).or_default();
+        let mut before = std::mem::take(&mut registered.targets);
+        for Target { address } in group.targets() {
+            let kept = before.remove(address).unwrap_or_else(|| {
+                let target = LiveTarget {
+                    address: *address,
+                    incarnation: self.incarnations.fetch_add(1, Ordering::Relaxed),
+                    in_flight: AtomicU32::new(0),
+                    health: AtomicU8::new(0),
+                };
+                target.set_health(initial);
+                Arc::new(target)
+            });
+            registered.targets.insert(*address, kept);
+        }
+    }
+
+    /// A group's targets, ordered by address.
+    pub fn targets(&self, group: &TargetGroupName) -> impl Iterator<Item = &Arc<LiveTarget>> {
+        self.groups.get(group).into_iter().flat_map(|registered| registered.targets.values())
+    }
+
+    /// A group's shared state; a new one if the group was never registered.
+    #[must_use]
+    pub fn group(&self, group: &TargetGroupName) -> Arc<LiveGroup> {
+        self.groups.get(group).map(|registered| Arc::clone(&registered.group)).unwrap_or_default()
+    }
+
+    /// How many of a group's targets are healthy.
+    #[must_use]
+    pub fn health(&self, group: &TargetGroupName) -> GroupHealth {
+        self.targets(group).fold(GroupHealth::default(), |seen, target| GroupHealth {
+            targets: seen.targets + 1,
+            healthy: seen.healthy + u32::from(target.health() == TargetHealth::Healthy),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(addresses: &[&str]) -> TargetGroup {
+        let targets =
+            addresses.iter().map(|a| Target { address: a.parse().expect("valid") }).collect();
+        TargetGroup::new("g".parse().expect("valid"), targets).expect("valid")
+    }
+
+    #[test]
+    fn a_target_that_stays_keeps_its_state_and_one_that_comes_back_does_not() {
+        let mut live = LiveTargets::default();
+        live.register(&group(&["127.0.0.1:1", "127.0.0.1:2"]), TargetHealth::Healthy);
+        let name = group(&[]).name().clone();
+        let first = Arc::clone(live.targets(&name).next().expect("two targets"));
+        first.enter();
+        live.register(&group(&["127.0.0.1:1"]), TargetHealth::Unknown);
+        let kept = Arc::clone(live.targets(&name).next().expect("one target"));
+        assert!(Arc::ptr_eq(&first, &kept));
+        assert_eq!(live.health(&name), GroupHealth { targets: 1, healthy: 1 });
+        live.register(&group(&[]), TargetHealth::Unknown);
+        live.register(&group(&["127.0.0.1:1"]), TargetHealth::Unknown);
+        let back = live.targets(&name).next().expect("one target");
+        assert_ne!(back.incarnation(), first.incarnation());
+        assert_eq!(back.in_flight(), 0);
+    }
+}

@@ -1,0 +1,17 @@
+//! The routing table: an immutable snapshot that says where every request goes.
+//!
+//! A request loads it once and lives wholly in that generation. What changes between two
+//! generations is decided elsewhere; what must survive them (a target's requests in flight, its
+//! health, its connection pool) hangs on shared state that is carried from table to table.
+//!
+//! Nothing here takes a lock or allocates once a table is built.
+
+mod cohort;
+mod live;
+mod side;
+mod table;
+
+pub use cohort::cohort_position;
+pub use live::{LiveGroup, LiveTarget, LiveTargets, TargetHealth};
+pub use side::{MeterId, ServiceRoute, SideRoute};
+pub use table::{ListenerRoutes, RoutingTable};

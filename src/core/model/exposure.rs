@@ -52,3 +52,19 @@ pub struct Exposure {
     /// Whether test listeners answer from green.
     pub green_exists: bool,
 }
+
+impl Exposure {
+    /// What a process that starts may serve, from what the store says and what the table file
+    /// says was served last: the lower weight of the two. A file of the same salt is also believed
+    /// when it says that green is gone.
+    #[must_use]
+    pub fn lower_of(stored: Self, served: Self) -> Self {
+        let green = stored.split.green().min(served.split.green());
+        let same = stored.salt == served.salt;
+        Self {
+            split: Split::with_green(green),
+            salt: stored.salt,
+            green_exists: stored.green_exists && (served.green_exists || !same),
+        }
+    }
+}

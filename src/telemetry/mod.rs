@@ -1,7 +1,18 @@
 //! Counting: what every request came to, per service, side and target group.
 //!
-//! The proxy records without a lock or an allocation; everything else reads snapshots.
+//! The proxy records without a lock or an allocation; everything else reads snapshots. The numbers
+//! are cumulative and never taken back: who needs a window subtracts (`core::analysis`). What the
+//! proxy does not count itself (weights, states, rollouts) is given to the exposition as plain
+//! values by whoever knows it.
 
+mod exposition;
+mod family;
+mod gauges;
+mod meter;
 mod recorder;
 
+pub use exposition::{CONTENT_TYPE, render};
+pub use gauges::{
+    AlarmGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge, ServiceGauges, TargetGauge,
+};
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};

@@ -1,7 +1,17 @@
-//! The recorder on the request path.
+//! The recorder: every meter, and the way to them.
+//!
+//! Meters live in a table of fixed size whose slots are filled once and never emptied, so that the
+//! request path finds its meter with one load and needs no lock, and no count is ever lost. When
+//! the table is full, further keys share one overflow meter, which is exposed as such.
 
-use crate::core::model::{ServiceName, Side, TargetGroupName};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::core::analysis::{Counts, Observed, ObservedWindow};
+use crate::core::model::{MonoTime, ServiceName, Side, TargetGroupName};
 use crate::core::routing::MeterId;
+
+use super::meter::Meter;
 
 /// What a meter counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,23 +44,275 @@ pub enum OutcomeKind {
 pub struct Outcome {
     /// How it ended.
     pub kind: OutcomeKind,
-    /// From the request's header to the response's header, in microseconds.
+    /// From the request's header to the response's header, in microseconds; read for answers and
+    /// timeouts alone.
     pub latency_us: u64,
 }
 
 /// Counts requests; shared by all threads.
+#[derive(Debug)]
+pub struct Recorder {
+    meters: Box<[OnceLock<Box<Meter>>]>,
+    overflow: Meter,
+    registry: Mutex<Registry>,
+}
+
 #[derive(Debug, Default)]
-pub struct Recorder {}
+struct Registry {
+    /// How many slots of the table are filled.
+    filled: usize,
+    services: BTreeMap<ServiceName, ServiceMeters>,
+}
+
+#[derive(Debug, Default)]
+struct ServiceMeters {
+    meters: BTreeMap<(Side, TargetGroupName), MeterId>,
+    window: ObservedWindow,
+}
 
 impl Recorder {
+    /// The most meters there are, four for each service; keys beyond it share the overflow meter.
+    pub const METERS: usize = 4_096;
+
     /// The meter of a key, made at the first call; not for the request path.
     pub fn register(&self, key: &MeterKey) -> MeterId {
-        let _ = key;
-        MeterId(0)
+        let mut registry = self.registry();
+        let role = (key.side, key.target_group.clone());
+        let known = registry.services.get(&key.service).and_then(|s| s.meters.get(&role));
+        if let Some(id) = known {
+            return *id;
+        }
+        let Some(slot) = self.meters.get(registry.filled) else { return OVERFLOW };
+        slot.get_or_init(|| Box::new(Meter::new()));
+        let id = MeterId(u32::try_from(registry.filled).expect("there are few meters"));
+        registry.filled += 1;
+        registry.services.entry(key.service.clone()).or_default().meters.insert(role, id);
+        id
     }
 
     /// Counts a finished request; lock-free, allocates nothing.
     pub fn record(&self, meter: MeterId, outcome: Outcome) {
-        let _ = (meter, outcome);
+        self.meter(meter).count(outcome);
+    }
+
+    /// What a meter counted so far.
+    #[must_use]
+    pub fn snapshot(&self, meter: MeterId) -> Counts {
+        self.meter(meter).snapshot()
+    }
+
+    /// What was counted under keys for which there was no meter left.
+    #[must_use]
+    pub fn overflow(&self) -> Counts {
+        self.overflow.snapshot()
+    }
+
+    /// Every registered meter, ordered by key.
+    #[must_use]
+    pub fn meters(&self) -> Vec<(MeterKey, MeterId)> {
+        let keys = |(service, meters): (&ServiceName, &ServiceMeters)| {
+            let service = service.clone();
+            let entries: Vec<_> = meters.meters.iter().map(|(k, id)| (k.clone(), *id)).collect();
+            entries.into_iter().map(move |((side, target_group), id)| {
+                (MeterKey { service: service.clone(), side, target_group }, id)
+            })
+        };
+        self.registry().services.iter().flat_map(keys).collect()
+    }
+
+    /// What a side of a service counted so far, whichever group had the role.
+    #[must_use]
+    pub fn side(&self, service: &ServiceName, side: Side) -> Counts {
+        let ids: Vec<MeterId> = match self.registry().services.get(service) {
+            Some(known) => known.of_side(side).collect(),
+            None => Vec::new(),
+        };
+        ids.iter().fold(Counts::default(), |sum, id| sum.merge(&self.snapshot(*id)))
+    }
+
+    /// Moves the windows of observed weights on; to be called about once a second.
+    pub fn tick(&self, now: MonoTime) {
+        for service in self.registry().services.values_mut() {
+            let requests =
+                |side| service.of_side(side).map(|id| self.meter(id).requests()).sum::<u64>();
+            let (blue, green) = (requests(Side::Blue), requests(Side::Green));
+            service.window.observe(now, blue, green);
+        }
+    }
+
+    /// The requests of a service in the last minute by side, as of the last tick; none for a
+    /// service without a meter.
+    #[must_use]
+    pub fn observed(&self, service: &ServiceName) -> Observed {
+        self.registry().services.get(service).map(|s| s.window.observed()).unwrap_or_default()
+    }
+
+    fn meter(&self, id: MeterId) -> &Meter {
+        let slot = usize::try_from(id.0).ok().and_then(|slot| self.meters.get(slot));
+        slot.and_then(OnceLock::get).map_or(&self.overflow, Box::as_ref)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // Nothing leaves a registry half changed, so that a panic elsewhere must not stop counting.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ServiceMeters {
+    fn of_side(&self, side: Side) -> impl Iterator<Item = MeterId> {
+        self.meters.iter().filter(move |((s, _), _)| *s == side).map(|(_, id)| *id)
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            meters: std::iter::repeat_with(OnceLock::new).take(Self::METERS).collect(),
+            overflow: Meter::new(),
+            registry: Mutex::default(),
+        }
+    }
+}
+
+/// No slot of the table, and therefore the overflow meter.
+const OVERFLOW: MeterId = MeterId(u32::MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(service: &str, side: Side, target_group: &str) -> MeterKey {
+        MeterKey {
+            service: service.parse().expect("valid"),
+            side,
+            target_group: target_group.parse().expect("valid"),
+        }
+    }
+
+    fn outcome(kind: OutcomeKind) -> Outcome {
+        Outcome { kind, latency_us: 1_000 }
+    }
+
+    #[test]
+    fn a_key_has_one_meter_however_often_it_is_registered() {
+        let recorder = Recorder::default();
+        let (blue, green) = (key("shop", Side::Blue, "a"), key("shop", Side::Green, "b"));
+        let id = recorder.register(&blue);
+        assert_ne!(recorder.register(&green), id);
+        assert_eq!(recorder.register(&blue), id);
+        let keys: Vec<MeterKey> = recorder.meters().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, [blue, green]);
+    }
+
+    #[test]
+    fn every_kind_of_outcome_lands_in_its_place() {
+        let recorder = Recorder::default();
+        let id = recorder.register(&key("shop", Side::Blue, "a"));
+        for status in [100, 200, 204, 301, 404, 503, 700, 99] {
+            recorder.record(id, outcome(OutcomeKind::Status(status)));
+        }
+        for kind in [
+            OutcomeKind::ConnectError,
+            OutcomeKind::Timeout,
+            OutcomeKind::BrokenAnswer,
+            OutcomeKind::ClientGone,
+        ] {
+            recorder.record(id, outcome(kind));
+        }
+        let counts = recorder.snapshot(id);
+        assert_eq!(counts.by_class, [1, 2, 1, 1, 3]);
+        assert_eq!((counts.connect_errors, counts.timeouts), (1, 1));
+        assert_eq!((counts.broken, counts.client_gone), (1, 1));
+        assert_eq!((counts.requests(), counts.scored(), counts.failed()), (12, 11, 6));
+        assert_eq!(counts.latency.iter().sum::<u64>(), 9);
+        assert_eq!(counts.latency_sum_us, 9_000);
+    }
+
+    #[test]
+    fn recording_allocates_nothing() {
+        let recorder = Recorder::default();
+        let id = recorder.register(&key("shop", Side::Blue, "a"));
+        let seen = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(id))));
+        assert_eq!(seen.count_total, 1, "allocations are seen at all");
+        let allocated = allocation_counter::measure(|| {
+            for latency_us in 0..1_000 {
+                let kind = OutcomeKind::Status(200);
+                recorder.record(id, Outcome { kind, latency_us });
+                recorder.record(OVERFLOW, outcome(OutcomeKind::Timeout));
+            }
+        });
+        assert_eq!(allocated.count_total, 0);
+        assert_eq!(recorder.snapshot(id).requests(), 1_000);
+    }
+
+    #[test]
+    fn concurrent_records_add_up() {
+        let recorder = Recorder::default();
+        let keys = [key("shop", Side::Blue, "a"), key("shop", Side::Green, "b")];
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (recorder, key) = (&recorder, &keys[thread % 2]);
+                scope.spawn(move || {
+                    let id = recorder.register(key);
+                    for _ in 0..10_000 {
+                        recorder.record(id, outcome(OutcomeKind::Status(200)));
+                    }
+                });
+            }
+        });
+        for key in &keys {
+            let counts = recorder.side(&key.service, key.side);
+            assert_eq!(counts.by_class[1], 40_000);
+            assert_eq!(counts.latency.iter().sum::<u64>(), 40_000);
+        }
+    }
+
+    #[test]
+    fn a_side_keeps_its_counts_when_roles_change_hands() {
+        let recorder = Recorder::default();
+        for (side, group) in [(Side::Green, "b"), (Side::Blue, "b"), (Side::Green, "a")] {
+            let id = recorder.register(&key("shop", side, group));
+            recorder.record(id, outcome(OutcomeKind::Status(200)));
+        }
+        let service = key("shop", Side::Blue, "a").service;
+        assert_eq!(recorder.side(&service, Side::Green).requests(), 2);
+        assert_eq!(recorder.side(&service, Side::Blue).requests(), 1);
+    }
+
+    #[test]
+    fn keys_beyond_the_last_meter_share_the_overflow_meter() {
+        let recorder = Recorder::default();
+        for i in 0..Recorder::METERS {
+            recorder.register(&key(&format!("s{i}"), Side::Blue, "a"));
+        }
+        let (one, other) = (key("one", Side::Blue, "a"), key("other", Side::Blue, "a"));
+        for key in [&one, &other] {
+            recorder.record(recorder.register(key), outcome(OutcomeKind::Status(200)));
+        }
+        assert_eq!(recorder.overflow().requests(), 2);
+        assert_eq!(recorder.meters().len(), Recorder::METERS);
+        assert_eq!(recorder.side(&one.service, Side::Blue), Counts::default());
+    }
+
+    #[test]
+    fn the_observed_weight_is_that_of_the_last_minute() {
+        let recorder = Recorder::default();
+        let blue = recorder.register(&key("shop", Side::Blue, "a"));
+        let green = recorder.register(&key("shop", Side::Green, "b"));
+        let service = key("shop", Side::Blue, "a").service;
+        let at = |secs: u64| MonoTime::from_ms(secs * 1_000);
+        recorder.record(green, outcome(OutcomeKind::Status(200)));
+        recorder.tick(at(0));
+        assert_eq!(recorder.observed(&service).green_share(), None);
+        for _ in 0..3 {
+            recorder.record(blue, outcome(OutcomeKind::Status(200)));
+        }
+        recorder.record(green, outcome(OutcomeKind::Timeout));
+        recorder.tick(at(1));
+        assert_eq!(recorder.observed(&service), Observed { green: 1, total: 4 });
+        recorder.tick(at(61));
+        assert_eq!(recorder.observed(&service), Observed::default());
+        let unknown = key("other", Side::Blue, "a").service;
+        assert_eq!(recorder.observed(&unknown), Observed::default());
     }
 }

@@ -1,4 +1,7 @@
-//! Health checks and health floors as they are configured, and a group's health as it is seen.
+//! Health checks and health floors as they are configured, and the health of targets and groups as
+//! it is seen.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +115,35 @@ impl Default for HealthFloor {
     fn default() -> Self {
         let half = Weight::from_bp(5_000).expect("5000 basis points are a weight");
         Self { green: half, blue: half }
+    }
+}
+
+/// What is known of a target's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetHealth {
+    /// Not checked yet: used only when no target is healthy, and not counted as healthy.
+    Unknown,
+    /// Passed its checks, or has none.
+    Healthy,
+    /// Failed its checks.
+    Unhealthy,
+}
+
+impl TargetHealth {
+    /// The word in logs and the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl fmt::Display for TargetHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

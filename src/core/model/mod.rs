@@ -25,7 +25,9 @@ pub use gate::{
     GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, Sha256,
     Sha256Error,
 };
-pub use health::{GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError};
+pub use health::{
+    GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError, TargetHealth,
+};
 pub use listener::{ListenerSpec, WhenIdle};
 pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,

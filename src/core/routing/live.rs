@@ -4,18 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use crate::core::model::{GroupHealth, Target, TargetAddress, TargetGroup, TargetGroupName};
-
-/// What is known of a target's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetHealth {
-    /// Not checked yet: used only when no target is healthy, and not counted as healthy.
-    Unknown,
-    /// Passed its checks, or has none.
-    Healthy,
-    /// Failed its checks.
-    Unhealthy,
-}
+use crate::core::model::{
+    GroupHealth, Target, TargetAddress, TargetGroup, TargetGroupName, TargetHealth,
+};
 
 /// The state of one target, shared by every table that lists it.
 #[derive(Debug)]

@@ -11,7 +11,8 @@ mod live;
 mod side;
 mod table;
 
+pub use crate::core::model::TargetHealth;
 pub use cohort::cohort_position;
-pub use live::{LiveGroup, LiveTarget, LiveTargets, TargetHealth};
+pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use side::{MeterId, ServiceRoute, SideRoute};
 pub use table::{ListenerRoutes, RoutingTable};

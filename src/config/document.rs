@@ -1,0 +1,123 @@
+//! A text as one YAML document, within bounds.
+//!
+//! The YAML library refuses duplicate keys and bounds what aliases may expand to, and flow
+//! collections (`[`, `{`) to 255 levels. It reads block collections by recursion without a bound,
+//! so a text that could nest them deeper than the stack is refused before the library sees it:
+//! every level begins further to the right than the one around it.
+
+use saphyr::{LoadableYamlNode as _, MarkedYaml};
+
+use super::ConfigErrors;
+
+/// A node of a document that borrows nothing from the text.
+pub(super) type Yaml = MarkedYaml<'static>;
+
+/// The largest configuration in bytes.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+
+/// The furthest that a line's content may begin to the right.
+const MAX_INDENT: usize = 200;
+
+/// Reads a text as exactly one document.
+pub(super) fn load(text: &str) -> Result<Yaml, ConfigErrors> {
+    if text.len() > MAX_BYTES {
+        let message = format!("has {} bytes, a configuration has at most {MAX_BYTES}", text.len());
+        return Err(ConfigErrors::only(message, None));
+    }
+    if let Some(line) = text.split(['\n', '\r']).position(|line| indent(line) > MAX_INDENT) {
+        // Counted as an editor does: a carriage return before a line feed ends no line.
+        let before: usize = text.split(['\n', '\r']).take(line).map(|line| line.len() + 1).sum();
+        let number = 1 + text[..before].matches('\n').count();
+        let message = format!("a line is indented by at most {MAX_INDENT} characters");
+        return Err(ConfigErrors::only(message, Some(number)));
+    }
+    let mut documents = Yaml::load_from_str(text).map_err(|error| {
+        let message = format!("is not YAML: {}", error.info());
+        ConfigErrors::only(message, Some(error.marker().line()))
+    })?;
+    match (documents.pop(), documents.len()) {
+        (Some(document), 0) if !document.data.is_badvalue() && !document.data.is_null() => {
+            Ok(document)
+        }
+        (Some(second), 1..) => {
+            let line = Some(second.span.start.line());
+            Err(ConfigErrors::only("holds several YAML documents, wanted one", line))
+        }
+        (Some(_) | None, _) => Err(ConfigErrors::only("is empty", None)),
+    }
+}
+
+/// How far to the right the innermost block collection of a line can begin: the spaces, the
+/// indicators `-`, `?` and `:`, and the anchors and tags that stand before its content.
+fn indent(line: &str) -> usize {
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\u{feff}']);
+        let token = rest.split([' ', '\t']).next().unwrap_or_default();
+        let leads = matches!(token, "-" | "?" | ":") || token.starts_with(['&', '!']);
+        if !leads {
+            return line.len() - rest.len();
+        }
+        rest = &rest[token.len()..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refuses(text: &str, expected: &str) {
+        let found = load(text).unwrap_err().to_string();
+        assert!(found.contains(expected), "{found:?} does not contain {expected:?}");
+    }
+
+    #[test]
+    fn what_is_not_one_document_is_refused_with_its_line() {
+        refuses("", "is empty");
+        refuses("# nothing but a comment\n", "is empty");
+        refuses("---\n", "is empty");
+        refuses("a: 1\n---\nb: 1\n", "line 3: holds several YAML documents");
+        refuses("a: 1\nb: [1\n", "is not YAML");
+        refuses("a: 1\nb: 2\na: 3\n", "line 3: is not YAML: duplicated key");
+        refuses(&format!("# {}", "x".repeat(MAX_BYTES)), "a configuration has at most 1048576");
+    }
+
+    #[test]
+    fn a_text_that_nests_too_deep_is_refused_before_it_is_read() {
+        refuses(&"- ".repeat(100_000), "line 1: a line is indented by at most 200");
+        refuses(&format!("a:\r\n{}b: 1", "? ".repeat(100_000)), "line 2: a line is indented");
+        refuses(&"- &a ".repeat(100_000), "a line is indented");
+        refuses(&format!("a: [{}", "[".repeat(100_000)), "is not YAML");
+        let steps: String = (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        refuses(&steps, "line 202: a line is indented");
+    }
+
+    #[test]
+    fn the_deepest_text_that_is_read_fits_a_thread_s_stack() {
+        let flow = format!("{}{}", "[? [".repeat(127), "]]".repeat(127));
+        for indicator in ["- ", "? "] {
+            let deepest = format!("{}{flow}", indicator.repeat(MAX_INDENT / 2));
+            drop(load(&deepest).unwrap().clone());
+        }
+    }
+
+    #[test]
+    fn what_aliases_expand_to_is_bounded() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let before = format!("*a{}", level - 1);
+            let items = vec![before; 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        refuses(&text, "is not YAML");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[-?:&*!|>'\"%@`{}\\[\\],# a-c0-9\\r\\n\\t.~<=]{0,200}") {
+            let _ = load(&text);
+        }
+    }
+}

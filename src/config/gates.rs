@@ -1,0 +1,170 @@
+//! `gates`: the components that services can use, each pinned by its digest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::component;
+use super::node::{Node, shorten};
+use super::resolve;
+use crate::core::model::{GateLimits, GateName, GateSpec, Sha256, Span};
+
+/// Reads the section, and the components that it names.
+pub(super) fn gates(node: &Node<'_>, base_dir: &Path) -> BTreeMap<GateName, GateSpec> {
+    node.named(MAX_GATES, |name, node| gate(name, node, base_dir))
+}
+
+fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<GateSpec> {
+    let mut fields = node.fields();
+    let component = fields.require("component");
+    let pin = fields.require("sha256");
+    let limits = fields.take("limits").as_ref().map(limits).unwrap_or_default();
+    fields.finish();
+    let wanted = pin.as_ref().and_then(|node| node.parsed::<Sha256>());
+    let component = component.and_then(|node| Some((node.text()?, node)));
+    let found = component.as_ref().and_then(|(path, node)| {
+        let file = resolve(base_dir, path);
+        let digest = component::digest(&file);
+        digest.map_err(|error| node.mistake(format!("{} {error}", file.display()))).ok()
+    });
+    if let (Some(pin), Some(wanted), Some(found)) = (pin, wanted, found)
+        && wanted != found
+    {
+        pin.mistake(format!("the component hashes to {found}, not to {wanted}"));
+    }
+    let (component, _) = component?;
+    Some(GateSpec { name: name?, component: component.to_owned(), sha256: wanted?, limits })
+}
+
+fn limits(node: &Node<'_>) -> GateLimits {
+    let default = GateLimits::default();
+    let mut fields = node.fields();
+    let deadline = fields.take("deadline").and_then(|node| {
+        let deadline = node.span_from(Span::from_ms(1))?;
+        if deadline > LONGEST_DEADLINE {
+            node.mistake(format!("{deadline} is too long: at most {LONGEST_DEADLINE}"));
+        }
+        Some(deadline)
+    });
+    let memory = fields.take("memory").and_then(|node| node.quantity::<Memory>());
+    fields.finish();
+    GateLimits {
+        deadline: deadline.unwrap_or(default.deadline),
+        memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.bytes),
+    }
+}
+
+/// An amount of memory, written `64KiB`, `16MiB` or `1GiB`.
+struct Memory {
+    bytes: u64,
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = shorten(text);
+        let parse = |(unit, factor): &(&str, u64)| {
+            let digits = text.strip_suffix(unit)?;
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then_some(digits)?.parse::<u64>().ok()?.checked_mul(*factor)
+        };
+        match MEMORY_UNITS.iter().find_map(parse) {
+            Some(bytes @ SMALLEST_MEMORY..=LARGEST_MEMORY) => Ok(Self { bytes }),
+            Some(_) => Err(format!("{shown:?} is not between 64KiB and 1GiB")),
+            None => Err(format!(
+                "{shown:?} is not an amount of memory: for example \"512KiB\" or \"16MiB\""
+            )),
+        }
+    }
+}
+
+const MEMORY_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+/// One page of WebAssembly.
+const SMALLEST_MEMORY: u64 = 64 << 10;
+const LARGEST_MEMORY: u64 = 1 << 30;
+const LONGEST_DEADLINE: Span = Span::from_secs(60);
+
+/// The most gates of a configuration.
+const MAX_GATES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::tests::with;
+
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn read(gate: &str) -> Result<GateSpec, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("budget.wasm"), COMPONENT).unwrap();
+        std::fs::write(dir.path().join("core.wasm"), b"\0asm\x01\0\0\0").unwrap();
+        let gate = gate.replace("DIGEST", &Sha256::of(COMPONENT).to_string());
+        let config = Config::parse(&with(&format!("gates: {{ budget: {gate} }}")), dir.path());
+        let config = config.map_err(|errors| errors.to_string())?;
+        let gate = config.gates.values().next().unwrap().clone();
+        assert!(config.component_path(&gate).is_file());
+        Ok(gate)
+    }
+
+    #[test]
+    fn a_gate_is_a_component_with_its_digest() {
+        let gate = read("{ component: ./budget.wasm, sha256: DIGEST }").unwrap();
+        assert_eq!(
+            (gate.component.as_str(), gate.limits),
+            ("./budget.wasm", GateLimits::default())
+        );
+        let limits = "limits: { deadline: 1s, memory: 1MiB }";
+        let gate =
+            read(&format!("{{ component: budget.wasm, sha256: DIGEST, {limits} }}")).unwrap();
+        let expected = GateLimits { deadline: Span::from_secs(1), memory_bytes: 1 << 20 };
+        assert_eq!(gate.limits, expected);
+    }
+
+    #[test]
+    fn what_is_no_pinned_component_is_refused() {
+        let check = |gate: &str, expected: &str| {
+            let found = read(gate).unwrap_err();
+            assert!(found.contains(expected), "{found}\ndoes not contain\n{expected}");
+            assert_eq!(found.lines().count(), 1, "{found}");
+        };
+        let zeros = "0".repeat(63);
+        let digest = Sha256::of(COMPONENT);
+        check("{ sha256: DIGEST }", "line 4: gates.budget: `component` is missing");
+        check("{ component: budget.wasm }", "gates.budget: `sha256` is missing");
+        check("{ component: none.wasm, sha256: DIGEST }", "none.wasm cannot be read: ");
+        check(
+            "{ component: core.wasm, sha256: DIGEST }",
+            "core.wasm is a core module, not a component",
+        );
+        check(
+            &format!("{{ component: budget.wasm, sha256: a{zeros} }}"),
+            &format!("gates.budget.sha256: the component hashes to {digest}, not to a{zeros}"),
+        );
+        check(
+            "{ component: budget.wasm, sha256: abc }",
+            "gates.budget.sha256: \"abc\" is not a SHA-256 digest",
+        );
+        check(
+            "{ component: budget.wasm, sha256: DIGEST, limits: { memory: 16 } }",
+            "gates.budget.limits.memory: \"16\" is not an amount of memory",
+        );
+        check(
+            "{ component: budget.wasm, sha256: DIGEST, limits: { memory: 16MB } }",
+            "is not an amount of memory",
+        );
+        check(
+            "{ component: budget.wasm, sha256: DIGEST, limits: { memory: 1KiB } }",
+            "\"1KiB\" is not between",
+        );
+        check(
+            "{ component: budget.wasm, sha256: DIGEST, limits: { deadline: 2m } }",
+            "limits.deadline: 2m is too long: at most 1m",
+        );
+        check(
+            "{ component: budget.wasm, sha256: DIGEST, limit: {} }",
+            "gates.budget.limit: unknown key; did you mean `limits`?",
+        );
+    }
+}

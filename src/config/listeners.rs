@@ -1,0 +1,221 @@
+//! `listeners`: addresses that accept traffic, and the rules that lead it to services.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::addresses::Addresses;
+use super::declared::Declared;
+use super::node::Node;
+use crate::core::model::{HostMatch, ListenerName, ListenerSpec, PathMatch, Rule, WhenIdle};
+
+/// Reads the section.
+pub(super) fn listeners(
+    node: &Node<'_>,
+    declared: &Declared<'_>,
+    addresses: &mut Addresses,
+) -> Vec<ListenerSpec> {
+    let items = node.some_items(MAX_LISTENERS, "listener");
+    let mut names = BTreeSet::new();
+    let read = |item: &Node<'_>| listener(item, declared, addresses, &mut names);
+    items.iter().filter_map(read).collect()
+}
+
+fn listener(
+    node: &Node<'_>,
+    declared: &Declared<'_>,
+    addresses: &mut Addresses,
+    names: &mut BTreeSet<ListenerName>,
+) -> Option<ListenerSpec> {
+    let mut fields = node.fields();
+    let name = fields.require("name").and_then(|node| {
+        let name = node.parsed::<ListenerName>()?;
+        if !names.insert(name.clone()) {
+            node.mistake(format!("another listener has the name {name}"));
+        }
+        Some(name)
+    });
+    let whose = name.as_ref().map_or("a listener".to_owned(), |name| format!("listener {name}"));
+    let address = fields.require("address").and_then(|node| addresses.claim(&node, &whose));
+    let test = fields.take("test").and_then(|node| node.flag()).unwrap_or(false);
+    let when_idle = fields.take("when_idle");
+    if let Some(node) = when_idle.as_ref().filter(|_| !test) {
+        node.mistake_with_fix("only a test listener is ever idle", "add `test: true`");
+    }
+    let when_idle = when_idle.and_then(|node| node.word(&WHEN_IDLE)).unwrap_or_default();
+    let rules = fields.require("rules").map(|node| rules(&node, declared));
+    fields.finish();
+    Some(ListenerSpec {
+        name: name?,
+        address: address?,
+        test: test.then_some(when_idle),
+        rules: rules?,
+    })
+}
+
+/// Reads a listener's rules and puts the most specific first.
+fn rules(node: &Node<'_>, declared: &Declared<'_>) -> Vec<Rule> {
+    let items = node.some_items(MAX_RULES, "rule");
+    let mut rules = Vec::new();
+    let mut seen: HashMap<(HostMatch, PathMatch), String> = HashMap::new();
+    for item in &items {
+        let Some(rule) = rule(item, declared) else { continue };
+        let key = (rule.host.clone(), rule.path.clone());
+        match seen.get(&key) {
+            Some(other) => item.mistake(format!("matches the same requests as {other}")),
+            None => {
+                seen.insert(key, item.at().to_owned());
+                rules.push(rule);
+            }
+        }
+    }
+    rules.sort_by(Rule::by_specificity);
+    rules
+}
+
+fn rule(node: &Node<'_>, declared: &Declared<'_>) -> Option<Rule> {
+    let mut fields = node.fields();
+    let matched = fields.take("match");
+    let matched = matched.as_ref().map_or(Some((HostMatch::Any, PathMatch::any())), matched_by);
+    let service = fields.require("service").and_then(|node| node.reference(&declared.services));
+    fields.finish();
+    let (host, path) = matched?;
+    Some(Rule { host, path, service: service? })
+}
+
+fn matched_by(node: &Node<'_>) -> Option<(HostMatch, PathMatch)> {
+    let mut fields = node.fields();
+    let host =
+        fields.take("host").map_or(Some(HostMatch::Any), |node| node.checked(HostMatch::exact));
+    let prefix = fields.take("path_prefix");
+    let exact = fields.take("path");
+    fields.finish();
+    let path = match (prefix, exact) {
+        (None, None) => Some(PathMatch::any()),
+        (Some(prefix), None) => prefix.checked(PathMatch::prefix),
+        (None, Some(exact)) => exact.checked(PathMatch::exact),
+        (Some(_), Some(exact)) => {
+            exact.mistake("only one of `path_prefix`, `path` can be here");
+            None
+        }
+    };
+    Some((host?, path?))
+}
+
+const WHEN_IDLE: [(&str, WhenIdle); 2] = [("blue", WhenIdle::Blue), ("refuse", WhenIdle::Refuse)];
+
+/// The most listeners of a configuration.
+const MAX_LISTENERS: usize = 100;
+/// The most rules of a listener.
+const MAX_RULES: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{BASE, parse, refuses};
+    use crate::core::model::WhenIdle;
+
+    /// The base with other listeners.
+    fn listeners(list: &str) -> String {
+        let rest = BASE.split_once('\n').unwrap().1;
+        format!("listeners: {list}\n{rest}")
+    }
+
+    /// The base with a listener with these rules.
+    fn rules(list: &str) -> String {
+        listeners(&format!("[{{ name: public, address: '127.0.0.1:0', rules: {list} }}]"))
+    }
+
+    #[test]
+    fn listeners_have_a_name_and_an_address_of_their_own() {
+        let check = |list: &str, expected: &str| refuses(&listeners(list), expected);
+        let more = "rules: [{ service: shop }]";
+        check("[]", "listeners: wanted at least one listener, found an empty list");
+        check("{}", "listeners: wanted a list, found a mapping");
+        check(&format!("[{{ name: x, {more} }}]"), "listeners[0]: `address` is missing");
+        check(
+            &format!("[{{ address: '127.0.0.1:1', {more} }}]"),
+            "listeners[0]: `name` is missing",
+        );
+        check(
+            &format!("[{{ name: x, address: localhost, {more} }}]"),
+            "listeners[0].address: wanted an IP address and a port",
+        );
+        check("[{ name: x, address: '127.0.0.1:1' }]", "listeners[0]: `rules` is missing");
+        check(
+            &format!(
+                "[{{ name: x, address: '127.0.0.1:1', {more} }}, {{ name: x, address: '127.0.0.1:2', {more} }}]"
+            ),
+            "listeners[1].name: another listener has the name x",
+        );
+        check(
+            &format!(
+                "[{{ name: x, address: '127.0.0.1:1', {more} }}, {{ name: y, address: '127.0.0.1:1', {more} }}]"
+            ),
+            "listeners[1].address: 127.0.0.1:1 is taken: listener x listens on 127.0.0.1:1",
+        );
+        let zeros = format!(
+            "[{{ name: x, address: '127.0.0.1:0', {more} }}, {{ name: y, address: '127.0.0.1:0', {more} }}]"
+        );
+        assert_eq!(parse(&listeners(&zeros)).unwrap().listeners.len(), 2);
+    }
+
+    #[test]
+    fn only_test_listeners_say_what_happens_when_idle() {
+        let check = |keys: &str, expected: Option<WhenIdle>| {
+            let list = format!(
+                "[{{ name: x, address: '127.0.0.1:1', rules: [{{ service: shop }}]{keys} }}]"
+            );
+            assert_eq!(parse(&listeners(&list)).unwrap().listeners[0].test, expected);
+        };
+        check("", None);
+        check(", test: false", None);
+        check(", test: true", Some(WhenIdle::Blue));
+        check(", test: true, when_idle: refuse", Some(WhenIdle::Refuse));
+        let idle =
+            "[{ name: x, address: '127.0.0.1:1', rules: [{ service: shop }], when_idle: blue }]";
+        refuses(
+            &listeners(idle),
+            "listeners[0].when_idle: only a test listener is ever idle; add `test: true`",
+        );
+    }
+
+    #[test]
+    fn rules_lead_to_declared_services_and_match_different_requests() {
+        let check = |list: &str, expected: &str| refuses(&rules(list), expected);
+        check("[]", "listeners[0].rules: wanted at least one rule, found an empty list");
+        check("[{ match: {} }]", "listeners[0].rules[0]: `service` is missing");
+        check(
+            "[{ service: shop }, { match: { path: /x }, service: other }]",
+            "listeners[0].rules[1].service: unknown service \"other\"; declared: shop",
+        );
+        check(
+            "[{ service: shop }, { match: { path_prefix: / }, service: shop }]",
+            "listeners[0].rules[1]: matches the same requests as listeners[0].rules[0]",
+        );
+        check(
+            "[{ match: { host: A.b }, service: shop }, { match: { host: a.B }, service: shop }]",
+            "listeners[0].rules[1]: matches the same requests",
+        );
+        check(
+            "[{ match: { path: x }, service: shop }]",
+            "rules[0].match.path: \"x\" is not a path",
+        );
+        check(
+            "[{ match: { path: /x, path_prefix: / }, service: shop }]",
+            "rules[0].match.path: only one of",
+        );
+        check(
+            "[{ match: { host: 'http://x' }, service: shop }]",
+            "rules[0].match.host: \"http://x\" is not a host",
+        );
+        check("[{ match: { method: GET }, service: shop }]", "rules[0].match.method: unknown key");
+    }
+
+    #[test]
+    fn rules_are_ordered_from_the_most_specific() {
+        let text = rules(
+            "[{ service: shop }, { match: { path_prefix: /a }, service: shop }, { match: { host: x.y }, service: shop }, { match: { path: /a }, service: shop }]",
+        );
+        let shown: Vec<String> =
+            parse(&text).unwrap().listeners[0].rules.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["x.y/* -> shop", "*/a -> shop", "*/a* -> shop", "*/* -> shop"]);
+    }
+}

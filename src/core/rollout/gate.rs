@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
-    GateName, GateStage, GateUse, Revision, RolloutId, ServiceName, Sha256, Span, Weight,
+    GateName, GateStage, GateUse, Revision, RolloutId, ServiceName, Sha256, Side, Span, Weight,
 };
 
 /// One question to one gate.
@@ -104,4 +104,64 @@ pub enum GateAnswer {
         /// In words.
         text: String,
     },
+}
+
+/// What gates may read of the telemetry; implemented by `telemetry`, called by `gate`.
+pub trait TelemetryView: Send + Sync {
+    /// One number over the window that ends now, under the names that `wit/` lists.
+    ///
+    /// `None` if there is no data or no such metric. Must neither block nor take long: no deadline
+    /// of the gate can interrupt it.
+    fn metric(&self, service: &ServiceName, side: Side, name: &str, window: Span) -> Option<f64>;
+}
+
+/// The reason why a gate's state was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GateStateError {
+    /// The key is empty or too long.
+    #[error("a key has 1 to {limit} bytes, this one has {length}")]
+    Key {
+        /// The longest permitted length.
+        limit: usize,
+        /// The length found.
+        length: usize,
+    },
+    /// The value is too long.
+    #[error("a value has at most {limit} bytes, this one has {length}")]
+    Value {
+        /// The longest permitted length.
+        limit: usize,
+        /// The length found.
+        length: usize,
+    },
+    /// There is no place for another key.
+    #[error("the state is full: at most {limit} keys")]
+    Full {
+        /// The most keys a gate may have for one service.
+        limit: usize,
+    },
+    /// There is no place for the state of another service and gate.
+    #[error("the state is full: at most {limit} pairs of service and gate")]
+    TooManyPairs {
+        /// The most pairs that are kept.
+        limit: usize,
+    },
+}
+
+/// The small store that a gate has for each service. Must not block, as [`TelemetryView`].
+pub trait GateState: Send + Sync {
+    /// The value of a key; `None` if it was never set.
+    fn value(&self, service: &ServiceName, gate: &GateName, key: &str) -> Option<String>;
+
+    /// Sets a key; an empty value removes it.
+    ///
+    /// # Errors
+    /// The key, the value or the state as a whole would be too large.
+    fn set_value(
+        &self,
+        service: &ServiceName,
+        gate: &GateName,
+        key: &str,
+        value: &str,
+    ) -> Result<(), GateStateError>;
 }

@@ -1,0 +1,153 @@
+//! One call of a guest: a fresh store, two deadlines, and what came of it in our words.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+use super::bindings::tidegate::gate::types::{Call, Description, Hold, Verdict};
+use super::bindings::{Gate as Instance, GatePre};
+use super::imports::{CallData, Subject};
+use super::limiter::Breach;
+use super::registry::Gate;
+use super::runtime::Guests;
+use super::words;
+use crate::clock::Clock;
+use crate::core::model::{GateLimits, GateName, Span};
+use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind};
+
+/// What a guest may hand to the host in one call, in bytes.
+const HOSTCALL_FUEL: usize = 1 << 20;
+/// How long after its deadline a call is dropped that no epoch has ended.
+const GRACE: Duration = Duration::from_millis(100);
+
+type Failure = (GateErrorKind, String);
+
+impl Guests {
+    /// Asks a component what it is.
+    pub(super) async fn describe(
+        &self,
+        name: &GateName,
+        component: &GatePre<CallData>,
+        limits: GateLimits,
+    ) -> Result<Description, Failure> {
+        let data = CallData::new(name.clone(), None, memory(limits));
+        let mut store = self.store(data, limits.deadline);
+        let call = async {
+            let instance = component.instantiate_async(&mut store).await?;
+            instance.call_describe(&mut store).await
+        };
+        within(limits.deadline, call).await
+    }
+
+    /// Asks a gate a question.
+    pub(super) async fn evaluate(&self, gate: &Gate, call: &GateCall) -> GateAnswer {
+        if let Err(error) = gate.schema.check(&call.gate.params) {
+            return failed((GateErrorKind::Unavailable, words::clean(&error.to_string())));
+        }
+        let subject = Subject { service: call.service.clone(), views: self.views.clone() };
+        let data = CallData::new(call.name().clone(), Some(subject), memory(gate.limits));
+        let mut store = self.store(data, gate.limits.deadline);
+        let question = question(call);
+        let evaluation = async {
+            let instance: Instance = gate.component.instantiate_async(&mut store).await?;
+            instance.call_evaluate(&mut store, &question).await
+        };
+        match within(gate.limits.deadline, evaluation).await {
+            Ok(Ok(verdict)) => answer(verdict),
+            Ok(Err(text)) => failed((GateErrorKind::Guest, words::clean(&text))),
+            Err(failure) => failed(failure),
+        }
+    }
+
+    fn store(&self, data: CallData, deadline: Span) -> Store<CallData> {
+        let mut store = Store::new(&self.engine, data);
+        store.limiter(|data| &mut data.limiter);
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.set_epoch_deadline(1);
+        let clock: Clock = self.clock;
+        let end = clock.mono().plus(deadline);
+        store.epoch_deadline_callback(move |_| {
+            if clock.mono() >= end {
+                return Err(wasmtime::Error::new(Breach::Deadline { after: deadline }));
+            }
+            // To yield is what lets other guests run and the outer timeout fire.
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+}
+
+/// The outer deadline, for the time that no guest code runs.
+async fn within<T>(
+    deadline: Span,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Failure> {
+    match timeout(Duration::from(deadline) + GRACE, call).await {
+        Ok(result) => result.map_err(|error| classify(&error)),
+        Err(_) => Err((GateErrorKind::Deadline, Breach::Deadline { after: deadline }.to_string())),
+    }
+}
+
+fn memory(limits: GateLimits) -> usize {
+    usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX)
+}
+
+/// What an error of wasmtime's means. The order matters: a breach arrives wrapped in a backtrace,
+/// and only what is left over is the guest's own trap.
+fn classify(error: &wasmtime::Error) -> Failure {
+    if let Some(breach) = error.downcast_ref::<Breach>() {
+        let kind = match breach {
+            Breach::Deadline { .. } => GateErrorKind::Deadline,
+            Breach::Memory { .. } | Breach::Table { .. } => GateErrorKind::Memory,
+            Breach::HostCalls { .. } | Breach::Log { .. } => GateErrorKind::Limit,
+        };
+        return (kind, breach.to_string());
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return (GateErrorKind::Busy, "no place for another instance".to_owned());
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return (GateErrorKind::Trap, words::clean(&trap.to_string()));
+    }
+    let text = format!("{error:#}");
+    if text.contains("fuel allocated for hostcalls") {
+        let text = format!("more than {HOSTCALL_FUEL} bytes handed to the host");
+        return (GateErrorKind::Limit, text);
+    }
+    (GateErrorKind::Trap, words::clean(&text))
+}
+
+/// An error as an answer.
+pub(super) fn failed((kind, text): Failure) -> GateAnswer {
+    GateAnswer::Error { kind, text }
+}
+
+fn answer(verdict: Verdict) -> GateAnswer {
+    match verdict {
+        Verdict::Pass => GateAnswer::Pass,
+        Verdict::Fail(reason) => GateAnswer::Fail { reason: words::clean(&reason) },
+        Verdict::Hold(Hold { reason, retry_after_ms }) => GateAnswer::Hold {
+            reason: words::clean(&reason),
+            retry_after: retry_after_ms.map(|ms| Span::from_ms(ms.into())),
+        },
+    }
+}
+
+fn question(call: &GateCall) -> Call {
+    let percent = |bp: u16| f64::from(bp) / 100.0;
+    Call {
+        rollout: call.rollout.to_string(),
+        service: call.service.to_string(),
+        stage: call.stage.as_str().to_owned(),
+        step: call.step,
+        attempt: call.attempt,
+        blue_revision: call.blue_revision.as_ref().map(ToString::to_string),
+        green_revision: call.green_revision.to_string(),
+        weight_percent: percent(call.weight.bp()),
+        next_weight_percent: percent(call.next_weight.bp()),
+        elapsed_ms: call.elapsed.ms() as f64,
+        params: call.gate.params.as_str().to_owned(),
+        attributes: Vec::new(),
+    }
+}

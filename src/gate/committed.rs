@@ -1,0 +1,66 @@
+//! The components under `plugins/dist` are the ones that their sources say.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::core::model::Sha256;
+
+const REBUILD: &str = "run plugins/build.sh and commit plugins/dist";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A list as `sha256sum` writes it: digest, two spaces, path from the root of the repository.
+fn list(name: &str) -> BTreeMap<PathBuf, Sha256> {
+    let text = fs::read_to_string(root().join("plugins/dist").join(name)).expect("committed");
+    text.lines()
+        .map(|line| {
+            let (digest, path) = line.split_once("  ").expect("digest and path");
+            (path.into(), digest.parse().expect("a digest"))
+        })
+        .collect()
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+        let entry = entry.expect("readable");
+        let path = folder.join(entry.file_name());
+        if entry.file_type().expect("readable").is_dir() {
+            files_below(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+fn digests(files: Vec<PathBuf>) -> BTreeMap<PathBuf, Sha256> {
+    files
+        .into_iter()
+        .map(|path| {
+            let digest = Sha256::of(&fs::read(root().join(&path)).expect("a file"));
+            (path, digest)
+        })
+        .collect()
+}
+
+#[test]
+fn every_component_has_the_digest_that_is_listed() {
+    let mut components = Vec::new();
+    files_below(Path::new("plugins/dist"), &mut components);
+    components.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    assert_eq!(list("SHA256SUMS"), digests(components), "{REBUILD}");
+}
+
+#[test]
+fn no_component_is_older_than_its_source() {
+    let mut sources = vec!["plugins/Cargo.toml".into(), "plugins/Cargo.lock".into()];
+    files_below(Path::new("wit"), &mut sources);
+    for component in list("SHA256SUMS").keys() {
+        let folder = Path::new("plugins").join(component.file_stem().expect("a name"));
+        sources.extend(["Cargo.toml", "params.schema.json"].map(|part| folder.join(part)));
+        files_below(&folder.join("src"), &mut sources);
+    }
+    assert_eq!(list("SOURCES"), digests(sources), "{REBUILD}");
+}

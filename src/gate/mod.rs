@@ -1,0 +1,39 @@
+//! The host of gates: components that teams write, run where they can do no harm.
+//!
+//! Everything in here is arranged so that a gate may be wrong, slow or hostile, and all that comes
+//! of it is a [`GateAnswer::Error`](crate::core::rollout::GateAnswer::Error):
+//!
+//! - A component is pinned by its SHA-256 and may import nothing but the interfaces in `wit/`.
+//! - Every call gets a fresh instance with limits on time, memory, log, answers and calls into the
+//!   host. What a gate wants beyond them ends the call with an error of its own kind.
+//! - Guests run on a thread of their own. A caller never waits: [`GateHost::ask`] puts the
+//!   question into a bounded queue and the answer comes as a call back.
+//! - Texts from a guest are cut and cleaned before anything else sees them.
+//!
+//! What this module does not do: it obeys no verdict, keeps no rollout, and never touches traffic.
+//! Compiling a component still happens in this process, on the gates' thread. That is bearable
+//! while every component is named by the operator in a file, and has to move into a child process
+//! with limits of its own before components can be uploaded.
+
+mod bindings;
+mod call;
+mod component_file;
+mod contract;
+mod engine;
+mod host;
+mod imports;
+mod limiter;
+mod params;
+mod registry;
+mod runtime;
+mod state;
+mod words;
+
+#[cfg(test)]
+mod committed;
+#[cfg(test)]
+mod hostile;
+
+pub use host::{GateHost, GateHostParts};
+pub use registry::{GateError, LoadedGate};
+pub use state::MemoryState;

@@ -1,5 +1,10 @@
 //! Tidegate: a reverse proxy that releases software.
 
 pub mod clock;
+pub mod config;
 pub mod core;
+pub mod gate;
+pub mod probe;
+pub mod proxy;
+pub mod store;
 pub mod telemetry;

@@ -1,0 +1,208 @@
+//! Which requests are taken at all.
+//!
+//! Stricter than Pingora, which forwards requests without a host, lists of lengths and transfer
+//! codings that it does not know (RFC 9112, sections 3.2 and 6). What it refuses itself, before
+//! any hook runs, never gets here.
+
+use std::net::Ipv6Addr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, Method, Version};
+use pingora_http::RequestHeader;
+
+use super::answer::Refusal;
+use super::limits::Limits;
+
+/// What an admitted request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Admitted<'r> {
+    /// The host without port; empty if an HTTP/1.0 request names none.
+    pub(super) host: &'r str,
+    /// The path without query.
+    pub(super) path: &'r str,
+}
+
+/// Admits a request whose header took `header_bytes` bytes.
+pub(super) fn admit<'r>(
+    request: &'r RequestHeader,
+    header_bytes: usize,
+    limits: &Limits,
+) -> Result<Admitted<'r>, Refusal> {
+    if header_bytes > limits.header_bytes || request.headers.len() > limits.header_count {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    if request.method == Method::CONNECT || request.method == Method::TRACE {
+        return Err(Refusal::Method);
+    }
+    check_framing(request)?;
+    let host = host(request)?;
+    let path = path(request)?;
+    if asks_for_upgrade(request) {
+        return Err(Refusal::Upgrade);
+    }
+    Ok(Admitted { host, path })
+}
+
+fn check_framing(request: &RequestHeader) -> Result<(), Refusal> {
+    let digits = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    if !at_most_one(request, &CONTENT_LENGTH, digits) {
+        return Err(Refusal::Malformed("content-length must be given once, as one number"));
+    }
+    let chunked = |value: &[u8]| value.eq_ignore_ascii_case(b"chunked");
+    if !at_most_one(request, &TRANSFER_ENCODING, chunked) {
+        return Err(Refusal::Malformed("the only transfer-encoding understood is chunked"));
+    }
+    Ok(())
+}
+
+fn at_most_one(request: &RequestHeader, name: &HeaderName, valid: impl Fn(&[u8]) -> bool) -> bool {
+    let mut values = request.headers.get_all(name).into_iter();
+    values.next().is_none_or(|value| valid(value.as_bytes())) && values.next().is_none()
+}
+
+fn host(request: &RequestHeader) -> Result<&str, Refusal> {
+    let mut values = request.headers.get_all(HOST).into_iter();
+    let authority = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        (None, _) if request.version < Version::HTTP_11 => {
+            return Ok(absolute_authority(request.raw_path()).and_then(without_port).unwrap_or(""));
+        }
+        (None, _) | (Some(_), Some(_)) => None,
+    };
+    authority.and_then(without_port).ok_or(Refusal::Malformed("exactly one valid host is needed"))
+}
+
+/// The host of `host` or `host:port`; `None` if it is not one.
+fn without_port(authority: &str) -> Option<&str> {
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(end);
+    let valid_port = match port.strip_prefix(':') {
+        Some("") => true,
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    };
+    let valid_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+            !host.is_empty() && host.bytes().all(allowed)
+        }
+    };
+    (valid_host && valid_port).then_some(host)
+}
+
+fn absolute_authority(target: &[u8]) -> Option<&str> {
+    let target = std::str::from_utf8(target).ok()?;
+    let (_scheme, rest) = target.split_once("://")?;
+    rest.split(['/', '?']).next()
+}
+
+fn path(request: &RequestHeader) -> Result<&str, Refusal> {
+    let target = request.raw_path();
+    let absolute = |scheme: &[u8]| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    if target == b"*" && request.method == Method::OPTIONS {
+        return Ok("/");
+    }
+    if target.starts_with(b"/") || absolute(b"http://") || absolute(b"https://") {
+        return Ok(request.uri.path());
+    }
+    Err(Refusal::Malformed("the request's target is neither a path nor an http URI"))
+}
+
+/// Whether a client wants another protocol than HTTP. The offer to go on in HTTP/2 (`h2c`) may
+/// be ignored by anybody, and is.
+fn asks_for_upgrade(request: &RequestHeader) -> bool {
+    let tokens = |name: HeaderName| {
+        let lines = request.headers.get_all(name).into_iter();
+        lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+    };
+    tokens(CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+        && tokens(UPGRADE).any(|token| !token.is_empty() && !token.eq_ignore_ascii_case(b"h2c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestHeader {
+        let mut request =
+            RequestHeader::build(method, target.as_bytes(), None).expect("a request header");
+        request.set_version(Version::HTTP_11);
+        for (name, value) in fields {
+            request.append_header((*name).to_owned(), *value).expect("valid");
+        }
+        request
+    }
+
+    fn check(
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        expected: Result<(&str, &str), u16>,
+    ) {
+        let request = request(method, target, fields);
+        let found = admit(&request, 100, &Limits::default())
+            .map(|admitted| (admitted.host, admitted.path))
+            .map_err(|refusal| refusal.status());
+        assert_eq!(found, expected, "{method} {target} {fields:?}");
+    }
+
+    #[test]
+    fn a_host_is_needed_and_loses_its_port() {
+        check("GET", "/a?b", &[("host", "shop.test")], Ok(("shop.test", "/a")));
+        check("GET", "/", &[("host", "shop.test:8080")], Ok(("shop.test", "/")));
+        check("GET", "/", &[("host", "[::1]:8080")], Ok(("[::1]", "/")));
+        check("GET", "/", &[], Err(400));
+        check("GET", "/", &[("host", "a"), ("host", "a")], Err(400));
+        for bad in ["", "a b", "a/b", "u@a", ":80", "a:x", "a:99999", "a:+1", "[::1", "[x]"] {
+            check("GET", "/", &[("host", bad)], Err(400));
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_an_http_uri() {
+        let host = [("host", "shop.test")];
+        check("GET", "http://shop.test/x?y", &host, Ok(("shop.test", "/x")));
+        check("OPTIONS", "*", &host, Ok(("shop.test", "/")));
+        check("GET", "*", &host, Err(400));
+    }
+
+    #[test]
+    fn lengths_and_codings_are_given_once() {
+        let with = |name, value| [("host", "a"), (name, value)];
+        check("POST", "/", &with("content-length", "5"), Ok(("a", "/")));
+        check("POST", "/", &with("transfer-encoding", "Chunked"), Ok(("a", "/")));
+        for bad in ["5, 5", "+5", "", "0x5"] {
+            check("POST", "/", &with("content-length", bad), Err(400));
+        }
+        for bad in ["gzip, chunked", "chunked, chunked", "identity", ""] {
+            check("POST", "/", &with("transfer-encoding", bad), Err(400));
+        }
+        let twice = [("host", "a"), ("content-length", "5"), ("content-length", "5")];
+        check("POST", "/", &twice, Err(400));
+    }
+
+    #[test]
+    fn tunnels_traces_and_upgrades_are_refused_but_an_offer_of_http2_is_ignored() {
+        check("TRACE", "/", &[("host", "a")], Err(405));
+        let upgrade = |to| [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", to)];
+        check("GET", "/", &upgrade("websocket"), Err(501));
+        check("GET", "/", &upgrade("h2c"), Ok(("a", "/")));
+        check("GET", "/", &[("host", "a"), ("upgrade", "websocket")], Ok(("a", "/")));
+    }
+
+    #[test]
+    fn a_header_has_a_largest_size_and_count() {
+        let limits = Limits { header_count: 2, ..Limits::default() };
+        let small = request("GET", "/", &[("host", "a"), ("x", "1")]);
+        assert!(admit(&small, limits.header_bytes, &limits).is_ok());
+        assert_eq!(admit(&small, limits.header_bytes + 1, &limits), Err(Refusal::HeaderTooLarge));
+        let many = request("GET", "/", &[("host", "a"), ("x", "1"), ("x", "2")]);
+        assert_eq!(admit(&many, 100, &limits), Err(Refusal::HeaderTooLarge));
+    }
+}

@@ -1,0 +1,191 @@
+//! Answers of the proxy's own: what it says when no target's answer can be given.
+//!
+//! Each carries `x-tidegate-error`, which no target can send, so that a client can tell the
+//! proxy's 502 from its service's.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method};
+use pingora_core::{Error, ErrorSource, ErrorType};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::selection::Unrouted;
+
+/// Why the proxy answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Not a request that may be passed on; the text says why.
+    Malformed(&'static str),
+    /// The client paused too long inside its request's body.
+    ClientTimeout,
+    /// The header is too large.
+    HeaderTooLarge,
+    /// CONNECT or TRACE.
+    Method,
+    /// Another protocol is asked for.
+    Upgrade,
+    /// No rule matches.
+    NoRule,
+    /// A test listener without a green.
+    Idle,
+    /// The side has no target that may be tried.
+    NoTarget,
+    /// No connection to a target came to stand.
+    ConnectFailed,
+    /// No connection to a target came to stand in time.
+    ConnectTimeout,
+    /// The target broke off before or inside its response's header.
+    TargetBroken,
+    /// The target did not answer in time.
+    TargetTimeout,
+    /// A fault of the proxy.
+    Internal,
+}
+
+impl Refusal {
+    /// The status, the word in `x-tidegate-error`, and a sentence for people.
+    fn parts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Malformed(detail) => (400, "bad_request", detail),
+            Self::ClientTimeout => (408, "client_timeout", "the request's body came too slowly"),
+            Self::HeaderTooLarge => (431, "header_too_large", "the request's header is too large"),
+            Self::Method => (405, "method_not_allowed", "CONNECT and TRACE are not served"),
+            Self::Upgrade => (501, "upgrade_not_served", "protocol upgrades are not served"),
+            Self::NoRule => (404, "no_rule", "no rule matches the request's host and path"),
+            Self::Idle => (503, "no_green", "there is no green now for this test listener"),
+            Self::NoTarget => (503, "no_target", "the service has no target for this request"),
+            Self::ConnectFailed => (502, "connect_failed", "the target cannot be connected to"),
+            Self::ConnectTimeout => (504, "connect_timeout", "the target took too long to connect"),
+            Self::TargetBroken => (502, "target_broken", "the target broke off its answer"),
+            Self::TargetTimeout => (504, "target_timeout", "the target took too long to answer"),
+            Self::Internal => (500, "internal", "the proxy failed"),
+        }
+    }
+
+    pub(super) fn status(self) -> u16 {
+        self.parts().0
+    }
+
+    /// The answer to a failure; `None` if the client is gone.
+    pub(super) fn of_failure(error: &Error) -> Option<Self> {
+        let kind = &error.etype;
+        match error.esource() {
+            ErrorSource::Upstream if *kind == ErrorType::ConnectTimedout => {
+                Some(Self::ConnectTimeout)
+            }
+            ErrorSource::Upstream if is_timeout(kind) => Some(Self::TargetTimeout),
+            ErrorSource::Upstream if CONNECT_ERRORS.contains(kind) => Some(Self::ConnectFailed),
+            ErrorSource::Upstream => Some(Self::TargetBroken),
+            ErrorSource::Downstream if *kind == ErrorType::ReadTimedout => {
+                Some(Self::ClientTimeout)
+            }
+            ErrorSource::Downstream if CLIENT_GONE.contains(kind) => None,
+            ErrorSource::Downstream => Some(Self::Malformed("the request is not valid HTTP")),
+            ErrorSource::Internal | ErrorSource::Unset => Some(Self::Internal),
+        }
+    }
+
+    /// Whether what follows on the connection cannot be trusted to be a request.
+    fn ends_connection(self) -> bool {
+        match self {
+            Self::Malformed(_)
+            | Self::ClientTimeout
+            | Self::HeaderTooLarge
+            | Self::Method
+            | Self::Upgrade
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::TargetBroken
+            | Self::TargetTimeout
+            | Self::Internal => true,
+            Self::NoRule | Self::Idle | Self::NoTarget => false,
+        }
+    }
+
+    /// Writes the answer; a connection that is to end stops once the request's body was read,
+    /// or after the drain limit.
+    pub(super) async fn write(
+        self,
+        session: &mut Session,
+        request_id: &HeaderValue,
+    ) -> pingora_core::Result<()> {
+        if self.ends_connection() || session.is_process_shutting_down() {
+            session.set_keepalive(None);
+        }
+        let body = self.body(request_id);
+        let header = self.header(body.len(), request_id)?;
+        let head_only = session.req_header().method == Method::HEAD;
+        session.write_response_header(Box::new(header), head_only).await?;
+        if !head_only {
+            session.write_response_body(Some(body), true).await?;
+        }
+        // What is left of the body is of no use; an error here changes nothing about the answer.
+        let _ = session.drain_request_body().await;
+        Ok(())
+    }
+
+    fn header(
+        self,
+        length: usize,
+        request_id: &HeaderValue,
+    ) -> pingora_core::Result<ResponseHeader> {
+        let (status, kind, _) = self.parts();
+        let mut header = ResponseHeader::build(status, Some(8))?;
+        header.insert_header(CONTENT_TYPE, "application/problem+json")?;
+        header.insert_header(CONTENT_LENGTH, length)?;
+        header.insert_header(CACHE_CONTROL, "no-store")?;
+        header.insert_header("x-tidegate-error", kind)?;
+        header.insert_header("x-request-id", request_id.clone())?;
+        if status == 503 {
+            header.insert_header(RETRY_AFTER, RETRY_AFTER_SECONDS)?;
+        }
+        if self == Self::Method {
+            header.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+        }
+        Ok(header)
+    }
+
+    fn body(self, request_id: &HeaderValue) -> Bytes {
+        let (status, _, detail) = self.parts();
+        let title = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
+        let problem = serde_json::json!({
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "request_id": request_id.to_str().unwrap_or_default(),
+        });
+        Bytes::from(problem.to_string())
+    }
+}
+
+impl From<Unrouted> for Refusal {
+    fn from(unrouted: Unrouted) -> Self {
+        match unrouted {
+            Unrouted::NoRule => Self::NoRule,
+            Unrouted::Idle => Self::Idle,
+        }
+    }
+}
+
+/// Whether an error is a time that ran out.
+pub(super) fn is_timeout(kind: &ErrorType) -> bool {
+    [ErrorType::ConnectTimedout, ErrorType::ReadTimedout, ErrorType::WriteTimedout].contains(kind)
+}
+
+const RETRY_AFTER_SECONDS: &str = "1";
+
+const CONNECT_ERRORS: [ErrorType; 5] = [
+    ErrorType::ConnectRefused,
+    ErrorType::ConnectNoRoute,
+    ErrorType::ConnectError,
+    ErrorType::SocketError,
+    ErrorType::BindError,
+];
+
+const CLIENT_GONE: [ErrorType; 4] = [
+    ErrorType::ReadError,
+    ErrorType::WriteError,
+    ErrorType::WriteTimedout,
+    ErrorType::ConnectionClosed,
+];

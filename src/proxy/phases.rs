@@ -1,0 +1,486 @@
+//! Pingora's hooks, in the order in which a request passes them.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Version};
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use crate::clock::Clock;
+use crate::core::model::ListenerName;
+use crate::core::routing::RoutingTable;
+use crate::telemetry::Recorder;
+
+use super::admission::admit;
+use super::answer::Refusal;
+use super::attempt::Attempt;
+use super::deadline::{HeaderRead, Reused};
+use super::drain::{Drain, OpenRequest};
+use super::forward;
+use super::limits::Limits;
+use super::score::Score;
+use super::selection::{Draws, Question, Selection};
+
+/// The hooks of one listener.
+#[derive(Debug)]
+pub(super) struct Phases {
+    pub(super) listener: ListenerName,
+    pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
+    pub(super) drain: Arc<Drain>,
+}
+
+/// What is kept of a request. It holds its service of one table, never the table.
+#[derive(Debug)]
+pub(super) struct Context {
+    started_us: u64,
+    /// `None` until the request's first hook ran.
+    request_id: Option<HeaderValue>,
+    /// `None` until the request has a target.
+    attempt: Option<Attempt>,
+    _open: OpenRequest,
+}
+
+impl Phases {
+    fn set_limits(&self, session: &mut Session) {
+        let limits = &self.limits;
+        if session.is_process_shutting_down() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(limits.keepalive.as_secs().max(1)));
+        }
+        // Off, a byte that arrives while a request is in flight makes its answer a 400.
+        session.set_pipelining_enabled(true);
+        session.set_abort_on_close(false);
+        session.set_read_timeout(Some(limits.body_read));
+        session.set_write_timeout(Some(limits.response_write));
+        session.set_total_drain_timeout(Some(limits.body_drain));
+    }
+
+    fn route(&self, session: &Session, started_us: u64) -> std::result::Result<Attempt, Refusal> {
+        let header_bytes =
+            session.as_http1().map_or(0, |http1| http1.get_headers_raw_bytes().len());
+        let request = session.req_header();
+        let admitted = admit(request, header_bytes, &self.limits)?;
+        let question = Question {
+            listener: &self.listener,
+            host: admitted.host,
+            path: admitted.path,
+            headers: &request.headers,
+            client: client_ip(session),
+        };
+        let draws = Draws::random();
+        let table = self.table.load();
+        let selection = Selection::choose(&table, &question, &draws)?;
+        let score = || {
+            let meter = selection.service.side(selection.side).meter;
+            Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
+        };
+        Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            started_us: self.clock.mono_us(),
+            request_id: None,
+            attempt: None,
+            _open: self.drain.request(),
+        }
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        _ctx: &mut Context,
+        previous: Box<dyn Any + Send + Sync>,
+    ) {
+        HeaderRead::tell(previous.as_ref());
+    }
+
+    fn persist_connection_context(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(Reused))
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        self.set_limits(session);
+        ctx.request_id = Some(forward::request_id(&session.req_header().headers));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        match self.route(session, ctx.started_us) {
+            Ok(attempt) => {
+                ctx.attempt = Some(attempt);
+                Ok(false)
+            }
+            Err(refusal) => {
+                let id = ctx.request_id();
+                refusal.write(session, &id).await.map_err(|error| error.into_down())?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        Ok(Box::new(ctx.attempt()?.peer()))
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        match &mut ctx.attempt {
+            Some(attempt) => attempt.connect_failed(session, &mut error),
+            None => error.set_retry(false),
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        forward::to_target(request, client_ip(session), &ctx.request_id())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if !response.status.is_informational() {
+            ctx.attempt()?.answered(response.status.as_u16());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        if session.is_process_shutting_down() {
+            session.set_keepalive(None);
+        }
+        let attempt = ctx.attempt()?;
+        let version = session.req_header().version;
+        forward::to_client(response, version, &attempt.service, attempt.side, attempt.issued)?;
+        let framed = [CONTENT_LENGTH, TRANSFER_ENCODING];
+        if version < Version::HTTP_11 && !framed.iter().any(|n| response.headers.contains_key(n)) {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        match &mut ctx.attempt {
+            Some(attempt) => attempt.broken(session, reused, &mut error),
+            None => error.set_retry(false),
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        let id = ctx.request_id();
+        tracing::debug!(%error, request_id = ?id, listener = %self.listener, "request failed");
+        session.set_keepalive(None);
+        let may_answer =
+            session.response_written().is_none_or(|header| header.status.is_informational());
+        let refusal = Refusal::of_failure(error).filter(|_| may_answer);
+        if let Some(refusal) = refusal
+            && let Err(error) = refusal.write(session, &id).await
+        {
+            tracing::debug!(%error, request_id = ?id, "the client did not take the answer");
+        }
+        FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
+    }
+
+    /// Failures are counted, and told by `fail_to_proxy`: an outage must not flood the log.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+impl Context {
+    fn request_id(&self) -> HeaderValue {
+        self.request_id.clone().expect("the first hook sets it")
+    }
+
+    fn attempt(&mut self) -> Result<&mut Attempt> {
+        self.attempt
+            .as_mut()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a target"))
+    }
+}
+
+fn client_ip(session: &Session) -> Option<IpAddr> {
+    session.client_addr()?.as_inet().map(std::net::SocketAddr::ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testkit::{
+        Act, Origin, World, body, field, ok, service, status, table, until, with_green,
+    };
+    use crate::core::model::{Side, Span, Stickiness, StickyFallback, WhenIdle};
+
+    const GET: &str = "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_swapped_table_moves_all_requests_and_opens_no_new_connection() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(0, &[blue.address], &[green.address]);
+        let world = World::new(route.clone());
+        let mut client = world.client().await;
+        for (weight, expected) in [(0, "blue"), (10_000, "green"), (0, "blue"), (10_000, "green")] {
+            route.exposure = with_green(weight);
+            route.generation += 1;
+            world.table.store(table(route.clone(), WhenIdle::Refuse).into());
+            for _ in 0..25 {
+                let answer = client.get("/", "").await;
+                assert_eq!(body(&answer), expected);
+                assert_eq!(field(&answer, "x-tidegate-side"), Some(expected));
+                let generation = route.generation.to_string();
+                assert_eq!(field(&answer, "x-tidegate-generation"), Some(generation.as_str()));
+            }
+        }
+        assert_eq!((blue.connections(), green.connections()), (1, 1));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_request_fails_while_tables_are_swapped_under_load() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(5_000, &[blue.address], &[green.address]);
+        let world = World::new(route.clone());
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let mut client = world.client().await;
+            clients.spawn(async move {
+                for _ in 0..100 {
+                    let answer = client.get("/", "").await;
+                    assert_eq!(Some(body(&answer)), field(&answer, "x-tidegate-side"));
+                }
+            });
+        }
+        while !clients.is_empty() {
+            route.generation += 1;
+            route.exposure =
+                with_green(if route.generation.is_multiple_of(2) { 0 } else { 10_000 });
+            world.table.store(table(route.clone(), WhenIdle::Refuse).into());
+            while let Some(done) = clients.try_join_next() {
+                done.expect("every answer came from its side");
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(blue.seen().len() + green.seen().len(), 800);
+    }
+
+    #[tokio::test]
+    async fn a_user_stays_on_the_side_of_their_cohort() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(5_000, &[blue.address], &[green.address]);
+        let fallback = StickyFallback::IssuedCookie;
+        route.stickiness =
+            Some(Stickiness { header: Some("x-user-id".to_owned()), cookie: None, fallback });
+        let world = World::new(route.clone());
+        let mut client = world.client().await;
+        let mut sides = Vec::new();
+        for user in 0..30 {
+            let key = format!("user-{user}");
+            let expected = route.side_by_cohort(key.as_bytes());
+            for _ in 0..2 {
+                let answer = client.get("/", &format!("x-user-id: {key}\r\n")).await;
+                assert_eq!(body(&answer), expected.as_str());
+                assert_eq!(field(&answer, "set-cookie"), None);
+            }
+            sides.push(expected);
+        }
+        assert!(sides.contains(&Side::Blue) && sides.contains(&Side::Green));
+    }
+
+    #[tokio::test]
+    async fn an_issued_cookie_already_decides_the_first_answer() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(5_000, &[blue.address], &[green.address]);
+        let fallback = StickyFallback::IssuedCookie;
+        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback });
+        let world = World::new(route.clone());
+        let mut client = world.client().await;
+        for _ in 0..20 {
+            let first = client.get("/", "").await;
+            let cookie = field(&first, "set-cookie").expect("issued").to_owned();
+            let (pair, attributes) = cookie.split_once("; ").expect("attributes");
+            assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
+            let value = pair.strip_prefix("tidegate-cohort=").expect("our cookie");
+            assert_eq!(body(&first), route.side_by_cohort(value.as_bytes()).as_str());
+            let second = client.get("/", &format!("cookie: {pair}\r\n")).await;
+            assert_eq!(body(&second), body(&first));
+            assert_eq!(field(&second, "set-cookie"), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_come_while_a_request_is_in_flight_do_no_harm() {
+        let slow = |_: &str, _| {
+            let mut acts = vec![Act::Wait(Duration::from_millis(300))];
+            acts.extend(ok("slow"));
+            acts
+        };
+        for early in [GET, "\r\n"] {
+            let origin = Origin::new(slow).await;
+            let world = World::new(service(0, &[origin.address], &[]));
+            let mut client = world.client().await;
+            client.send(GET).await;
+            until("the target has the request", || origin.seen().len() == 1).await;
+            client.send(early).await;
+            assert_eq!(status(&client.answer().await), 200);
+            if early == "\r\n" {
+                client.send(GET).await;
+            }
+            assert_eq!(status(&client.answer().await), 200);
+            assert_eq!(origin.seen().len(), 2);
+            client.send(&format!("{GET}{GET}")).await;
+            assert_eq!(status(&client.answer().await), 200);
+            assert_eq!(status(&client.answer().await), 200);
+            assert_eq!(origin.seen().len(), 4);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_its_sending_half_gets_its_answer() {
+        let origin = Origin::new(|_, _| {
+            let mut acts = vec![Act::Wait(Duration::from_millis(100))];
+            acts.extend(ok("late"));
+            acts
+        })
+        .await;
+        let world = World::new(service(0, &[origin.address], &[]));
+        let mut client = world.client().await;
+        client.send(GET).await;
+        client.half_close().await;
+        assert_eq!(body(&client.answer().await), "late");
+    }
+
+    #[tokio::test]
+    async fn our_own_answers_say_so_and_keep_the_connection_where_that_is_safe() {
+        let world = World::new(service(0, &[], &[]));
+        let mut client = world.client().await;
+        for _ in 0..2 {
+            client.send("GET / HTTP/1.1\r\nhost: other.test\r\nx-request-id: r1\r\n\r\n").await;
+            let answer = client.answer().await;
+            assert_eq!(status(&answer), 404);
+            assert_eq!(field(&answer, "x-tidegate-error"), Some("no_rule"));
+            assert_eq!(field(&answer, "content-type"), Some("application/problem+json"));
+            assert_eq!(field(&answer, "connection"), Some("keep-alive"));
+            assert_eq!(field(&answer, "server"), None);
+            let problem: serde_json::Value =
+                serde_json::from_str(body(&answer)).expect("the body is JSON");
+            assert_eq!((&problem["status"], &problem["request_id"]), (&404.into(), &"r1".into()));
+        }
+        let answer = client.get("/", "").await;
+        assert_eq!(field(&answer, "x-tidegate-error"), Some("no_target"));
+        assert_eq!(field(&answer, "retry-after"), Some("1"));
+        client.send("HEAD / HTTP/1.1\r\nhost: other.test\r\nconnection: close\r\n\r\n").await;
+        assert!(client.rest().await.ends_with("\r\n\r\n"));
+        let tested = world.test_client().await.get("/", "").await;
+        assert_eq!(field(&tested, "x-tidegate-error"), Some("no_green"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_admitted_is_answered_and_the_connection_closed() {
+        let origin = Origin::saying("fine").await;
+        let world = World::new(service(0, &[origin.address], &[]));
+        let large =
+            format!("GET / HTTP/1.1\r\nhost: shop.test\r\nx: {}\r\n\r\n", "a".repeat(33_000));
+        let check = async |request: &str, expected: &str| {
+            let mut client = world.client().await;
+            client.send(request).await;
+            let answer = client.rest().await;
+            assert_eq!(field(&answer, "x-tidegate-error"), Some(expected), "{answer}");
+            assert_eq!(field(&answer, "connection"), Some("close"));
+        };
+        check("GET / HTTP/1.1\r\n\r\n", "bad_request").await;
+        check(&large, "header_too_large").await;
+        check(
+            "CONNECT shop.test:443 HTTP/1.1\r\nhost: shop.test:443\r\n\r\n",
+            "method_not_allowed",
+        )
+        .await;
+        let upgrade = "GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        check(upgrade, "upgrade_not_served").await;
+        let body = "POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 3, 3\r\n\r\nabc";
+        check(body, "bad_request").await;
+        assert!(origin.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_target_that_does_not_answer_in_time_is_a_504() {
+        let origin = Origin::new(|_, _| vec![Act::Wait(Duration::from_secs(600))]).await;
+        let mut route = service(0, &[origin.address], &[]);
+        route.timeouts.read = Span::from_ms(100);
+        let world = World::new(route);
+        let answer = world.get("").await;
+        assert_eq!(status(&answer), 504);
+        assert_eq!(field(&answer, "x-tidegate-error"), Some("target_timeout"));
+        assert_eq!(origin.seen().len(), 1);
+    }
+}

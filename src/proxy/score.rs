@@ -1,0 +1,109 @@
+//! What a request came to, counted exactly once.
+//!
+//! The score counts when it is dropped. A request ends in many ways, not all of which Pingora
+//! reports (a dropped task, a panic in a hook), but all of which drop its context.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::core::routing::MeterId;
+use crate::telemetry::{Outcome, OutcomeKind, Recorder};
+
+/// The score of one request, on the meter of the side that it was assigned.
+#[derive(Debug)]
+pub(super) struct Score {
+    recorder: Arc<Recorder>,
+    clock: Clock,
+    meter: MeterId,
+    started_us: u64,
+    stand: Stand,
+}
+
+/// What is known so far. The first attempt alone counts, so a failure is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    Open,
+    Answered(Outcome),
+    Failed(Outcome),
+}
+
+impl Score {
+    pub(super) fn new(
+        recorder: Arc<Recorder>,
+        clock: Clock,
+        meter: MeterId,
+        started_us: u64,
+    ) -> Self {
+        Self { recorder, clock, meter, started_us, stand: Stand::Open }
+    }
+
+    /// The target's final response header is there.
+    pub(super) fn answered(&mut self, status: u16) {
+        let outcome = self.outcome(OutcomeKind::Status(status));
+        self.stand = self.stand.answered(outcome);
+    }
+
+    /// An attempt failed, possibly inside the body of a response.
+    pub(super) fn failed(&mut self, kind: OutcomeKind) {
+        let outcome = self.outcome(kind);
+        self.stand = self.stand.failed(outcome);
+    }
+
+    fn outcome(&self, kind: OutcomeKind) -> Outcome {
+        let latency_us = self.clock.mono_us().saturating_sub(self.started_us);
+        Outcome { kind, latency_us }
+    }
+}
+
+impl Stand {
+    fn answered(self, outcome: Outcome) -> Self {
+        match self {
+            Self::Open => Self::Answered(outcome),
+            Self::Answered(_) | Self::Failed(_) => self,
+        }
+    }
+
+    fn failed(self, outcome: Outcome) -> Self {
+        match self {
+            Self::Open => Self::Failed(outcome),
+            Self::Answered(answer) => {
+                Self::Failed(Outcome { latency_us: answer.latency_us, ..outcome })
+            }
+            Self::Failed(_) => self,
+        }
+    }
+}
+
+impl Drop for Score {
+    fn drop(&mut self) {
+        let outcome = match self.stand {
+            Stand::Open => self.outcome(OutcomeKind::ClientGone),
+            Stand::Answered(outcome) | Stand::Failed(outcome) => outcome,
+        };
+        self.recorder.record(self.meter, outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(kind: OutcomeKind, latency_us: u64) -> Outcome {
+        Outcome { kind, latency_us }
+    }
+
+    #[test]
+    fn a_failed_first_attempt_counts_although_the_second_succeeds() {
+        let failure = outcome(OutcomeKind::ConnectError, 5);
+        let stand = Stand::Open.failed(failure).answered(outcome(OutcomeKind::Status(200), 9));
+        assert_eq!(stand, Stand::Failed(failure));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_a_failure_with_the_latency_of_its_header() {
+        let stand = Stand::Open
+            .answered(outcome(OutcomeKind::Status(200), 7))
+            .failed(outcome(OutcomeKind::BrokenAnswer, 900));
+        assert_eq!(stand, Stand::Failed(outcome(OutcomeKind::BrokenAnswer, 7)));
+    }
+}

@@ -1,0 +1,327 @@
+//! What the tests of this folder share: origins that follow a script, a client that sees every
+//! byte, and a proxy over real sockets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::clock::Clock;
+use crate::core::model::{
+    Balance, Exposure, HostMatch, ListenerName, ListenerSpec, Panic, PathMatch, Rule, Split,
+    Target, TargetGroup, TargetGroupName, Timeouts, Weight, WhenIdle,
+};
+use crate::core::routing::{
+    ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute, TargetHealth,
+};
+use crate::telemetry::Recorder;
+
+use super::{Limits, ProxyParts, RunningProxy, bind, start};
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One act of an origin.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    Send(String),
+    Wait(Duration),
+    Close,
+}
+
+/// A 200 with this body.
+pub(super) fn ok(body: &str) -> Vec<Act> {
+    vec![Act::Send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))]
+}
+
+/// An origin: every request it got, and how many connections.
+pub(super) struct Origin {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Origin {
+    /// An origin whose acts depend on the request (header and body) and its number from 0.
+    pub(super) async fn new(
+        script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = socket.local_addr().expect("bound");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (script, log, count) = (Arc::new(script), Arc::clone(&seen), Arc::clone(&connections));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = socket.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&log)));
+            }
+        });
+        Self { address, seen, connections }
+    }
+
+    pub(super) async fn saying(body: &'static str) -> Self {
+        Self::new(move |_, _| ok(body)).await
+    }
+
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.lock().expect("no test panics inside").clone()
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: Arc<impl Fn(&str, usize) -> Vec<Act>>,
+    log: Arc<Mutex<Vec<String>>>,
+) {
+    let mut buffer = Vec::new();
+    while let Some(request) = message(&mut stream, &mut buffer).await {
+        let acts = {
+            let mut log = log.lock().expect("no test panics inside");
+            log.push(request.clone());
+            script(&request, log.len() - 1)
+        };
+        for act in acts {
+            match act {
+                Act::Send(text) => stream.write_all(text.as_bytes()).await.unwrap_or(()),
+                Act::Wait(time) => sleep(time).await,
+                Act::Close => return,
+            }
+        }
+    }
+}
+
+/// Reads one message with its body by `content-length`; `None` at the end of the stream.
+async fn message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+    loop {
+        let text = String::from_utf8_lossy(buffer).into_owned();
+        if let Some(end) = text.find("\r\n\r\n").map(|at| at + 4) {
+            let length = field(&text[..end], "content-length")
+                .and_then(|value| value.parse::<usize>().ok())
+                .unwrap_or(0);
+            if buffer.len() >= end + length {
+                let rest = buffer.split_off(end + length);
+                let whole = std::mem::replace(buffer, rest);
+                return Some(String::from_utf8_lossy(&whole).into_owned());
+            }
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// The first value of a header field.
+pub(super) fn field<'t>(message: &'t str, name: &str) -> Option<&'t str> {
+    message.split("\r\n\r\n").next()?.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then_some(value.trim())
+    })
+}
+
+/// A client's connection.
+pub(super) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(super) async fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("connected");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub(super) async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.expect("sent");
+    }
+
+    /// Sends a byte now and then until the other side closes; returns how many it took.
+    pub(super) async fn drip_until_closed(&mut self, gap: Duration) -> usize {
+        let drip = async {
+            let mut sent = 0;
+            loop {
+                match timeout(gap, self.stream.read_buf(&mut self.buffer)).await {
+                    Ok(Ok(0) | Err(_)) => return sent,
+                    Ok(Ok(_)) => panic!("answered inside a header"),
+                    Err(_) if self.stream.write_all(b"x").await.is_err() => return sent,
+                    Err(_) => sent += 1,
+                }
+            }
+        };
+        timeout(PATIENCE, drip).await.expect("the connection is closed in time")
+    }
+
+    pub(super) async fn half_close(&mut self) {
+        self.stream.shutdown().await.expect("half closed");
+    }
+
+    /// The next whole response, with its body.
+    pub(super) async fn answer(&mut self) -> String {
+        timeout(PATIENCE, message(&mut self.stream, &mut self.buffer))
+            .await
+            .expect("an answer in time")
+            .expect("an answer before the end")
+    }
+
+    pub(super) async fn get(&mut self, path: &str, fields: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: shop.test\r\n{fields}\r\n")).await;
+        self.answer().await
+    }
+
+    /// Everything until the connection ends.
+    pub(super) async fn rest(&mut self) -> String {
+        let read =
+            async { while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {} };
+        timeout(PATIENCE, read).await.expect("the connection ends in time");
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+    }
+}
+
+/// The status of a response.
+pub(super) fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line")
+}
+
+/// The body of a response.
+pub(super) fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").expect("a header").1
+}
+
+/// A port that refuses connections: held, so that nobody else gets it, and not listening.
+pub(super) struct Dead {
+    pub(super) address: SocketAddr,
+    _socket: TcpSocket,
+}
+
+impl Dead {
+    pub(super) fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+        Self { address: socket.local_addr().expect("bound"), _socket: socket }
+    }
+}
+
+/// A service with these targets, green at `green` basis points.
+pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) -> ServiceRoute {
+    let side = |name: &str, addresses: &[SocketAddr]| {
+        let name: TargetGroupName = name.parse().expect("valid");
+        let targets = addresses.iter().map(|a| Target { address: (*a).into() }).collect();
+        let mut live = LiveTargets::default();
+        let group = TargetGroup::new(name.clone(), targets).expect("valid");
+        live.register(&group, TargetHealth::Healthy);
+        SideRoute {
+            group: name.clone(),
+            revision: None,
+            targets: live.targets(&name).cloned().collect(),
+            live: live.group(&name),
+            meter: MeterId(0),
+        }
+    };
+    ServiceRoute {
+        name: "shop".parse().expect("valid"),
+        generation: 7,
+        exposure: with_green(green),
+        blue: side("shop-a", blue),
+        green: side("shop-b", greens),
+        stickiness: None,
+        balance: Balance::RoundRobin,
+        panic: Panic::TryAll,
+        timeouts: Timeouts::default(),
+        tell_side: true,
+    }
+}
+
+pub(super) fn with_green(bp: u16) -> Exposure {
+    let weight = Weight::from_bp(bp).expect("in range");
+    Exposure { split: Split::with_green(weight), ..Exposure::default() }
+}
+
+pub(super) fn public() -> ListenerName {
+    "public".parse().expect("valid")
+}
+
+pub(super) fn test_listener() -> ListenerName {
+    "test".parse().expect("valid")
+}
+
+/// A table whose listeners `public` and `test` lead `shop.test` to the service.
+pub(super) fn table(service: ServiceRoute, when_idle: WhenIdle) -> RoutingTable {
+    let rule = Rule {
+        host: HostMatch::exact("shop.test").expect("valid"),
+        path: PathMatch::any(),
+        service: service.name.clone(),
+    };
+    let services = BTreeMap::from([(service.name.clone(), Arc::new(service))]);
+    let routes = |test| ListenerRoutes::new(test, std::slice::from_ref(&rule), &services);
+    let listeners =
+        BTreeMap::from([(public(), routes(None)), (test_listener(), routes(Some(when_idle)))]);
+    RoutingTable { generation: 7, listeners, services }
+}
+
+/// A running proxy and the table that it reads.
+pub(super) struct World {
+    pub(super) proxy: RunningProxy,
+    pub(super) table: Arc<ArcSwap<RoutingTable>>,
+}
+
+impl World {
+    pub(super) fn new(service: ServiceRoute) -> Self {
+        Self::with(table(service, WhenIdle::Refuse), Limits::default())
+    }
+
+    pub(super) fn with(table: RoutingTable, limits: Limits) -> Self {
+        let table = Arc::new(ArcSwap::from_pointee(table));
+        let spec = |name: ListenerName| ListenerSpec {
+            name,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            test: None,
+            rules: Vec::new(),
+        };
+        let bound = bind(&[spec(public()), spec(test_listener())]).expect("bound");
+        let parts = ProxyParts {
+            table: Arc::clone(&table),
+            recorder: Arc::new(Recorder::default()),
+            clock: Clock::start(),
+            limits,
+        };
+        Self { proxy: start(&parts, bound), table }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.proxy.address(&public()).expect("the listener runs")
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        Client::to(self.address()).await
+    }
+
+    pub(super) async fn test_client(&self) -> Client {
+        let address = self.proxy.address(&test_listener()).expect("the listener runs");
+        Client::to(address).await
+    }
+
+    /// One GET on a connection of its own.
+    pub(super) async fn get(&self, fields: &str) -> String {
+        self.client().await.get("/", fields).await
+    }
+}
+
+/// Waits until a condition holds.
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, wait).await.is_ok(), "never happened: {what}");
+}

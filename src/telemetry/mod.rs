@@ -10,9 +10,11 @@ mod family;
 mod gauges;
 mod meter;
 mod recorder;
+mod windows;
 
 pub use exposition::{CONTENT_TYPE, render};
 pub use gauges::{
     AlarmGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge, ServiceGauges, TargetGauge,
 };
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};
+pub use windows::Windows;

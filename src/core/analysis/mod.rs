@@ -10,8 +10,10 @@ mod alarm;
 mod counts;
 mod histogram;
 mod observed;
+mod window;
 
 pub use alarm::AlarmJudge;
 pub use counts::Counts;
 pub use histogram::{BUCKETS, LARGEST_US, bucket_of, quantile_us, upper_bound_us};
 pub use observed::{Observed, ObservedWindow};
+pub use window::CountsHistory;

@@ -1,0 +1,207 @@
+//! Starting a rollout.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::core::model::{
+    AlarmState, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span, Strategy, StrategyName,
+    TargetGroup, Weight,
+};
+use crate::core::rollout::{BoundGate, Event, Rollout, Spec, WatchedAlarm};
+use crate::store::Transaction;
+
+use super::super::change::{After, Start};
+use super::super::draft::{About, EntryKind, entry};
+use super::super::record::{GroupRecord, IdempotencyRecord, RolloutRecord, key, text};
+use super::super::tally::Running;
+use super::super::world::Active;
+use super::super::{Refusal, Reply, Request, StartRollout, Tally, World};
+use super::Done;
+
+/// How long an idempotency key is remembered.
+const REMEMBERED: Span = Span::from_hours(24);
+
+impl World {
+    pub(super) fn start_rollout(
+        &mut self,
+        request: &Request,
+        start: &StartRollout,
+    ) -> Result<Done, Refusal> {
+        if let Some(earlier) = self.earlier_answer(start)? {
+            return Ok(Done::Answered(earlier));
+        }
+        self.check_start(request, start)?;
+        let spec = self.rollout_spec(request, start)?;
+        let id = spec.id.clone();
+        let green = spec.green.clone();
+        let service = spec.service.clone();
+        let (rollout, effects) = Rollout::create(spec, self.now);
+        let mut transaction = Transaction::default();
+        let record = RolloutRecord::Rollout {
+            rollout: Box::new(rollout.clone()),
+            tally: Tally::default(),
+            ended: None,
+        };
+        transaction.puts.push((key("rollout", id.as_str()), text(&record)));
+        if let Some(group) = self.groups.get(&green) {
+            let record = GroupRecord {
+                targets: start.targets.clone().unwrap_or_else(|| group.record.targets.clone()),
+                revision: Some(start.revision.clone()),
+                registered: group.record.registered || start.targets.is_some(),
+            };
+            Self::put_group(&green, &record, &mut transaction);
+        }
+        if let Some(targets) = &start.targets {
+            let detail = json!({ "target_group": green, "targets": targets });
+            let about = About { service: Some(service), rollout: Some(id.clone()) };
+            let by = (&request.actor, request.reason.as_ref());
+            let kind = EntryKind::TargetsRegistered;
+            transaction.entries.push(entry(kind, about, &detail, by, self.now.wall));
+        }
+        let repeatable = start.idempotency.as_ref().map(|key| {
+            (key.scope, IdempotencyRecord { body: key.body, rollout: id, at: self.now.wall })
+        });
+        if let Some((scope, record)) = &repeatable {
+            transaction.puts.push((key("idempotency", &scope.to_string()), text(record)));
+        }
+        transaction.deletes.extend(self.forget_repeatable());
+        let start = Start { rollout, effects, targets: start.targets.clone(), repeatable };
+        Ok(Done::Saving(Box::new((transaction, After::Start(Box::new(start))))))
+    }
+
+    /// What the first request of the same key was answered.
+    fn earlier_answer(&self, start: &StartRollout) -> Result<Option<Reply>, Refusal> {
+        let Some(asked) = &start.idempotency else {
+            return Ok(None);
+        };
+        let known = self.repeatable.get(&asked.scope);
+        let Some(known) = known.filter(|known| self.now.wall.since(known.at) < REMEMBERED) else {
+            return Ok(None);
+        };
+        if known.body != asked.body {
+            return Err(Refusal::IdempotencyMismatch);
+        }
+        let rollout = self.rollout_view(&known.rollout)?;
+        Ok(Some(Reply::Started { rollout }))
+    }
+
+    fn forget_repeatable(&mut self) -> Vec<crate::store::Key> {
+        let now = self.now.wall;
+        let old: BTreeMap<_, _> =
+            self.repeatable.extract_if(.., |_, known| now.since(known.at) >= REMEMBERED).collect();
+        old.keys().map(|scope| key("idempotency", &scope.to_string())).collect()
+    }
+
+    fn check_start(&self, request: &Request, start: &StartRollout) -> Result<(), Refusal> {
+        let name = &start.service;
+        let state = self.service_for(request, name)?;
+        self.no_rollout(name)?;
+        let green = state.exposure.split.green();
+        if green > Weight::ZERO {
+            return Err(Refusal::SplitNotZero { service: name.clone(), green });
+        }
+        let spec =
+            self.config.services.get(name).ok_or_else(|| Refusal::NoService(name.clone()))?;
+        let group = state.green(spec);
+        if self.groups.get(group).is_some_and(|group| group.busy) {
+            return Err(Refusal::Busy(format!("target group {group}")));
+        }
+        if let Some(targets) = &start.targets {
+            TargetGroup::new(group.clone(), targets.clone())?;
+        }
+        let foreign = start.ignore_alarms.iter().find(|alarm| !spec.alarms.contains(alarm));
+        if let Some(alarm) = foreign {
+            return Err(Refusal::NotItsAlarm(alarm.clone()));
+        }
+        let raised = spec
+            .alarms
+            .iter()
+            .filter(|alarm| !start.ignore_alarms.contains(alarm))
+            .find(|alarm| self.alarms.state(name, alarm, self.now.wall) == AlarmState::Alarm);
+        raised.map_or(Ok(()), |alarm| Err(Refusal::AlarmActive(alarm.clone())))
+    }
+
+    /// The snapshot that the rollout runs on.
+    fn rollout_spec(&self, request: &Request, start: &StartRollout) -> Result<Spec, Refusal> {
+        let missing = || Refusal::NoService(start.service.clone());
+        let spec = self.config.services.get(&start.service).ok_or_else(missing)?;
+        let state = self.services.get(&start.service).ok_or_else(missing)?;
+        let strategy = self.strategy(start.strategy.as_ref().unwrap_or(&spec.strategy))?;
+        let final_bake = strategy.final_bake().unwrap_or(spec.policies.final_bake);
+        let blue = state.record.blue.clone();
+        Ok(Spec {
+            id: RolloutId::from_draw(start.draws[0]),
+            rollback_id: RolloutId::from_draw(start.draws[1]),
+            service: spec.name.clone(),
+            green: state.green(spec).clone(),
+            blue_revision: self.groups.get(&blue).and_then(|g| g.record.revision.clone()),
+            blue,
+            green_revision: start.revision.clone(),
+            strategy: strategy.name().clone(),
+            steps: strategy.steps().to_vec(),
+            final_bake: FinalBake { ..final_bake },
+            gates: self.bound_gates(spec),
+            alarms: self.watched_alarms(spec, start),
+            policies: spec.policies,
+            salt: Salt { k0: start.draws[2], k1: start.draws[3] },
+            description: start.description.clone(),
+            created: self.now.wall,
+            created_by: request.actor.clone(),
+        })
+    }
+
+    fn strategy(&self, name: &StrategyName) -> Result<Strategy, Refusal> {
+        self.config.strategy(name).ok_or_else(|| Refusal::NoStrategy(name.clone()))
+    }
+
+    fn bound_gates(&self, spec: &ServiceSpec) -> Vec<BoundGate> {
+        let bind = |usage: &crate::core::model::GateUse| {
+            let declared = self.config.gates.get(&usage.gate)?;
+            Some(BoundGate { usage: usage.clone(), digest: declared.sha256 })
+        };
+        spec.gates.iter().filter_map(bind).collect()
+    }
+
+    fn watched_alarms(&self, spec: &ServiceSpec, start: &StartRollout) -> Vec<WatchedAlarm> {
+        let watched = spec.alarms.iter().filter(|alarm| !start.ignore_alarms.contains(alarm));
+        watched
+            .filter_map(|name| self.config.alarms.get(name))
+            .map(|alarm| WatchedAlarm {
+                name: alarm.name.clone(),
+                on_insufficient: alarm.on_insufficient,
+            })
+            .collect()
+    }
+
+    /// The rollout is in the store: it begins.
+    pub(super) fn start_saved(&mut self, start: Start) -> Result<Reply, Refusal> {
+        let spec = Arc::clone(start.rollout.spec());
+        if let Some(group) = self.groups.get_mut(&spec.green) {
+            group.record.revision = Some(spec.green_revision.clone());
+            if let Some(targets) = start.targets {
+                group.record.targets = targets;
+                group.record.registered = true;
+            }
+        }
+        if let Some(state) = self.services.get_mut(&spec.service) {
+            state.active = Some(spec.id.clone());
+        }
+        self.repeatable.extend(start.repeatable);
+        self.alarms.begin_anew(&self.config, &spec.service);
+        let meter = self.recorder.side(&spec.service, Side::Green);
+        let active = Active {
+            rollout: start.rollout,
+            running: Running::resume(Tally::default(), meter),
+            drafts: Vec::new(),
+        };
+        self.rollouts.insert(spec.id.clone(), active);
+        self.register_targets();
+        self.publish();
+        self.perform(&spec.id, start.effects);
+        self.feed(&spec.id, Event::Ticked);
+        let rollout = self.rollout_view(&spec.id)?;
+        Ok(Reply::Started { rollout })
+    }
+}

@@ -1,0 +1,134 @@
+//! Registering targets.
+
+use serde_json::json;
+
+use crate::core::model::{Revision, ServiceName, Target, TargetGroup, TargetGroupName, Weight};
+use crate::store::Transaction;
+
+use super::super::change::After;
+use super::super::draft::{About, EntryKind, entry};
+use super::super::group::Group;
+use super::super::record::GroupRecord;
+use super::super::{GroupRef, Refusal, Reply, Request, World};
+use super::Done;
+
+impl World {
+    pub(super) fn set_targets(
+        &mut self,
+        request: &Request,
+        group: &GroupRef,
+        targets: &[Target],
+        revision: Option<&Revision>,
+    ) -> Result<Done, Refusal> {
+        let name = self.group_name(group)?;
+        TargetGroup::new(name.clone(), targets.to_vec())?;
+        let before = self.free_group(&name)?.record.clone();
+        self.check_in_use(&name, &before, targets, revision)?;
+        let record = GroupRecord {
+            targets: targets.to_vec(),
+            revision: revision.cloned().or(before.revision),
+            registered: true,
+        };
+        self.save_targets(request, EntryKind::TargetsRegistered, name, record)
+    }
+
+    pub(super) fn reset_targets(
+        &mut self,
+        request: &Request,
+        name: &TargetGroupName,
+    ) -> Result<Done, Refusal> {
+        let before = self.free_group(name)?.record.clone();
+        let declared =
+            self.config.target_groups.get(name).ok_or_else(|| Refusal::NoGroup(name.clone()))?;
+        let mut record = Group::seeded(declared).record;
+        record.revision = before.revision.clone();
+        self.check_in_use(name, &before, &record.targets, None)?;
+        self.save_targets(request, EntryKind::TargetsReset, name.clone(), record)
+    }
+
+    fn save_targets(
+        &self,
+        request: &Request,
+        kind: EntryKind,
+        group: TargetGroupName,
+        record: GroupRecord,
+    ) -> Result<Done, Refusal> {
+        let detail = json!({
+            "target_group": group, "targets": record.targets, "revision": record.revision,
+        });
+        let about = About { service: self.service_of(&group).cloned(), rollout: None };
+        let by = (&request.actor, request.reason.as_ref());
+        let draft = entry(kind, about, &detail, by, self.now.wall);
+        let mut transaction = Transaction { entries: vec![draft], ..Transaction::default() };
+        Self::put_group(&group, &record, &mut transaction);
+        let GroupRecord { targets, revision, registered } = record;
+        let after = After::Targets { group, targets, revision, registered };
+        Ok(Done::Saving(Box::new((transaction, after))))
+    }
+
+    fn group_name(&self, group: &GroupRef) -> Result<TargetGroupName, Refusal> {
+        match group {
+            GroupRef::Named(name) => Ok(name.clone()),
+            GroupRef::GreenOf(service) => {
+                let spec = self.config.services.get(service);
+                spec.zip(self.services.get(service))
+                    .map(|(spec, state)| state.green(spec).clone())
+                    .ok_or_else(|| Refusal::NoService(service.clone()))
+            }
+        }
+    }
+
+    fn free_group(&self, name: &TargetGroupName) -> Result<&Group, Refusal> {
+        let group = self.groups.get(name).ok_or_else(|| Refusal::NoGroup(name.clone()))?;
+        if group.busy {
+            return Err(Refusal::Busy(format!("target group {name}")));
+        }
+        Ok(group)
+    }
+
+    fn service_of(&self, group: &TargetGroupName) -> Option<&ServiceName> {
+        let mut services = self.config.services.values();
+        services.find(|spec| spec.target_groups.contains(group)).map(|spec| &spec.name)
+    }
+
+    /// While green has weight its targets change one by one, and its revision not at all.
+    fn check_in_use(
+        &self,
+        name: &TargetGroupName,
+        before: &GroupRecord,
+        targets: &[Target],
+        revision: Option<&Revision>,
+    ) -> Result<(), Refusal> {
+        let rollout = self.service_of(name).and_then(|service| self.active_of(service));
+        let Some(rollout) = rollout.filter(|rollout| rollout.spec().green == *name) else {
+            return Ok(());
+        };
+        let refuse = |why: &str| {
+            let active = rollout.spec().id.clone();
+            Err(Refusal::GreenInUse { active, why: why.to_owned() })
+        };
+        if revision.is_some_and(|revision| *revision != rollout.spec().green_revision) {
+            return refuse("its revision cannot change during a rollout");
+        }
+        let stays = targets.iter().any(|target| before.targets.contains(target));
+        if rollout.weight() > Weight::ZERO && !stays {
+            return refuse("none of its targets would stay");
+        }
+        Ok(())
+    }
+
+    pub(super) fn targets_saved(
+        &mut self,
+        name: TargetGroupName,
+        targets: Vec<Target>,
+        revision: Option<Revision>,
+        registered: bool,
+    ) -> Reply {
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.record = GroupRecord { targets: targets.clone(), revision, registered };
+        }
+        self.register_targets();
+        self.publish();
+        Reply::Targets { group: name, targets }
+    }
+}

@@ -1,0 +1,98 @@
+//! How others reach the writer, and see its state without queueing behind it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::core::ledger::Entry;
+use crate::core::rollout::Actor;
+use crate::store::{LedgerQuery, Store};
+use crate::telemetry::{Gauges, Recorder, render};
+
+use super::{Command, Message, Refusal, Reply, Request, View};
+
+/// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
+/// that is not possible. Blocking.
+pub type Prepare = Arc<dyn Fn(&Config) -> Result<(), String> + Send + Sync>;
+
+/// A way to the writer; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) view: Arc<ArcSwap<View>>,
+    pub(super) gauges: Arc<ArcSwap<Gauges>>,
+    pub(super) recorder: Arc<Recorder>,
+    /// `None` when the store could not be read at the start.
+    pub(super) store: Option<Arc<dyn Store>>,
+    /// Where the configuration is read from again; `None` when it came from nowhere.
+    pub(super) file: Option<PathBuf>,
+    pub(super) prepare: Prepare,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Has the writer carry out a request.
+    ///
+    /// # Errors
+    /// The reason why it did not; nothing was changed then.
+    pub async fn send(&self, request: Request) -> Result<Reply, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Request { request: Box::new(request), reply };
+        self.inbox.send(message).await.map_err(|_| Refusal::ShuttingDown)?;
+        answer.await.unwrap_or(Err(Refusal::ShuttingDown))
+    }
+
+    /// Reads the configuration file again and has the writer use it.
+    ///
+    /// # Errors
+    /// Every mistake in the file, or what of it is in use; nothing was changed then.
+    pub async fn reload(&self, actor: Actor, reason: Option<String>) -> Result<Reply, Refusal> {
+        let file = self.file.clone().ok_or_else(|| {
+            Refusal::Reload("this process was not started from a file".to_owned())
+        })?;
+        let prepare = Arc::clone(&self.prepare);
+        let read = tokio::task::spawn_blocking(move || {
+            let config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            prepare(&config)?;
+            Ok::<_, String>(config)
+        });
+        let config = read
+            .await
+            .map_err(|error| Refusal::Reload(error.to_string()))?
+            .map_err(Refusal::Reload)?;
+        let command = Command::Reload { config: Arc::new(config) };
+        self.send(Request { command, actor, reason, if_match: None }).await
+    }
+
+    /// The state as it was a moment ago.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// A page of the ledger.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn ledger(&self, query: LedgerQuery) -> Result<Vec<Entry>, Refusal> {
+        let store = self.store.as_ref().ok_or_else(|| {
+            Refusal::StoreUnreadable("it could not be opened at the start".to_owned())
+        })?;
+        store.ledger(query).await.map_err(Refusal::Store)
+    }
+
+    /// The metrics in Prometheus' text format.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        render(&self.recorder, &self.gauges.load())
+    }
+}

@@ -1,0 +1,51 @@
+//! The single writer: the one task that changes anything while the process runs.
+//!
+//! It takes one message at a time (a command, a gate's answer, the store's word, a tick), lets
+//! [`crate::core::rollout`] decide, and performs the effects: the routing table is swapped inside
+//! the handler, everything that takes time (saving, asking gates, writing the table file) is handed
+//! to tasks of its own behind bounded queues and comes back as a message. **The writer never awaits
+//! I/O**, so a store that blocks delays no abort of any service.
+//!
+//! Others see the state through [`Handle::view`], a snapshot that never queues behind the writer.
+
+mod alarms;
+mod change;
+mod command;
+mod draft;
+mod group;
+mod handle;
+mod history;
+mod observe;
+mod outbox;
+mod perform;
+mod publish;
+mod record;
+mod recover;
+mod refusal;
+mod reload;
+mod request;
+mod service;
+mod snapshot;
+mod table_writer;
+mod tally;
+mod view;
+mod watchdog;
+mod world;
+mod writer;
+
+pub use handle::{Handle, Prepare};
+pub use outbox::{Outbox, Stored};
+pub use recover::{RecoverError, Recovered};
+pub use refusal::Refusal;
+pub use request::{
+    Command, GroupRef, IdempotencyKey, ReloadReport, Reply, Request, RoleChange, StartRollout,
+};
+pub use table_writer::TableWriter;
+pub use tally::Tally;
+pub use view::{
+    AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, StoreState, TargetView,
+    View,
+};
+pub use watchdog::Watchdog;
+pub use world::{AskGates, World};
+pub use writer::{Message, Writer};

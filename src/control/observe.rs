@@ -1,0 +1,80 @@
+//! Looking: what each tick shows of the services, given to the rollouts as an observation.
+
+use std::sync::Arc;
+
+use crate::core::model::{RolloutId, Side};
+use crate::core::rollout::{Actor, Event, Evidence, Observation};
+
+use super::World;
+use super::draft::{About, EntryKind, entry};
+
+impl World {
+    /// One look: alarms are judged, every rollout is shown what can be seen.
+    pub(super) fn tick(&mut self) {
+        self.recorder.tick(self.now.mono);
+        self.judge_alarms();
+        let sampled =
+            self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
+        let sampled = sampled.map(|active| &active.rollout.spec().service);
+        self.windows.sample(self.now.mono, &self.recorder, sampled);
+        self.look();
+        if self.unsettled && self.prober.all_checked() {
+            let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
+            for id in &ids {
+                self.feed(id, Event::Settled);
+            }
+            self.unsettled = false;
+            self.changed = true;
+        }
+        for waiter in self.changes.overdue(self.now.mono) {
+            self.answer_waiter(waiter, false);
+        }
+        self.changes.tell_slow(self.now.mono);
+    }
+
+    /// Shows every rollout what can be seen now.
+    pub(super) fn look(&mut self) {
+        let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
+        for id in &ids {
+            if let Some(observation) = self.observation(id) {
+                self.feed(id, Event::Observed(observation));
+            }
+        }
+    }
+
+    fn judge_alarms(&mut self) {
+        let recorder = Arc::clone(&self.recorder);
+        let changed = self.alarms.judge(self.now.mono, self.now.wall, &recorder);
+        let by = Actor::tidegate();
+        for change in changed {
+            tracing::info!(
+                service = %change.service, alarm = %change.alarm,
+                from = %change.from, to = %change.to, "alarm changed"
+            );
+            let detail = serde_json::json!({
+                "alarm": change.alarm, "from": change.from, "to": change.to,
+            });
+            let about = About::service(&change.service);
+            self.note(entry(EntryKind::AlarmChanged, about, &detail, (&by, None), self.now.wall));
+            self.changed = true;
+        }
+    }
+
+    fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
+        let active = self.rollouts.get_mut(id)?;
+        let spec = Arc::clone(active.rollout.spec());
+        let green = self.recorder.side(&spec.service, Side::Green);
+        let scored_green = green.scored();
+        active.running.add(green);
+        let state = |name| (name, self.alarms.state(&spec.service, name, self.now.wall));
+        let alarms = spec.alarms.iter().map(|alarm| state(&alarm.name));
+        Some(Observation {
+            green: self.live.health(&spec.green),
+            blue: self.live.health(&spec.blue),
+            alarms: alarms.map(|(name, state)| (name.clone(), state)).collect(),
+            scored_green,
+            evidence: Evidence::Unavailable,
+            slo_breach: None,
+        })
+    }
+}

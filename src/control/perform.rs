@@ -1,0 +1,246 @@
+//! Performing: what a rollout wants done, in its order.
+
+use std::sync::Arc;
+
+use crate::core::model::{Exposure, GateStage};
+use crate::core::model::{RolloutId, Split};
+use crate::core::rollout::{
+    Actor, Effect, Event, GateAnswer, GateCall, Notice, Outcome, Rollout, State,
+};
+use crate::store::Transaction;
+
+use super::draft::{About, EntryKind, entry, fact};
+use super::outbox::Purpose;
+use super::record::{GroupRecord, RollbackRecord, RolloutRecord, key, text};
+use super::world::Active;
+use super::{Message, World};
+
+impl World {
+    /// Gives a rollout an event, and performs what follows.
+    pub(super) fn feed(&mut self, id: &RolloutId, event: Event) {
+        let Some(active) = self.rollouts.get_mut(id) else {
+            return;
+        };
+        let (next, effects) = active.rollout.clone().handle(event, self.now);
+        active.rollout = next;
+        self.perform(id, effects);
+        self.retire_if_over(id);
+    }
+
+    /// Performs effects in their order; none of them waits.
+    pub(super) fn perform(&mut self, id: &RolloutId, effects: Vec<Effect>) {
+        for effect in effects {
+            self.changed = true;
+            match effect {
+                Effect::Expose(exposure) => self.expose(id, exposure),
+                Effect::SwapRoles => self.swap_roles(id),
+                Effect::Save { seq } => self.save(id, seq),
+                Effect::RunGate(call) => self.ask_gate(*call),
+                Effect::Record { fact: happened, actor, reason } => {
+                    let now = self.now.wall;
+                    if let Some(active) = self.rollouts.get_mut(id) {
+                        let about = About {
+                            service: Some(active.rollout.spec().service.clone()),
+                            rollout: Some(id.clone()),
+                        };
+                        active.drafts.push(fact(&happened, about, actor, reason, now));
+                    }
+                }
+                Effect::Notify(notice) => notify(id, &notice),
+            }
+        }
+    }
+
+    fn expose(&mut self, id: &RolloutId, exposure: Exposure) {
+        let service = self.rollouts.get(id).map(|active| active.rollout.spec().service.clone());
+        if let Some(state) = service.and_then(|service| self.services.get_mut(&service)) {
+            state.exposure = exposure;
+            self.publish();
+        }
+    }
+
+    fn swap_roles(&mut self, id: &RolloutId) {
+        let Some(spec) = self.rollouts.get(id).map(|active| Arc::clone(active.rollout.spec()))
+        else {
+            return;
+        };
+        if let Some(state) = self.services.get_mut(&spec.service) {
+            state.record.blue = spec.green.clone();
+            state.record.split = Split::ALL_BLUE;
+            state.exposure =
+                Exposure { split: Split::ALL_BLUE, salt: spec.salt, green_exists: false };
+            self.publish();
+            self.alarms.begin_anew(&self.config, &spec.service);
+        }
+    }
+
+    /// Saves a rollout as it is, with its service and its facts, in one transaction.
+    fn save(&mut self, id: &RolloutId, seq: u64) {
+        let Some(active) = self.rollouts.get_mut(id) else {
+            return;
+        };
+        let entries = std::mem::take(&mut active.drafts);
+        let mut transaction = Transaction { entries, ..Transaction::default() };
+        self.put_rollout(id, &mut transaction);
+        let purpose = Purpose::Rollout { id: id.clone(), seq };
+        if !self.outbox.push(purpose, transaction) {
+            let reason = "the queue to the store is full or closed".to_owned();
+            self.changed = true;
+            tracing::error!(rollout = %id, reason);
+        }
+    }
+
+    /// Adds the records of a rollout to a transaction.
+    pub(super) fn put_rollout(&mut self, id: &RolloutId, transaction: &mut Transaction) {
+        let Some(active) = self.rollouts.get(id) else {
+            return;
+        };
+        let rollout = &active.rollout;
+        let spec = rollout.spec();
+        let over = rollout.state().ending().is_some();
+        let record = RolloutRecord::Rollout {
+            rollout: Box::new(rollout.clone()),
+            tally: active.running.tally,
+            ended: over.then_some(self.now.wall),
+        };
+        transaction.puts.push((key("rollout", id.as_str()), text(&record)));
+        if let State::RolledBack(ending) = rollout.state() {
+            let rollback = RollbackRecord {
+                id: spec.rollback_id.clone(),
+                of: id.clone(),
+                service: spec.service.clone(),
+                from: spec.green_revision.clone(),
+                to: spec.blue_revision.clone(),
+                cause: ending.cause.clone(),
+                at: self.now.wall,
+            };
+            let key = key("rollout", rollback.id.as_str());
+            transaction.puts.push((key, text(&RolloutRecord::Rollback(rollback))));
+        }
+        if let Some(state) = self.services.get_mut(&spec.service) {
+            state.record.version += 1;
+            state.record.salt = spec.salt;
+            state.record.split = Split::with_green(rollout.weight());
+            let mut saved = state.record.clone();
+            if let State::Succeeded(_) = rollout.state() {
+                // The roles change hands with the end of the rollout, in one transaction.
+                saved.blue = spec.green.clone();
+                saved.split = Split::ALL_BLUE;
+            }
+            transaction.puts.push((key("service", spec.service.as_str()), text(&saved)));
+        }
+    }
+
+    /// Adds the record of a group to a transaction.
+    pub(super) fn put_group(
+        name: &crate::core::model::TargetGroupName,
+        record: &GroupRecord,
+        transaction: &mut Transaction,
+    ) {
+        transaction.puts.push((key("target-group", name.as_str()), text(record)));
+    }
+
+    fn ask_gate(&self, call: GateCall) {
+        let inbox = self.inbox.clone();
+        let asked = call.clone();
+        self.gates.ask(
+            call,
+            Box::new(move |answer| {
+                let message = Message::Gate { call: Box::new(asked), answer };
+                if inbox.try_send(message).is_err() {
+                    // The machine asks again when an answer does not come.
+                    tracing::warn!("a gate's answer was lost: the writer is too busy or gone");
+                }
+            }),
+        );
+    }
+
+    /// Takes a gate's answer.
+    pub(super) fn gate_answered(&mut self, call: GateCall, answer: GateAnswer) {
+        match call.stage {
+            GateStage::OnRollback | GateStage::AfterRollback => {
+                let about = About { service: Some(call.service), rollout: Some(call.rollout) };
+                let detail = serde_json::json!({
+                    "gate": call.gate.gate, "stage": call.stage,
+                    "attempt": call.attempt, "answer": answer,
+                });
+                let by = Actor::tidegate();
+                let wall = self.now.wall;
+                self.note(entry(EntryKind::GateAnswered, about, &detail, (&by, None), wall));
+            }
+            GateStage::BeforeInstall
+            | GateStage::AfterInstall
+            | GateStage::AfterAllowTestTraffic
+            | GateStage::BeforeAllowTraffic
+            | GateStage::AfterAllowTraffic
+            | GateStage::BeforeStep
+            | GateStage::DuringStep => {
+                let gate = call.gate.gate;
+                let event = Event::GateAnswered { gate, attempt: call.attempt, answer };
+                self.feed(&call.rollout, event);
+            }
+        }
+    }
+
+    /// Puts an entry into the ledger that nobody waits for.
+    pub(super) fn note(&self, draft: crate::core::ledger::Draft) {
+        let transaction = Transaction { entries: vec![draft], ..Transaction::default() };
+        self.outbox.push(Purpose::Note, transaction);
+    }
+
+    /// Frees the service of a rollout that is over and saved.
+    fn retire_if_over(&mut self, id: &RolloutId) {
+        let settled = |active: &Active| {
+            active.rollout.state().ending().is_some_and(|ending| ending.settles_with.is_none())
+        };
+        if !self.rollouts.get(id).is_some_and(settled) {
+            return;
+        }
+        let Some(active) = self.rollouts.remove(id) else {
+            return;
+        };
+        let spec = Arc::clone(active.rollout.spec());
+        if let Some(state) = self.services.get_mut(&spec.service) {
+            state.active = None;
+        }
+        let view = super::snapshot::of_rollout(&active, Some(self.now.wall));
+        let rollback = super::snapshot::of_rollback(&view, &active.rollout);
+        let mut gone = self.history.add(Arc::new(view), self.now.wall);
+        if let Some(rollback) = rollback {
+            gone.extend(self.history.add(Arc::new(rollback), self.now.wall));
+        }
+        if !gone.is_empty() {
+            let deletes = gone.iter().map(|id| key("rollout", id.as_str())).collect();
+            let transaction = Transaction { deletes, ..Transaction::default() };
+            self.outbox.push(Purpose::Note, transaction);
+        }
+        self.changed = true;
+    }
+
+    /// The active rollout of a service.
+    pub(super) fn active_of(&self, service: &crate::core::model::ServiceName) -> Option<&Rollout> {
+        let id = self.services.get(service)?.active.as_ref()?;
+        self.rollouts.get(id).map(|active| &active.rollout)
+    }
+}
+
+fn notify(id: &RolloutId, notice: &Notice) {
+    match notice {
+        Notice::Regression { cause } => tracing::warn!(rollout = %id, %cause, "regression"),
+        Notice::BlueCannotTakeTraffic { cause } => {
+            tracing::error!(rollout = %id, %cause, "regression, but blue cannot take the traffic");
+        }
+        Notice::ApprovalWanted { timeout } => {
+            tracing::info!(rollout = %id, %timeout, "an approval is wanted");
+        }
+        Notice::Ended { outcome, cause } => {
+            let cause = cause.as_ref().map(ToString::to_string).unwrap_or_default();
+            match outcome {
+                Outcome::Succeeded => tracing::info!(rollout = %id, "succeeded"),
+                Outcome::RolledBack => tracing::warn!(rollout = %id, cause, "rolled back"),
+                Outcome::Stopped => tracing::warn!(rollout = %id, cause, "stopped"),
+                Outcome::Failed => tracing::warn!(rollout = %id, cause, "failed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Publishing: from what the writer knows to the table that requests load.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::core::model::{ServiceName, ServiceSpec, Side, TargetGroupName, TargetHealth};
+use crate::core::routing::{ListenerRoutes, RoutingTable, ServiceRoute, SideRoute};
+use crate::probe::ProbeTarget;
+use crate::store::{ServiceImage, TableImage};
+use crate::telemetry::MeterKey;
+
+use super::World;
+use super::service::ServiceState;
+
+impl World {
+    /// Makes the present state the table that the next request loads, one generation on.
+    pub(super) fn publish(&mut self) {
+        self.generation += 1;
+        let services: BTreeMap<ServiceName, Arc<ServiceRoute>> = self
+            .config
+            .services
+            .values()
+            .filter_map(|spec| {
+                let state = self.services.get(&spec.name)?;
+                Some((spec.name.clone(), Arc::new(self.route(spec, state))))
+            })
+            .collect();
+        let listeners = self
+            .config
+            .listeners
+            .iter()
+            .map(|spec| {
+                let routes = ListenerRoutes::new(spec.test, &spec.rules, &services);
+                (spec.name.clone(), routes)
+            })
+            .collect();
+        let table = RoutingTable { generation: self.generation, listeners, services };
+        self.table.store(Arc::new(table));
+        self.changed = true;
+        self.table_writer.write(self.image());
+    }
+
+    fn route(&self, spec: &ServiceSpec, state: &ServiceState) -> ServiceRoute {
+        ServiceRoute {
+            name: spec.name.clone(),
+            generation: self.generation,
+            exposure: state.exposure,
+            blue: self.side(spec, Side::Blue, &state.record.blue),
+            green: self.side(spec, Side::Green, state.green(spec)),
+            stickiness: spec.stickiness.clone(),
+            balance: spec.balance,
+            panic: spec.panic,
+            timeouts: spec.timeouts,
+            tell_side: spec.tell_side,
+        }
+    }
+
+    fn side(&self, spec: &ServiceSpec, side: Side, group: &TargetGroupName) -> SideRoute {
+        let key = MeterKey { service: spec.name.clone(), side, target_group: group.clone() };
+        SideRoute {
+            group: group.clone(),
+            revision: self.groups.get(group).and_then(|group| group.record.revision.clone()),
+            targets: self.live.targets(group).cloned().collect(),
+            live: self.live.group(group),
+            meter: self.recorder.register(&key),
+        }
+    }
+
+    /// The table in the form that a restart can serve from.
+    fn image(&self) -> TableImage {
+        let services = self.config.services.values().filter_map(|spec| {
+            let state = self.services.get(&spec.name)?;
+            let of_pair = |name: &TargetGroupName| self.groups.get(name).map(|g| (name.clone(), g));
+            let pair: Vec<_> = spec.target_groups.iter().filter_map(of_pair).collect();
+            let image = ServiceImage {
+                blue: state.record.blue.clone(),
+                green: state.green(spec).clone(),
+                exposure: state.exposure,
+                targets: pair.iter().map(|(n, g)| (n.clone(), g.record.targets.clone())).collect(),
+                revisions: pair
+                    .iter()
+                    .filter_map(|(n, g)| Some((n.clone(), g.record.revision.clone()?)))
+                    .collect(),
+            };
+            Some((spec.name.clone(), image))
+        });
+        TableImage { generation: self.generation, services: services.collect() }
+    }
+
+    /// Makes the live targets and the probes follow the groups.
+    pub(super) fn register_targets(&mut self) {
+        let mut watched = Vec::new();
+        for spec in self.config.services.values() {
+            let initial = match spec.health_check {
+                Some(_) => TargetHealth::Unknown,
+                None => TargetHealth::Healthy,
+            };
+            for name in &spec.target_groups {
+                let Some(group) = self.groups.get(name) else {
+                    continue;
+                };
+                match group.as_targets(name) {
+                    Ok(targets) => self.live.register(&targets, initial),
+                    Err(error) => tracing::error!(%name, %error, "target group not registered"),
+                }
+                watched.extend(spec.health_check.iter().flat_map(|check| {
+                    let probe = |target: &Arc<_>| ProbeTarget {
+                        target: Arc::clone(target),
+                        check: check.clone(),
+                    };
+                    self.live.targets(name).map(probe).collect::<Vec<_>>()
+                }));
+            }
+        }
+        self.prober.watch(watched);
+    }
+}

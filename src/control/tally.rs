@@ -1,0 +1,37 @@
+//! What a rollout's requests came to on green, added up over restarts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::analysis::Counts;
+
+/// Counters of one rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Requests that were given to green.
+    pub green_requests: u64,
+    /// Those that failed there.
+    pub green_failed: u64,
+}
+
+/// A tally that goes on, with the last snapshot of green's meter.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) tally: Tally,
+    last: Counts,
+}
+
+impl Running {
+    /// Goes on from a tally; what the meter counted before is not the rollout's.
+    pub(super) fn resume(tally: Tally, meter: Counts) -> Self {
+        Self { tally, last: meter }
+    }
+
+    /// Adds what happened since the last look.
+    pub(super) fn add(&mut self, meter: Counts) {
+        if meter.continues(&self.last) {
+            self.tally.green_requests += meter.scored().saturating_sub(self.last.scored());
+            self.tally.green_failed += meter.failed().saturating_sub(self.last.failed());
+        }
+        self.last = meter;
+    }
+}

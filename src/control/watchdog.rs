@@ -1,0 +1,48 @@
+//! The watchdog: says so when the writer does not come round.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::core::model::{MonoTime, Span};
+
+/// The writer's heartbeat; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Watchdog {
+    clock: Clock,
+    beat_ms: Arc<AtomicU64>,
+}
+
+/// How long the writer may be silent: it comes round ten times a second.
+const SILENCE: Span = Span::from_secs(3);
+
+impl Watchdog {
+    /// A heart that beats now.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, beat_ms: Arc::new(AtomicU64::new(clock.mono().ms())) }
+    }
+
+    /// Beats.
+    pub(super) fn beat(&self) {
+        self.beat_ms.store(self.clock.mono().ms(), Ordering::Relaxed);
+    }
+
+    /// How long the writer has been silent.
+    #[must_use]
+    pub fn silence(&self) -> Span {
+        self.clock.mono().since(MonoTime::from_ms(self.beat_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Looks once a second, from a runtime other than the writer's, for ever.
+    pub async fn run(self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let silence = self.silence();
+            if silence > SILENCE {
+                tracing::error!(%silence, "the writer does not come round: rollouts stand still");
+            }
+        }
+    }
+}

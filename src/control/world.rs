@@ -1,0 +1,88 @@
+//! The state that only the writer changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::core::ledger::Draft;
+use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName};
+use crate::core::rollout::{GateAnswer, GateCall, Rollout};
+use crate::core::routing::{LiveTargets, RoutingTable};
+use crate::probe::Prober;
+use crate::telemetry::{GateCallsGauge, Recorder, Windows};
+
+use super::alarms::Alarms;
+use super::change::{Changes, ReplyTo};
+use super::group::Group;
+use super::history::History;
+use super::record::IdempotencyRecord;
+use super::service::ServiceState;
+use super::tally::Running;
+use super::{Message, Outbox, Refusal, Reply, StoreState, TableWriter};
+
+/// Asks gates; implemented by the gate host's adapter, and by tests.
+pub trait AskGates: Send + Sync {
+    /// Asks; the answer comes to `reply`, from another thread, in bounded time. Never blocks.
+    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>);
+
+    /// How often each gate came to which verdict.
+    fn calls(&self) -> Vec<GateCallsGauge>;
+}
+
+/// Everything the writer knows.
+pub struct World {
+    pub(super) config: Arc<Config>,
+    pub(super) clock: Clock,
+    /// The time of the message under way.
+    pub(super) now: Now,
+    pub(super) services: BTreeMap<ServiceName, ServiceState>,
+    pub(super) groups: BTreeMap<TargetGroupName, Group>,
+    /// Rollouts that have not ended, or whose end is not saved yet.
+    pub(super) rollouts: BTreeMap<RolloutId, Active>,
+    pub(super) history: History,
+    /// Requests that may be repeated, by the digest of their scope.
+    pub(super) repeatable: BTreeMap<Sha256, IdempotencyRecord>,
+    pub(super) alarms: Alarms,
+    pub(super) changes: Changes,
+    /// Answers to send once the view shows what they tell.
+    pub(super) answers: Vec<(ReplyTo, Result<Reply, Refusal>)>,
+    pub(super) live: LiveTargets,
+    pub(super) generation: u64,
+    pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) windows: Arc<Windows>,
+    pub(super) prober: Arc<Prober>,
+    pub(super) outbox: Outbox,
+    pub(super) table_writer: TableWriter,
+    pub(super) store: StoreState,
+    pub(super) gates: Arc<dyn AskGates>,
+    /// Where answers come back to the writer.
+    pub(super) inbox: mpsc::Sender<Message>,
+    /// Whether the view is older than the state.
+    pub(super) changed: bool,
+    /// Whether rollouts from before the start still wait for a first look at their world.
+    pub(super) unsettled: bool,
+}
+
+/// A rollout in the writer's hands.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) rollout: Rollout,
+    pub(super) running: Running,
+    /// Facts that wait for the next save.
+    pub(super) drafts: Vec<Draft>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World")
+            .field("generation", &self.generation)
+            .field("services", &self.services.len())
+            .field("rollouts", &self.rollouts.len())
+            .finish_non_exhaustive()
+    }
+}

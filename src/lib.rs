@@ -1,5 +1,7 @@
 //! Tidegate: a reverse proxy that releases software.
 
+pub mod admin;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -96,3 +96,23 @@ impl Handle {
         render(&self.recorder, &self.gauges.load())
     }
 }
+
+#[cfg(test)]
+impl Handle {
+    /// For tests of the admin API: requests arrive at the given channel.
+    pub(crate) fn detached(
+        inbox: mpsc::Sender<Message>,
+        view: Arc<ArcSwap<View>>,
+        store: Option<Arc<dyn Store>>,
+    ) -> Self {
+        Self {
+            inbox,
+            view,
+            gauges: Arc::default(),
+            recorder: Arc::default(),
+            store,
+            file: None,
+            prepare: Arc::new(|_| Ok(())),
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod alarms;
 mod change;
 mod command;
 mod draft;
+mod gates;
 mod group;
 mod handle;
 mod history;
@@ -33,6 +34,7 @@ mod watchdog;
 mod world;
 mod writer;
 
+pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use outbox::{Outbox, Stored};
 pub use recover::{RecoverError, Recovered};

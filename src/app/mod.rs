@@ -1,0 +1,205 @@
+//! The only composition root: builds every part from a configuration, one function per subsystem,
+//! and takes them down in the right order.
+//!
+//! Three runtimes, so that none can starve another: the proxy's, the control side's (writer, store,
+//! probes, admin API), and the gates' own.
+
+mod admin;
+mod error;
+mod serve;
+mod storage;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{
+    AskGates, Gates, Handle, Message, Outbox, Prepare, Recovered, Watchdog, Writer,
+};
+use crate::core::model::ListenerName;
+use crate::core::rollout::TelemetryView;
+use crate::core::routing::RoutingTable;
+use crate::probe::Prober;
+use crate::proxy::{self, Limits, ProxyParts, RunningProxy};
+use crate::telemetry::{Recorder, Windows};
+
+use admin::AdminPart;
+use storage::{Storage, cache_path};
+
+pub use error::AppError;
+pub use serve::serve;
+
+/// A running Tidegate.
+#[derive(Debug)]
+pub struct App {
+    handle: Handle,
+    listeners: Vec<ListenerName>,
+    proxy: RunningProxy,
+    prober: Arc<Prober>,
+    gates: Arc<Gates>,
+    outbox: Outbox,
+    admin: Option<AdminPart>,
+    inbox: mpsc::Sender<Message>,
+    proxy_runtime: Runtime,
+    control_runtime: Runtime,
+}
+
+/// How long requests in flight may take to finish when the process ends.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long the store may take to save what waits when the process ends.
+const FLUSH: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Starts everything. Traffic flows when this returns.
+    ///
+    /// # Errors
+    /// What could not be built; nothing is left running then.
+    pub fn start(config: Config, file: Option<PathBuf>) -> Result<Self, AppError> {
+        let config = Arc::new(config);
+        let clock = Clock::start();
+        let proxy_runtime = runtime("proxy", workers())?;
+        let control_runtime = runtime("control", 2)?;
+        let bound = proxy::bind(&config.listeners)?;
+        let opened = control_runtime.block_on(Storage::open(&config.store))?;
+        let recorder = Arc::new(Recorder::default());
+        let windows = Arc::new(Windows::default());
+        let gates = gates(&config, clock, &windows)?;
+        let table = Arc::new(ArcSwap::from_pointee(RoutingTable::default()));
+        let prober = Arc::new(Prober::start(control_runtime.handle().clone()));
+        let (inbox, messages) = mpsc::channel(Writer::INBOX);
+        let outbox = opened.outbox();
+        let table_writer = opened.table_writer(&control_runtime);
+        let watchdog = Watchdog::new(clock);
+        let recovered = Recovered {
+            config: Arc::clone(&config),
+            file,
+            clock,
+            stored: opened.stored,
+            store: opened.store.clone(),
+            served: opened.served,
+            table: Arc::clone(&table),
+            recorder: Arc::clone(&recorder),
+            windows,
+            prober: Arc::clone(&prober),
+            table_writer,
+            gates: Arc::clone(&gates) as Arc<dyn AskGates>,
+            prepare: preparing(&gates),
+        };
+        let channel = (inbox.clone(), messages);
+        let (writer, handle) = recovered.into_writer(outbox.clone(), watchdog.clone(), channel)?;
+        if let Some(store) = opened.store {
+            control_runtime.spawn(outbox.clone().run(store, inbox.clone()));
+        }
+        control_runtime.spawn(writer.run());
+        proxy_runtime.spawn(watchdog.run());
+        let parts = ProxyParts { table, recorder, clock, limits: Limits::default() };
+        let proxy = {
+            let _inside = proxy_runtime.enter();
+            proxy::start(&parts, bound)
+        };
+        let admin = AdminPart::start(&config, &handle, clock, &control_runtime)?;
+        Ok(Self {
+            handle,
+            listeners: config.listeners.iter().map(|spec| spec.name.clone()).collect(),
+            proxy,
+            prober,
+            gates,
+            outbox,
+            admin: Some(admin),
+            inbox,
+            proxy_runtime,
+            control_runtime,
+        })
+    }
+
+    /// The way to the writer.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Where a listener listens; `None` if there is no such listener.
+    #[must_use]
+    pub fn address(&self, listener: &ListenerName) -> Option<SocketAddr> {
+        self.proxy.address(listener)
+    }
+
+    /// Every listener with the address where it listens.
+    pub fn listeners(&self) -> impl Iterator<Item = (ListenerName, SocketAddr)> + '_ {
+        self.listeners.iter().filter_map(|name| Some((name.clone(), self.address(name)?)))
+    }
+
+    /// Where the admin API listens.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// The file with the token that the first start made.
+    #[must_use]
+    pub fn admin_token_file(&self) -> Option<&std::path::Path> {
+        self.admin.as_ref().map(|admin| admin.token.as_path())
+    }
+
+    /// Ends everything: listeners first, the store last. Blocks until it is done.
+    pub fn shutdown(mut self) {
+        let cut = self.proxy_runtime.block_on(self.proxy.shutdown(DRAIN));
+        if cut > 0 {
+            tracing::warn!(cut, "requests were cut at the end of the drain");
+        }
+        if let Some(admin) = self.admin.take() {
+            self.control_runtime.block_on(admin.shutdown());
+        }
+        self.control_runtime.block_on(async {
+            let (done, stopped) = oneshot::channel();
+            if self.inbox.send(Message::Shutdown(done)).await.is_ok() {
+                // A writer that is gone has stopped, too.
+                let _ = stopped.await;
+            }
+            self.prober.shutdown().await;
+            let flushed = async {
+                while !self.outbox.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            if tokio::time::timeout(FLUSH, flushed).await.is_err() {
+                tracing::error!("the store did not save everything before the end");
+            }
+        });
+        self.gates.shutdown();
+        self.control_runtime.shutdown_timeout(FLUSH);
+        self.proxy_runtime.shutdown_timeout(FLUSH);
+    }
+}
+
+fn runtime(what: &'static str, threads: usize) -> Result<Runtime, AppError> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(what)
+        .enable_all()
+        .build()
+        .map_err(|error| AppError::Runtime { what, error })
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn gates(config: &Config, clock: Clock, windows: &Arc<Windows>) -> Result<Arc<Gates>, AppError> {
+    let telemetry = Arc::clone(windows) as Arc<dyn TelemetryView>;
+    let gates = Arc::new(Gates::new(clock, telemetry, cache_path(&config.store)));
+    gates.prepare(config).map_err(AppError::Gates)?;
+    Ok(gates)
+}
+
+fn preparing(gates: &Arc<Gates>) -> Prepare {
+    let gates = Arc::clone(gates);
+    Arc::new(move |config| gates.prepare(config))
+}

@@ -1,0 +1,133 @@
+//! The writer's way to the gate host: started with the first gate, every verdict counted.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::core::model::GateName;
+use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
+use crate::gate::{GateHost, GateHostParts, MemoryState};
+use crate::telemetry::GateCallsGauge;
+
+use super::AskGates;
+
+/// The gates of a configuration.
+pub struct Gates {
+    clock: Clock,
+    telemetry: Arc<dyn TelemetryView>,
+    cache: Option<PathBuf>,
+    /// `None` until a configuration has a gate.
+    host: Mutex<Option<Arc<GateHost>>>,
+    calls: Arc<Mutex<BTreeMap<(GateName, &'static str), u64>>>,
+}
+
+impl std::fmt::Debug for Gates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gates").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+impl Gates {
+    /// No gates yet. `cache` is a folder of our own for compiled components; `None` compiles anew
+    /// at each start.
+    #[must_use]
+    pub fn new(clock: Clock, telemetry: Arc<dyn TelemetryView>, cache: Option<PathBuf>) -> Self {
+        let (host, calls) = (Mutex::default(), Arc::default());
+        Self { clock, telemetry, cache, host, calls }
+    }
+
+    /// Loads every gate of a configuration and checks every use's parameters. Blocks.
+    ///
+    /// # Errors
+    /// A sentence for each gate that cannot be used, with its key path.
+    pub fn prepare(&self, config: &Config) -> Result<(), String> {
+        if config.gates.is_empty() {
+            return Ok(());
+        }
+        let host = self.started()?;
+        let mut mistakes = Vec::new();
+        for spec in config.gates.values() {
+            if let Err(error) = host.load(spec, &config.base_dir) {
+                mistakes.push(format!("gates.{}: {error}", spec.name));
+            }
+        }
+        for service in config.services.values() {
+            for (place, usage) in service.gates.iter().enumerate() {
+                let digest = config.gates.get(&usage.gate).map(|spec| spec.sha256);
+                let checked = digest.map(|digest| host.check_params(digest, &usage.params));
+                if let Some(Err(error)) = checked
+                    && mistakes.is_empty()
+                {
+                    let at = format!("services.{}.gates[{place}].params", service.name);
+                    mistakes.push(format!("{at}: {error}"));
+                }
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("\n")) }
+    }
+
+    fn started(&self) -> Result<Arc<GateHost>, String> {
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = host.as_ref() {
+            return Ok(Arc::clone(host));
+        }
+        let parts = GateHostParts {
+            clock: self.clock,
+            telemetry: Arc::clone(&self.telemetry),
+            state: Arc::new(MemoryState::default()),
+            cache: self.cache.clone(),
+        };
+        let started = Arc::new(GateHost::start(parts).map_err(|error| error.to_string())?);
+        *host = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    /// Ends the host; later questions are answered as unavailable. Blocks.
+    pub fn shutdown(&self) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(host) = host.and_then(Arc::into_inner) {
+            host.shutdown();
+        }
+    }
+}
+
+impl AskGates for Gates {
+    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (calls, name) = (Arc::clone(&self.calls), call.gate.gate.clone());
+        let counted = move |answer: GateAnswer| {
+            let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            *calls.entry((name, verdict(&answer))).or_default() += 1;
+            drop(calls);
+            reply(answer);
+        };
+        match host {
+            Some(host) => host.ask(call, counted),
+            None => {
+                let text = "no gate is loaded".to_owned();
+                counted(GateAnswer::Error { kind: GateErrorKind::Unavailable, text });
+            }
+        }
+    }
+
+    fn calls(&self) -> Vec<GateCallsGauge> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = |((gate, verdict), calls): (&(GateName, &'static str), &u64)| GateCallsGauge {
+            gate: gate.clone(),
+            verdict,
+            calls: *calls,
+        };
+        calls.iter().map(gauge).collect()
+    }
+}
+
+fn verdict(answer: &GateAnswer) -> &'static str {
+    match answer {
+        GateAnswer::Pass => "pass",
+        GateAnswer::Fail { .. } => "fail",
+        GateAnswer::Hold { .. } => "hold",
+        GateAnswer::Error { .. } => "error",
+    }
+}

@@ -8,6 +8,8 @@
 
 mod chain;
 mod entry;
+mod query;
 
 pub use chain::{Chain, ChainBreak, ChainFault};
 pub use entry::{Draft, Entry, Head};
+pub use query::LedgerQuery;

@@ -51,7 +51,7 @@ impl Score {
 
     fn outcome(&self, kind: OutcomeKind) -> Outcome {
         let latency_us = self.clock.mono_us().saturating_sub(self.started_us);
-        Outcome { kind, latency_us }
+        Outcome { kind, latency_us, rescued: false }
     }
 }
 
@@ -59,7 +59,11 @@ impl Stand {
     fn answered(self, outcome: Outcome) -> Self {
         match self {
             Self::Open => Self::Answered(outcome),
-            Self::Answered(_) | Self::Failed(_) => self,
+            Self::Answered(_) => self,
+            Self::Failed(first) => {
+                let rescued = matches!(outcome.kind, OutcomeKind::Status(status) if status < 500);
+                Self::Failed(Outcome { rescued, ..first })
+            }
         }
     }
 
@@ -69,7 +73,8 @@ impl Stand {
             Self::Answered(answer) => {
                 Self::Failed(Outcome { latency_us: answer.latency_us, ..outcome })
             }
-            Self::Failed(_) => self,
+            // What broke after a rescue was seen to fail all the same.
+            Self::Failed(first) => Self::Failed(Outcome { rescued: false, ..first }),
         }
     }
 }
@@ -89,14 +94,16 @@ mod tests {
     use super::*;
 
     fn outcome(kind: OutcomeKind, latency_us: u64) -> Outcome {
-        Outcome { kind, latency_us }
+        Outcome { kind, latency_us, rescued: false }
     }
 
     #[test]
     fn a_failed_first_attempt_counts_although_the_second_succeeds() {
         let failure = outcome(OutcomeKind::ConnectError, 5);
         let stand = Stand::Open.failed(failure).answered(outcome(OutcomeKind::Status(200), 9));
-        assert_eq!(stand, Stand::Failed(failure));
+        assert_eq!(stand, Stand::Failed(Outcome { rescued: true, ..failure }));
+        let stand = Stand::Open.failed(failure).answered(outcome(OutcomeKind::Status(503), 9));
+        assert_eq!(stand, Stand::Failed(failure), "the user saw the second one fail, too");
     }
 
     #[test]

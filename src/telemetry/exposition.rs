@@ -145,7 +145,7 @@ mod tests {
             (OutcomeKind::ConnectError, 10),
             (OutcomeKind::ClientGone, 10),
         ] {
-            recorder.record(id, Outcome { kind, latency_us });
+            recorder.record(id, Outcome { kind, latency_us, rescued: false });
         }
         recorder
     }

@@ -18,6 +18,7 @@ pub(super) struct Meter {
     timeouts: AtomicU64,
     broken: AtomicU64,
     client_gone: AtomicU64,
+    rescued: AtomicU64,
     latency_sum_us: AtomicU64,
     latency: [AtomicU64; BUCKETS],
 }
@@ -30,6 +31,7 @@ impl Meter {
             timeouts: AtomicU64::new(0),
             broken: AtomicU64::new(0),
             client_gone: AtomicU64::new(0),
+            rescued: AtomicU64::new(0),
             latency_sum_us: AtomicU64::new(0),
             latency: [const { AtomicU64::new(0) }; BUCKETS],
         }
@@ -44,6 +46,9 @@ impl Meter {
             OutcomeKind::ClientGone => (&self.client_gone, false),
         };
         ended.fetch_add(1, Ordering::Relaxed);
+        if outcome.rescued {
+            self.rescued.fetch_add(1, Ordering::Relaxed);
+        }
         if timed {
             self.latency_sum_us.fetch_add(outcome.latency_us, Ordering::Relaxed);
             self.latency[bucket_of(outcome.latency_us)].fetch_add(1, Ordering::Relaxed);
@@ -63,6 +68,7 @@ impl Meter {
             timeouts: read(&self.timeouts),
             broken: read(&self.broken),
             client_gone: read(&self.client_gone),
+            rescued: read(&self.rescued),
             latency_sum_us: read(&self.latency_sum_us),
             latency: std::array::from_fn(|i| read(&self.latency[i])),
         }

@@ -47,6 +47,8 @@ pub struct Outcome {
     /// From the request's header to the response's header, in microseconds; read for answers and
     /// timeouts alone.
     pub latency_us: u64,
+    /// Whether the user was spared a failure: a second attempt was answered below 500.
+    pub rescued: bool,
 }
 
 /// Counts requests; shared by all threads.
@@ -190,7 +192,7 @@ mod tests {
     }
 
     fn outcome(kind: OutcomeKind) -> Outcome {
-        Outcome { kind, latency_us: 1_000 }
+        Outcome { kind, latency_us: 1_000, rescued: false }
     }
 
     #[test]
@@ -237,7 +239,7 @@ mod tests {
         let allocated = allocation_counter::measure(|| {
             for latency_us in 0..1_000 {
                 let kind = OutcomeKind::Status(200);
-                recorder.record(id, Outcome { kind, latency_us });
+                recorder.record(id, Outcome { kind, latency_us, rescued: false });
                 recorder.record(OVERFLOW, outcome(OutcomeKind::Timeout));
             }
         });

@@ -94,7 +94,8 @@ mod tests {
         };
         sample(0);
         for status in [200, 200, 200, 500] {
-            recorder.record(meter, Outcome { kind: OutcomeKind::Status(status), latency_us: 900 });
+            let kind = OutcomeKind::Status(status);
+            recorder.record(meter, Outcome { kind, latency_us: 900, rescued: false });
         }
         sample(1);
         let metric = |side, name| windows.metric(&service, side, name, Span::from_secs(1));

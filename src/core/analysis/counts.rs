@@ -19,6 +19,8 @@ pub struct Counts {
     pub broken: u64,
     /// Requests whose client went away before there was an answer.
     pub client_gone: u64,
+    /// Failed requests that no user saw fail: a second attempt was answered.
+    pub rescued: u64,
     /// All latencies together in microseconds.
     pub latency_sum_us: u64,
     /// Requests by latency; see [`super::upper_bound_us`]. Answered and timed out requests alone
@@ -95,6 +97,7 @@ impl Counts {
             timeouts: combine(self.timeouts, other.timeouts),
             broken: combine(self.broken, other.broken),
             client_gone: combine(self.client_gone, other.client_gone),
+            rescued: combine(self.rescued, other.rescued),
             latency_sum_us: combine(self.latency_sum_us, other.latency_sum_us),
             latency: std::array::from_fn(|i| combine(self.latency[i], other.latency[i])),
         }
@@ -109,6 +112,7 @@ impl Default for Counts {
             timeouts: 0,
             broken: 0,
             client_gone: 0,
+            rescued: 0,
             latency_sum_us: 0,
             latency: [0; BUCKETS],
         }
@@ -130,6 +134,7 @@ mod tests {
             timeouts: 1,
             broken: 2,
             client_gone: 7,
+            rescued: 0,
             latency_sum_us: 590_000,
             latency,
         }

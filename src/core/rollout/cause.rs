@@ -57,6 +57,23 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether it is a condition that can clear by itself. The others are about one state or step,
+    /// and over with it.
+    #[must_use]
+    pub fn is_condition(&self) -> bool {
+        match self {
+            Self::Alarm { .. }
+            | Self::Evidence { .. }
+            | Self::Slo { .. }
+            | Self::GreenUnhealthy => true,
+            Self::Gate { .. }
+            | Self::MissingEvidence
+            | Self::Deadline { .. }
+            | Self::TakenBackUnrecorded
+            | Self::Person { .. } => false,
+        }
+    }
+
     /// Whether two causes are the same condition, whatever the figures in their reasons.
     #[must_use]
     pub fn same_condition(&self, other: &Self) -> bool {

@@ -108,14 +108,13 @@ impl Rollout {
     /// Whether a promotion that was begun may go through: what stood against it then was taken
     /// upon somebody, and nothing new came up while the store saved.
     pub(super) fn may_promote(&self, forced: bool) -> bool {
-        let taken = |cause: &Cause| self.overridden.iter().any(|o| o.same_condition(cause));
-        self.standing_holds().iter().all(|hold| match hold {
+        let free = |hold: &Hold| match hold {
             Hold::Restarting
             | Hold::Paused { .. }
             | Hold::Regression { .. }
             | Hold::BlueCannotTakeTraffic { .. } => false,
             Hold::Alarm { alarm, .. } if is_against(hold) => {
-                forced && taken(&Cause::Alarm { alarm: alarm.clone() })
+                forced && self.is_overridden(&Cause::Alarm { alarm: alarm.clone() })
             }
             Hold::GreenHasNoTargets
             | Hold::GreenUnhealthy { .. }
@@ -128,7 +127,8 @@ impl Rollout {
             | Hold::Samples { .. }
             | Hold::Evidence { .. }
             | Hold::Store { .. } => true,
-        })
+        };
+        self.seen.is_some() && self.standing_holds().iter().all(free)
     }
 
     /// Carries a command out, or records why not.

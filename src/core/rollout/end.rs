@@ -31,6 +31,7 @@ impl Rollout {
         let ending = Ending {
             cause: cause.clone(),
             at: self.timeline.elapsed(),
+            step: self.step(),
             settles_with: Some(self.seq + 1),
         };
         self.state = match outcome {

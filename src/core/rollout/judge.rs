@@ -21,19 +21,23 @@ impl Rollout {
         if self.state.ending().is_some() {
             return;
         }
-        let present = self.present_causes();
-        let gone =
-            |cause: &Cause| is_condition(cause) && !present.iter().any(|p| p.same_condition(cause));
-        self.overridden.retain(|cause| !gone(cause));
-        self.told.retain(|cause| !gone(cause));
+        let present = self.conditions();
+        if self.seen.is_some() {
+            let stands = |cause: &Cause| present.iter().any(|p| p.same_condition(cause));
+            self.overridden.retain(|cause| !cause.is_condition() || stands(cause));
+            self.told.retain(|cause| !cause.is_condition() || stands(cause));
+        }
         for cause in present {
-            self.regress(cause, out);
+            // Without traffic only an alarm can tell anything about it.
+            if self.weight > Weight::ZERO || matches!(cause, Cause::Alarm { .. }) {
+                self.regress(cause, out);
+            }
         }
         self.take_back_when_possible(out);
     }
 
-    /// What speaks against green now.
-    fn present_causes(&self) -> Vec<Cause> {
+    /// What can be seen against green now, whether it has traffic or not.
+    fn conditions(&self) -> Vec<Cause> {
         let Some(seen) = &self.seen else {
             return Vec::new();
         };
@@ -42,9 +46,6 @@ impl Rollout {
             .filter(|(_, state, _)| *state == AlarmState::Alarm)
             .map(|(alarm, _, _)| Cause::Alarm { alarm })
             .collect();
-        if self.weight == Weight::ZERO {
-            return causes;
-        }
         if let Evidence::Against { reason } = &seen.evidence {
             causes.push(Cause::Evidence { reason: reason.clone() });
         }
@@ -59,15 +60,15 @@ impl Rollout {
 
     /// Deals with something that speaks against green, by the policy.
     pub(super) fn regress(&mut self, cause: Cause, out: &mut Effects) {
-        let known = |list: &[Cause]| list.iter().any(|known| known.same_condition(&cause));
-        if self.state.ending().is_some() || self.regression.is_some() || known(&self.overridden) {
+        if self.state.ending().is_some() || self.regression.is_some() || self.is_overridden(&cause)
+        {
             return;
         }
         let wants_rollback = match self.spec.policies.on_regression {
             OnRegression::Rollback => true,
             OnRegression::Freeze => false,
             OnRegression::Notify => {
-                if !known(&self.told) {
+                if !self.told.iter().any(|known| known.same_condition(&cause)) {
                     self.told.push(cause.clone());
                     out.record(Fact::RegressionFound { cause: cause.clone() });
                     out.push(Effect::Notify(Notice::Regression { cause }));
@@ -78,9 +79,13 @@ impl Rollout {
         self.latch(cause, wants_rollback, out);
     }
 
-    /// Opens a regression, and takes the traffic back at once if that is wanted and possible.
+    /// Opens a regression, and takes the traffic back at once if that is wanted and possible. One
+    /// that wants a rollback takes the place of one that waits for a person: a deadline ends a
+    /// freeze too.
     pub(super) fn latch(&mut self, cause: Cause, wants_rollback: bool, out: &mut Effects) {
-        if self.state.ending().is_some() || self.regression.is_some() {
+        let open = self.regression.as_ref();
+        let outranked = open.is_some_and(|open| open.wants_rollback || !wants_rollback);
+        if self.state.ending().is_some() || outranked || self.is_overridden(&cause) {
             return;
         }
         out.record(Fact::RegressionFound { cause: cause.clone() });
@@ -261,7 +266,9 @@ impl Rollout {
         }
         if let Some(Evidence::Against { reason }) = self.seen.as_ref().map(|seen| &seen.evidence)
             && has_weight
+            && !self.is_overridden(&Cause::Evidence { reason: reason.clone() })
         {
+            // Such a verdict never clears: if it held on, overriding it would mean nothing.
             holds.push(Hold::EvidenceAgainst { reason: reason.clone() });
         }
         holds
@@ -330,11 +337,16 @@ impl Rollout {
         self.seen.is_some() && self.standing_holds().is_empty()
     }
 
+    /// Whether a person took a cause upon themselves.
+    pub(super) fn is_overridden(&self, cause: &Cause) -> bool {
+        self.overridden.iter().any(|known| known.same_condition(cause))
+    }
+
     /// Takes upon a person what speaks against green now.
     pub(super) fn override_causes(&mut self, command: &super::Command, out: &mut Effects) {
         let open = self.regression.take().map(|regression| regression.cause);
-        for cause in open.into_iter().chain(self.present_causes()) {
-            if !self.overridden.iter().any(|known| known.same_condition(&cause)) {
+        for cause in open.into_iter().chain(self.conditions()) {
+            if !self.is_overridden(&cause) {
                 self.overridden.push(cause.clone());
                 out.record_by(
                     Fact::RegressionOverridden { cause },
@@ -357,21 +369,6 @@ impl Rollout {
             out.record(Fact::HoldBegan { hold: hold.clone() });
         }
         self.recorded_holds = now;
-    }
-}
-
-/// Whether a cause is a condition that can clear by itself, unlike a gate's answer.
-fn is_condition(cause: &Cause) -> bool {
-    match cause {
-        Cause::Alarm { .. }
-        | Cause::Evidence { .. }
-        | Cause::Slo { .. }
-        | Cause::GreenUnhealthy => true,
-        Cause::Gate { .. }
-        | Cause::MissingEvidence
-        | Cause::Deadline { .. }
-        | Cause::TakenBackUnrecorded
-        | Cause::Person { .. } => false,
     }
 }
 

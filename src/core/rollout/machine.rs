@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::model::{Exposure, GateMode, GateStage, Now, OnGateError, Span, Split, Weight};
+use crate::core::model::{
+    Exposure, GateMode, GateName, GateStage, Now, OnGateError, Span, Split, Weight,
+};
 
 use super::effect::Effects;
 use super::{
@@ -30,9 +32,9 @@ pub struct Rollout {
     pub(super) restarting: bool,
     /// The regression that was found; `None` if none is open.
     pub(super) regression: Option<Regression>,
-    /// Conditions that a person took upon themselves, until they clear.
+    /// What a person took upon themselves: conditions until they clear, the rest for this step.
     pub(super) overridden: Vec<Cause>,
-    /// Conditions that people were told about, until they clear.
+    /// What people were told about, for as long.
     pub(super) told: Vec<Cause>,
     /// The number of the last asking of any gate.
     pub(super) attempt: u32,
@@ -48,10 +50,25 @@ pub struct Rollout {
     /// What the store said when it could not save; `None` while it can.
     #[serde(skip)]
     pub(super) store_trouble: Option<String>,
+    /// Askings of shadow gates that have not been answered: the rollout does not wait for them, so
+    /// the answer may come when their stage is over.
+    #[serde(skip)]
+    pub(super) shadows: Vec<ShadowCall>,
     /// What was last seen; nothing is known until somebody looked.
     #[serde(skip)]
     pub(super) seen: Option<Observation>,
 }
+
+/// A question to a gate that is only listened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ShadowCall {
+    attempt: u32,
+    stage: GateStage,
+    step: u32,
+}
+
+/// The most answers of shadow gates that are remembered as outstanding.
+const SHADOWS: usize = 64;
 
 /// How often a rollout that only bakes is saved, so that a restart loses little of a bake.
 const CHECKPOINT: Span = Span::from_secs(5);
@@ -81,6 +98,7 @@ impl Rollout {
             recorded_holds: Vec::new(),
             confirmed: 0,
             store_trouble: None,
+            shadows: Vec::new(),
             seen: None,
         };
         let mut out = Effects::default();
@@ -112,7 +130,7 @@ impl Rollout {
                 let place = self.state.round().and_then(|round| round.waiting_for(attempt));
                 match place {
                     Some(place) => self.take_answer(place, answer, out),
-                    None => out.record(Fact::AnswerDropped { gate, attempt }),
+                    None => self.take_late_answer(gate, attempt, answer, out),
                 }
             }
             Event::Saved { seq } => {
@@ -146,12 +164,13 @@ impl Rollout {
         let gone = self.timeline.resume(now);
         self.confirmed = self.seq;
         if self.state.ending().is_some() {
+            self.settle_ending(out);
             return;
         }
         out.record(Fact::Restored { gone });
         let own = self.exposure();
         let closed = in_force.salt == own.salt && !in_force.green_exists && own.green_exists;
-        if closed && in_force.split == Split::ALL_BLUE && self.weight > Weight::ZERO {
+        if closed && in_force.split == Split::ALL_BLUE && self.had_traffic {
             // Only a rollback closes green at weight zero: it was decided and swapped, not saved.
             self.take_back(Some(Cause::TakenBackUnrecorded), &self.system(), out);
             return;
@@ -189,6 +208,7 @@ impl Rollout {
     fn take_answer(&mut self, place: usize, answer: GateAnswer, out: &mut Effects) {
         let elapsed = self.timeline.elapsed();
         let step = self.step();
+        let regressed = self.regression.is_some();
         let Some(round) = self.state.round_mut() else {
             return;
         };
@@ -204,12 +224,34 @@ impl Rollout {
             }
             GateAnswer::Pass | GateAnswer::Hold { .. } | GateAnswer::Error { .. } => None,
         };
+        if let Some(reason) = failure.clone().filter(|_| regressed && !shadow) {
+            round.note_held(place, reason);
+        }
+        self.shadows.retain(|call| call.attempt != attempt);
         if news || failure.is_some() || stage != GateStage::DuringStep {
             let gate = usage.gate.clone();
             out.record(Fact::GateAnswered { gate, stage, step, attempt, answer, shadow });
         }
         if let Some(reason) = failure.filter(|_| !shadow) {
             self.regress(Cause::Gate { gate: usage.gate, stage, reason }, out);
+        }
+    }
+
+    /// Records what a shadow gate said when its stage was over, or that nobody waited for it.
+    fn take_late_answer(
+        &mut self,
+        gate: GateName,
+        attempt: u32,
+        answer: GateAnswer,
+        out: &mut Effects,
+    ) {
+        match self.shadows.iter().position(|call| call.attempt == attempt) {
+            Some(place) => {
+                let ShadowCall { stage, step, .. } = self.shadows.remove(place);
+                let shadow = true;
+                out.record(Fact::GateAnswered { gate, stage, step, attempt, answer, shadow });
+            }
+            None => out.record(Fact::AnswerDropped { gate, attempt }),
         }
     }
 
@@ -223,6 +265,10 @@ impl Rollout {
                 round.note_asked(place, attempt, elapsed);
                 let (gate, stage) = (round.asked[place].gate, round.stage);
                 let call = self.gate_call(gate, stage, attempt);
+                if call.gate.mode == GateMode::Shadow {
+                    self.shadows.truncate(SHADOWS - 1);
+                    self.shadows.insert(0, ShadowCall { attempt, stage, step: call.step });
+                }
                 out.push(Effect::RunGate(Box::new(call)));
             }
         }
@@ -317,10 +363,13 @@ impl Rollout {
         self.regression.as_ref()
     }
 
-    /// The number of the present step, from 0; 0 before the first.
+    /// The number of the present step, or of the one it ended in, from 0; 0 before the first.
     #[must_use]
     pub fn step(&self) -> u32 {
-        self.step_index().map_or(0, |index| self.spec.step_number(index))
+        match self.state.ending() {
+            Some(ending) => ending.step,
+            None => self.step_index().map_or(0, |index| self.spec.step_number(index)),
+        }
     }
 
     /// Tells who does what follows from a decision of its own.

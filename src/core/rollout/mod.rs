@@ -27,6 +27,8 @@ mod judge;
 mod machine;
 mod progress;
 mod round;
+#[cfg(test)]
+mod scenarios;
 mod spec;
 mod state;
 mod timeline;

@@ -6,8 +6,8 @@ use crate::core::model::{
 
 use super::effect::Effects;
 use super::{
-    ApprovalWait, Bake, Baking, BakingPhase, Cause, Effect, Fact, Hold, Installing, Notice,
-    Outcome, Raise, Ready, Rollout, Round, Shifting, State, StateName, StepPhase,
+    ApprovalWait, Bake, Baking, BakingPhase, Cause, Effect, Fact, Installing, Notice, Outcome,
+    Raise, Ready, Rollout, Round, Shifting, State, StateName, StepPhase,
 };
 
 /// More transitions than this in one event would be a loop; the next event goes on.
@@ -114,12 +114,20 @@ impl Rollout {
         let before = self.exposure();
         let name = state.name();
         self.state = state;
-        self.entered = self.timeline.elapsed();
+        self.begin_clock();
         out.record(Fact::StateEntered { state: name });
         if self.exposure() != before {
             out.push(Effect::Expose(self.exposure()));
         }
         true
+    }
+
+    /// Starts the clock of a state or step. What was overridden or told about the one before, and
+    /// is no lasting condition, is over with it.
+    fn begin_clock(&mut self) {
+        self.entered = self.timeline.elapsed();
+        self.overridden.retain(Cause::is_condition);
+        self.told.retain(Cause::is_condition);
     }
 
     /// Changes what is being done within a state.
@@ -156,7 +164,7 @@ impl Rollout {
     /// Whether an approval that nobody gave is no longer waited for.
     fn approval_over(&mut self, wait: ApprovalWait, out: &mut Effects) -> bool {
         let waited = self.timeline.elapsed().saturating_sub(wait.asked_at);
-        if waited < wait.approval.timeout {
+        if self.restarting || waited < wait.approval.timeout {
             return false;
         }
         let cause = Cause::Deadline { of: "approval".to_owned() };
@@ -197,7 +205,7 @@ impl Rollout {
         };
         let state = State::Shifting(Shifting { index, phase });
         if self.state.name() == StateName::Shifting {
-            self.entered = self.timeline.elapsed();
+            self.begin_clock();
             self.shift_phase(state)
         } else {
             self.enter(state, out)
@@ -240,8 +248,8 @@ impl Rollout {
 
     /// The bake of a step is over: looks at what the step asked for, and goes on.
     fn finish_step(&mut self, index: usize, bake: &Bake, out: &mut Effects) -> bool {
-        if let Some(missing) = self.missing_evidence(index, bake.scored) {
-            match self.policy_for(index, &missing) {
+        if self.missing_evidence(index, bake.scored).is_some() {
+            match self.policy_for(index) {
                 OnMissingEvidence::Hold => return false,
                 OnMissingEvidence::Rollback => {
                     self.latch(Cause::MissingEvidence, true, out);
@@ -259,19 +267,14 @@ impl Rollout {
         self.shift_phase(State::Shifting(Shifting { index, phase }))
     }
 
-    /// The policy for missing evidence governs what was asked for; the least that every step needs
-    /// is always waited for.
-    fn policy_for(&self, index: usize, missing: &Hold) -> OnMissingEvidence {
+    /// The policy for missing evidence governs what was asked for; the least that a step needs
+    /// that asks for nothing is always waited for.
+    fn policy_for(&self, index: usize) -> OnMissingEvidence {
         let asked = match self.spec.steps.get(index) {
             Some(Step::Shift(shift)) => shift.samples.is_some() || shift.evidence_pass,
             Some(Step::Approval(_)) | None => false,
         };
-        let is_evidence = matches!(missing, Hold::Samples { .. } | Hold::Evidence { .. });
-        if asked && is_evidence {
-            self.spec.policies.on_insufficient
-        } else {
-            OnMissingEvidence::Hold
-        }
+        if asked { self.spec.policies.on_insufficient } else { OnMissingEvidence::Hold }
     }
 
     fn enter_final_bake(&mut self, out: &mut Effects) -> bool {
@@ -324,12 +327,17 @@ impl Rollout {
         }
     }
 
-    /// The table serves less than was saved: goes back to raising, from there.
+    /// The table serves less than was saved: goes back to the step whose weight that was, and
+    /// raises green to it again. Nothing that guards a later step is passed by.
     pub(super) fn fall_back_to(&mut self, weight: Weight, out: &mut Effects) {
         let upto = self.step_index().unwrap_or(0);
-        let index = (0..=upto).rev().find(|index| self.spec.shift_at(*index).is_some());
-        self.weight = weight;
+        let reached = |index: &usize| {
+            self.spec.shift_at(*index).is_some_and(|shift| shift.weight <= self.weight)
+        };
+        let index = (0..=upto).rev().find(reached);
+        let from = std::mem::replace(&mut self.weight, weight);
         out.push(Effect::Expose(self.exposure()));
+        out.record(Fact::GreenLowered { from, to: weight });
         if let Some(index) = index {
             self.begin_step(index, out);
             let phase = StepPhase::Raising { seq: self.seq, why: Raise::Step };

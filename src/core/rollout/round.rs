@@ -12,7 +12,7 @@ use super::{GateAnswer, Hold, Spec};
 pub enum LastAnswer {
     /// Nothing yet.
     None,
-    /// Go on, or an error that the policy ignores.
+    /// Go on, or an error that the policy ignores, or a failure that became a regression.
     Passed,
     /// Not now, or an error that the policy holds for.
     Held {
@@ -103,7 +103,8 @@ impl Round {
         self.asked.iter().position(|asked| asked.waiting && asked.attempt == attempt)
     }
 
-    /// Notes an answer that is no failure; gives whether it says something new.
+    /// Notes an answer; gives whether it says something new. A failure is noted as passed: the
+    /// regression that it is stands in the way, until somebody overrides that.
     pub(super) fn note_answer(
         &mut self,
         spec: &Spec,
@@ -121,8 +122,8 @@ impl Round {
                 (LastAnswer::Held { reason: reason.clone() }, retry_after.unwrap_or(RETRY))
             }
             GateAnswer::Error { kind, text } => match usage.on_error {
-                OnGateError::Ignore => (LastAnswer::Passed, usage.every),
-                OnGateError::Hold | OnGateError::Rollback => {
+                OnGateError::Ignore | OnGateError::Rollback => (LastAnswer::Passed, usage.every),
+                OnGateError::Hold => {
                     let reason = format!("{}: {text}", kind.as_str());
                     (LastAnswer::Held { reason }, RETRY)
                 }
@@ -133,6 +134,13 @@ impl Round {
         asked.last = last;
         asked.due = now.saturating_add(again.clamp(RETRY_BOUNDS.0, RETRY_BOUNDS.1));
         news
+    }
+
+    /// Notes a failure that could not become a regression of its own: it is asked about again.
+    pub(super) fn note_held(&mut self, place: usize, reason: String) {
+        if let Some(asked) = self.asked.get_mut(place) {
+            asked.last = LastAnswer::Held { reason };
+        }
     }
 
     /// Forgets who is being asked: after a start nobody is.

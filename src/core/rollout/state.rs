@@ -248,6 +248,8 @@ pub struct Ending {
     pub cause: Option<Cause>,
     /// When, in elapsed time.
     pub at: Span,
+    /// The number of the step that it was in, from 0.
+    pub step: u32,
     /// The save whose confirmation is followed by what belongs to the end (swapping the roles,
     /// asking the gates after a rollback); `None` when that is done.
     pub settles_with: Option<u64>,

@@ -1,9 +1,35 @@
-//! The `tidegate` binary.
+//! The `tidegate` binary: the command line on top of the composition root.
 
-fn main() {
-    let file = std::env::args().nth(2).unwrap();
-    let file = std::path::Path::new(&file);
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let config = tidegate::config::Config::load(file).unwrap_or_else(|e| panic!("{e}"));
-    tidegate::app::serve(config, file).unwrap();
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use tidegate::app::{self, demo::DemoOptions};
+use tidegate::cli::{self, Entry, Exit, ServeArgs};
+use tidegate::config::Config;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os(), Entry { serve, demo })
+}
+
+fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            anstream::eprintln!("{mistakes}");
+            return Ok(Exit::Usage.into());
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(LevelFilter::INFO)
+        .init();
+    app::serve(config, &args.config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn demo(json: bool) -> anyhow::Result<ExitCode> {
+    app::demo::run(&DemoOptions { json, gate: None })?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ use crate::core::model::AlarmName;
 
 /// Lists all alarms, each for every service that lists it.
 #[utoipa::path(
-    get, path = "/v1/alarms", tag = "alarms", params(PageQuery),
+    get, path = "/v1/alarms", operation_id = "list_alarms", tag = "alarms", params(PageQuery),
     responses(
         (status = 200, description = "By name and service", body = json::Page<json::Alarm>),
         (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
@@ -35,7 +35,7 @@ pub(super) async fn list(
 
 /// Pushes an alarm's state.
 #[utoipa::path(
-    put, path = "/v1/alarms/{alarm}/state", tag = "alarms",
+    put, path = "/v1/alarms/{alarm}/state", operation_id = "push_alarm", tag = "alarms",
     params(("alarm" = String, Path)),
     request_body = json::AlarmPush,
     responses(

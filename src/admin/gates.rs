@@ -11,7 +11,7 @@ use super::routes::Shared;
 
 /// Lists all gates.
 #[utoipa::path(
-    get, path = "/v1/gates", tag = "gates", params(PageQuery),
+    get, path = "/v1/gates", operation_id = "list_gates", tag = "gates", params(PageQuery),
     responses(
         (status = 200, description = "By name", body = json::Page<json::Gate>),
         (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),

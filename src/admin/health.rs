@@ -10,7 +10,7 @@ use crate::control::{HealthView, StoreState};
 
 /// Says that the process lives.
 #[utoipa::path(
-    get, path = "/livez", tag = "process", security(()),
+    get, path = "/livez", operation_id = "live", tag = "process", security(()),
     responses((status = 200, description = "It lives", body = String)),
 )]
 pub(super) async fn live() -> &'static str {
@@ -19,7 +19,7 @@ pub(super) async fn live() -> &'static str {
 
 /// Says whether every target was probed once since the start.
 #[utoipa::path(
-    get, path = "/readyz", tag = "process", security(()),
+    get, path = "/readyz", operation_id = "ready", tag = "process", security(()),
     responses(
         (status = 200, description = "Ready", body = json::Health),
         (status = 503, description = "Targets are being probed for the first time", body = json::Health),

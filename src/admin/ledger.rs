@@ -3,18 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
 use super::body::InQuery;
 use super::json::{self, Problem};
 use super::paging::PageQuery;
 use super::problem::Answer;
 use super::routes::Shared;
+use crate::core::ledger::LedgerQuery;
 use crate::core::model::{RolloutId, ServiceName};
-use crate::store::LedgerQuery;
 
 /// Which end of the ledger comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     /// The newest entry.
@@ -25,7 +24,7 @@ pub(super) enum Order {
 }
 
 /// Which entries are wanted.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EntryQuery {
@@ -48,7 +47,7 @@ pub(super) struct EntryQuery {
 
 /// Lists entries of the ledger.
 #[utoipa::path(
-    get, path = "/v1/ledger", tag = "ledger", params(EntryQuery),
+    get, path = "/v1/ledger", operation_id = "list_ledger", tag = "ledger", params(EntryQuery),
     responses(
         (status = 200, description = "The entries", body = json::Page<json::LedgerEntry>),
         (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),

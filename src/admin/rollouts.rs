@@ -5,7 +5,6 @@ use axum::extract::State;
 use http::StatusCode;
 use http::header::{HeaderName, LOCATION};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::AdminState;
 use super::auth::Caller;
@@ -17,12 +16,12 @@ use super::paging::PageQuery;
 use super::problem::{Answer, Denied};
 use super::routes::Shared;
 use crate::control::{Command, Refusal, Reply, RolloutView, StartRollout};
+use crate::core::ledger::LedgerQuery;
 use crate::core::model::{RolloutId, ServiceName};
 use crate::core::rollout::StateName;
-use crate::store::LedgerQuery;
 
 /// Which rollouts are wanted.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RolloutQuery {
@@ -40,7 +39,7 @@ pub(super) struct RolloutQuery {
 }
 
 /// How much of a rollout is wanted.
-#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ShowQuery {
@@ -50,7 +49,7 @@ pub(super) struct ShowQuery {
 
 /// Starts a rollout.
 #[utoipa::path(
-    post, path = "/v1/services/{service}/rollouts", tag = "rollouts",
+    post, path = "/v1/services/{service}/rollouts", operation_id = "start_rollout", tag = "rollouts",
     params(
         ("service" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; a repetition within 24 h gives the first answer again"),
@@ -94,7 +93,7 @@ pub(super) async fn start(
 
 /// Lists rollouts, the newest first.
 #[utoipa::path(
-    get, path = "/v1/rollouts", tag = "rollouts", params(RolloutQuery),
+    get, path = "/v1/rollouts", operation_id = "list_rollouts", tag = "rollouts", params(RolloutQuery),
     responses(
         (status = 200, description = "The newest first", body = json::Page<json::Rollout>),
         (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
@@ -119,7 +118,7 @@ pub(super) async fn list(
 
 /// Shows a rollout.
 #[utoipa::path(
-    get, path = "/v1/rollouts/{rollout}", tag = "rollouts",
+    get, path = "/v1/rollouts/{rollout}", operation_id = "show_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ShowQuery),
     responses(
         (status = 200, description = "The rollout with its history", body = json::Rollout),

@@ -22,6 +22,7 @@ pub(super) type Shared = Arc<AdminState>;
 
 /// One line of the table.
 pub(super) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with the document"))]
     pub(super) method: Method,
     pub(super) path: &'static str,
     /// Who may use it; `None` for everybody, without a token.

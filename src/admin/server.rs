@@ -60,9 +60,12 @@ impl AdminServer {
     /// # Errors
     /// The address is in use, or cannot be had.
     pub async fn bind(address: SocketAddr, key: &'static str) -> Result<Self, BindError> {
-        let refused = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address, key },
-            _ => BindError::Io { address, key, source },
+        let refused = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                BindError::InUse { address, key }
+            } else {
+                BindError::Io { address, key, source }
+            }
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;

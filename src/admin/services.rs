@@ -33,7 +33,7 @@ impl AdminState {
 
 /// Lists all services.
 #[utoipa::path(
-    get, path = "/v1/services", tag = "services", params(PageQuery),
+    get, path = "/v1/services", operation_id = "list_services", tag = "services", params(PageQuery),
     responses(
         (status = 200, description = "By name", body = json::Page<json::Service>),
         (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
@@ -50,7 +50,7 @@ pub(super) async fn list(
 
 /// Shows a service.
 #[utoipa::path(
-    get, path = "/v1/services/{service}", tag = "services",
+    get, path = "/v1/services/{service}", operation_id = "show_service", tag = "services",
     params(("service" = String, Path)),
     responses(
         (status = 200, description = "The service; `ETag` is its version", body = json::Service),
@@ -68,7 +68,7 @@ pub(super) async fn show(
 
 /// Sets a split by hand.
 #[utoipa::path(
-    put, path = "/v1/services/{service}/split", tag = "services",
+    put, path = "/v1/services/{service}/split", operation_id = "set_split", tag = "services",
     params(("service" = String, Path), ("If-Match" = Option<String>, Header, description = "The version last seen, in quotes")),
     request_body = json::NewSplit,
     responses(
@@ -90,7 +90,7 @@ pub(super) async fn split(
 
 /// Makes green, which has all the traffic, blue.
 #[utoipa::path(
-    post, path = "/v1/services/{service}/swap", tag = "services",
+    post, path = "/v1/services/{service}/swap", operation_id = "swap_roles", tag = "services",
     params(("service" = String, Path), ("If-Match" = Option<String>, Header, description = "The version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(
@@ -112,7 +112,7 @@ pub(super) async fn swap(
 
 /// Goes back to the revision that was blue before.
 #[utoipa::path(
-    post, path = "/v1/services/{service}/revert", tag = "services",
+    post, path = "/v1/services/{service}/revert", operation_id = "revert_service", tag = "services",
     params(("service" = String, Path), ("If-Match" = Option<String>, Header, description = "The version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(

@@ -15,7 +15,7 @@ use crate::core::model::{ServiceName, TargetGroupName};
 
 /// Registers green's targets.
 #[utoipa::path(
-    put, path = "/v1/services/{service}/green/targets", tag = "targets",
+    put, path = "/v1/services/{service}/green/targets", operation_id = "set_green_targets", tag = "targets",
     params(("service" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = json::NewTargets,
     responses(
@@ -36,7 +36,7 @@ pub(super) async fn set_green(
 
 /// Registers a group's targets.
 #[utoipa::path(
-    put, path = "/v1/target-groups/{group}/targets", tag = "targets",
+    put, path = "/v1/target-groups/{group}/targets", operation_id = "set_targets", tag = "targets",
     params(("group" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = json::NewTargets,
     responses(
@@ -56,7 +56,7 @@ pub(super) async fn set(
 
 /// Gives a group back to the configuration file.
 #[utoipa::path(
-    post, path = "/v1/target-groups/{group}/reset", tag = "targets",
+    post, path = "/v1/target-groups/{group}/reset", operation_id = "reset_targets", tag = "targets",
     params(("group" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(

@@ -1,1 +1,7 @@
-//! Tests over real sockets.
+//! The API over real sockets, with a test that plays the writer.
+
+mod answers;
+mod door;
+mod harness;
+mod requests;
+mod sheet;

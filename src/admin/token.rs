@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use super::Role;
+use super::json::PLAIN_TOKEN_NAME;
 use super::json::Timestamp;
 use crate::core::model::{Sha256, WallTime};
 
@@ -67,15 +68,13 @@ pub struct TokenPaths {
 }
 
 impl TokenPaths {
-    /// The name of the plain file.
-    pub const PLAIN_NAME: &'static str = "admin.token";
     /// The name of the token file.
     pub const HASHED_NAME: &'static str = "tidegate.tokens";
 
     /// The usual names in a folder: the store's.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self { hashed: folder.join(Self::HASHED_NAME), plain: folder.join(Self::PLAIN_NAME) }
+        Self { hashed: folder.join(Self::HASHED_NAME), plain: folder.join(PLAIN_TOKEN_NAME) }
     }
 }
 

@@ -34,7 +34,7 @@ impl AdminState {
 
 /// Says yes to the approval that the rollout waits for.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/approve", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/approve", operation_id = "approve_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(
@@ -55,7 +55,7 @@ pub(super) async fn approve(
 
 /// Says no: the traffic is taken back.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/reject", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/reject", operation_id = "reject_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(
@@ -76,7 +76,7 @@ pub(super) async fn reject(
 
 /// Stops the step's clock; the watching goes on.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/pause", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/pause", operation_id = "pause_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(
@@ -97,7 +97,7 @@ pub(super) async fn pause(
 
 /// Lets the clock run again; with `override`, also past a regression.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/resume", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/resume", operation_id = "resume_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Resumption>,
     responses(
@@ -118,7 +118,7 @@ pub(super) async fn resume(
 
 /// Goes to 100% at once; the final bake still follows.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/promote", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/promote", operation_id = "promote_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Promotion>,
     responses(
@@ -139,7 +139,7 @@ pub(super) async fn promote(
 
 /// Ends the rollout where it is and keeps the split.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/stop", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/stop", operation_id = "stop_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(
@@ -160,7 +160,7 @@ pub(super) async fn stop(
 
 /// Takes the traffic back now; waits for nothing.
 #[utoipa::path(
-    post, path = "/v1/rollouts/{rollout}/abort", tag = "rollouts",
+    post, path = "/v1/rollouts/{rollout}/abort", operation_id = "abort_rollout", tag = "rollouts",
     params(("rollout" = String, Path), ("If-Match" = Option<String>, Header, description = "The service's version last seen, in quotes")),
     request_body = Option<json::Reason>,
     responses(

@@ -5,6 +5,7 @@
 //! probes, admin API), and the gates' own.
 
 mod admin;
+pub mod demo;
 mod error;
 mod serve;
 mod storage;

@@ -37,7 +37,7 @@ pub struct AlarmPush {
     /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     #[schema(value_type = String, example = "ALARM")]
     pub state: AlarmState,
-    /// Why; `None` where nothing is said.
+    /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
 }

@@ -10,7 +10,7 @@ use crate::core::model::{AlarmName, Revision, StrategyName, Target, Weight};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// In a person's words; `None` where none are given.
+    /// In a person's words; absent where none are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
 }
@@ -23,7 +23,7 @@ pub struct NewSplit {
     #[serde(deserialize_with = "weight")]
     #[schema(value_type = String, example = "10.25%")]
     pub green: Weight,
-    /// Why; `None` where nothing is said.
+    /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
 }
@@ -35,22 +35,22 @@ pub struct NewRollout {
     /// What green runs.
     #[schema(value_type = String, example = "v2")]
     pub revision: Revision,
-    /// Green's targets; `None` takes those that are registered.
+    /// Green's targets; leave it out to take those that are registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["127.0.0.1:9002"]))]
     pub targets: Option<Vec<Target>>,
-    /// The strategy; `None` takes the service's.
+    /// The strategy; leave it out to take the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "CodeDeployDefault.ECSCanary10Percent5Minutes")]
     pub strategy: Option<StrategyName>,
-    /// What it is about; `None` says nothing.
+    /// What it is about; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Prose>,
     /// Alarms that shall not judge it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub ignore_alarms: Vec<AlarmName>,
-    /// Why; `None` where nothing is said.
+    /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
 }
@@ -59,7 +59,7 @@ pub struct NewRollout {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resumption {
-    /// Why; `None` where nothing is said.
+    /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
     /// Also end the hold of a regression; needs a reason.
@@ -71,7 +71,7 @@ pub struct Resumption {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Promotion {
-    /// Why; `None` where nothing is said.
+    /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
     /// Even against an alarm, a regression or an unhealthy green; needs a reason.

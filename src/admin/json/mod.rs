@@ -35,3 +35,7 @@ pub use share::{ObservedShare, Share};
 pub use step::{ApprovalStep, FinalBake, Step};
 pub use target::{GroupTargets, NewTargets};
 pub use time::{TimeError, Timestamp};
+
+/// The name of the file with the plain token that the first start makes: where the command line
+/// looks for it.
+pub const PLAIN_TOKEN_NAME: &str = "admin.token";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::core::model::{self, OnApprovalTimeout, Shift, Span, Weight};
+use crate::core::model::{self, OnApprovalTimeout, Span, Weight};
 use crate::core::rollout::Spec;
 
 /// One step: a weight and its bake, or a wait for a person.
@@ -67,8 +67,25 @@ pub struct FinalBake {
 impl Step {
     /// The steps of a rollout, with the weights that will be set.
     pub(in crate::admin) fn all(spec: &Spec) -> Vec<Self> {
-        let step = |(index, step): (usize, &model::Step)| match step {
-            model::Step::Shift(shift) => Self::from(&spec.shift_at(index).unwrap_or(*shift)),
+        let as_set = |(index, step): (usize, &model::Step)| {
+            spec.shift_at(index)
+                .map_or_else(|| step.into(), |shift| (&model::Step::Shift(shift)).into())
+        };
+        spec.steps.iter().enumerate().map(as_set).collect()
+    }
+}
+
+impl From<&model::Step> for Step {
+    fn from(step: &model::Step) -> Self {
+        match step {
+            model::Step::Shift(shift) => Self::Shift {
+                weight: shift.weight,
+                green_bp: shift.weight.bp(),
+                bake: shift.bake,
+                bake_ms: shift.bake.ms(),
+                samples: shift.samples,
+                evidence: shift.evidence_pass,
+            },
             model::Step::Approval(approval) => Self::Approval {
                 approval: ApprovalStep {
                     timeout: approval.timeout,
@@ -76,20 +93,6 @@ impl Step {
                     on_timeout: approval.on_timeout,
                 },
             },
-        };
-        spec.steps.iter().enumerate().map(step).collect()
-    }
-}
-
-impl From<&Shift> for Step {
-    fn from(shift: &Shift) -> Self {
-        Self::Shift {
-            weight: shift.weight,
-            green_bp: shift.weight.bp(),
-            bake: shift.bake,
-            bake_ms: shift.bake.ms(),
-            samples: shift.samples,
-            evidence: shift.evidence_pass,
         }
     }
 }

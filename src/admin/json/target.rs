@@ -13,11 +13,11 @@ pub struct NewTargets {
     /// The targets, `host:port` each.
     #[schema(value_type = Vec<String>, example = json!(["127.0.0.1:9002"]))]
     pub targets: Vec<Target>,
-    /// What they run; `None` leaves that as it is.
+    /// What they run; leave it out to keep what is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "v2")]
     pub revision: Option<Revision>,
-    /// Why; `None` where nothing is said.
+    /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
 }

@@ -1,0 +1,37 @@
+# What people and machines run. `make help` lists it.
+
+.PHONY: help demo test lint fmt check simulate bench plugins prepare clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+demo: prepare ## A release that goes wrong and takes itself back, in a terminal
+	cargo build --locked
+	target/debug/tidegate demo
+
+test: prepare ## All tests
+	cargo test --locked
+
+lint: prepare ## Format, clippy, documentation, licences and sources; warnings are errors
+	scripts/lint.sh
+
+fmt: ## Formats the code
+	cargo fmt
+
+check: prepare ## Type-checks everything
+	cargo check --locked --all-targets
+
+simulate: prepare ## The simulation with 100 000 runs, or TIDEGATE_SIM_RUNS
+	scripts/simulate.sh
+
+bench: prepare ## Time of a selection, of a start, and memory of an idle process
+	cargo bench --locked --bench selection --bench start
+
+plugins: ## Builds the gates into plugins/dist
+	plugins/build.sh
+
+prepare: ## Installs what a build needs, on Debian; elsewhere says what is missing
+	@scripts/prepare.sh
+
+clean: ## Removes what was built
+	cargo clean

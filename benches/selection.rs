@@ -1,0 +1,133 @@
+//! The proxy's own work on a request: load the table, match the rule, choose side and target.
+//!
+//! It has to stay far below a microsecond, and it allocates nothing.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use criterion::Criterion;
+use http::{HeaderMap, HeaderValue};
+use tidegate::core::model::{
+    Balance, Exposure, HostMatch, ListenerName, Panic, PathMatch, Rule, Salt, ServiceName, Split,
+    Stickiness, StickyFallback, Target, TargetGroup, TargetGroupName, TargetHealth, Timeouts,
+    Weight,
+};
+use tidegate::core::routing::{
+    ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute,
+};
+use tidegate::proxy::{Draws, Question, Selection};
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let sticky = Stickiness {
+        header: Some("x-user-id".to_owned()),
+        cookie: Some("session".to_owned()),
+        fallback: StickyFallback::IssuedCookie,
+    };
+    let plain = HeaderMap::new();
+    let by_header = headers("x-user-id", "user-4711");
+    let by_cookie = headers("cookie", "theme=dark; lang=en; session=0123456789abcdef");
+    bench(&mut criterion, "by draw", None, &plain);
+    bench(&mut criterion, "sticky by header", Some(&sticky), &by_header);
+    bench(&mut criterion, "sticky by cookie", Some(&sticky), &by_cookie);
+    bench(&mut criterion, "sticky by an issued cookie", Some(&sticky), &plain);
+    criterion.final_summary();
+}
+
+fn bench(
+    criterion: &mut Criterion,
+    name: &str,
+    stickiness: Option<&Stickiness>,
+    headers: &HeaderMap,
+) {
+    let listener: ListenerName = parsed("public");
+    let table = ArcSwap::from_pointee(table(&listener, stickiness));
+    let mut turn = 0_u64;
+    criterion.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            turn = turn.wrapping_add(GOLDEN);
+            let table = table.load();
+            let question = Question {
+                listener: &listener,
+                host: black_box("shop.example.com"),
+                path: black_box("/api/orders/17"),
+                headers,
+                client: None,
+            };
+            let side = u16::try_from(turn % 10_000).expect("a rest of 10000 is below it");
+            let draws = Draws { side, target: turn, cohort: u128::from(turn) };
+            let selection = Selection::choose(&table, &question, &draws);
+            black_box(selection.is_ok_and(|selection| selection.target.is_some()))
+        });
+    });
+}
+
+/// A listener with ten rules, which lead to ten services of twice four targets.
+fn table(listener: &ListenerName, stickiness: Option<&Stickiness>) -> RoutingTable {
+    let names: Vec<String> = (0..SERVICES).map(|n| format!("service-{n}")).collect();
+    let mut live = LiveTargets::default();
+    let services: BTreeMap<ServiceName, Arc<ServiceRoute>> = names
+        .iter()
+        .map(|name| (parsed(name), Arc::new(service(name, stickiness, &mut live))))
+        .collect();
+    let rule = |(n, name): (usize, &String)| Rule {
+        host: HostMatch::exact("shop.example.com").expect("it is a host"),
+        path: match n {
+            0 => PathMatch::prefix("/api").expect("it is a path"),
+            n => PathMatch::prefix(&format!("/api/{n}")).expect("it is a path"),
+        },
+        service: parsed(name),
+    };
+    let rules: Vec<Rule> = names.iter().enumerate().map(rule).collect();
+    let routes = ListenerRoutes::new(None, &rules, &services);
+    RoutingTable { generation: 1, listeners: [(listener.clone(), routes)].into(), services }
+}
+
+fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) -> ServiceRoute {
+    let green = Weight::from_bp(1_000).expect("10% is a weight");
+    ServiceRoute {
+        name: parsed(name),
+        generation: 1,
+        exposure: Exposure {
+            split: Split::with_green(green),
+            salt: Salt { k0: 1, k1: 2 },
+            green_exists: true,
+        },
+        blue: side(&format!("{name}-a"), 0, live),
+        green: side(&format!("{name}-b"), 1, live),
+        stickiness: stickiness.cloned(),
+        balance: Balance::LeastOfTwo,
+        panic: Panic::TryAll,
+        timeouts: Timeouts::default(),
+        tell_side: false,
+    }
+}
+
+fn side(name: &str, meter: u32, live: &mut LiveTargets) -> SideRoute {
+    let group: TargetGroupName = parsed(name);
+    let target = |n| Target { address: parsed(&format!("127.0.0.1:{}", 9_000 + n)) };
+    let targets = TargetGroup::new(group.clone(), (0..TARGETS).map(target).collect());
+    live.register(&targets.expect("the addresses differ"), TargetHealth::Healthy);
+    SideRoute {
+        revision: None,
+        targets: live.targets(&group).cloned().collect(),
+        live: live.group(&group),
+        group,
+        meter: MeterId(meter),
+    }
+}
+
+fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+    [(http::HeaderName::from_static(name), HeaderValue::from_static(value))].into_iter().collect()
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("the bench writes what can be parsed")
+}
+
+const SERVICES: usize = 10;
+const TARGETS: u16 = 4;
+/// A step that visits every side and target: 2^64 divided by the golden ratio, made odd.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Sees to it that what a build needs is there: Rust, a C compiler, make and cmake.
+#
+# Pingora's zlib-ng is built with cmake; SQLite, zstd, ring and parts of wasmtime with the C
+# compiler alone. On Debian, as root, what is missing is installed; otherwise it is named.
+set -eu
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+if ! have cargo; then
+  echo "cargo is missing: install Rust 1.95 or later (https://rustup.rs)" >&2
+  exit 1
+fi
+
+missing=
+have cmake || missing="$missing cmake"
+have make || missing="$missing make"
+# libc6-dev brings the headers, which a compiler alone may lack.
+if ! have cc || ! printf '#include <stdlib.h>\n' | cc -E - >/dev/null 2>&1; then
+  missing="$missing gcc libc6-dev"
+fi
+[ -n "$missing" ] || exit 0
+
+if ! have apt-get; then
+  echo "missing:$missing (the names of Debian's packages); install them and try again" >&2
+  exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+  echo "missing:$missing" >&2
+  echo "install them and try again: apt-get install --no-install-recommends$missing" >&2
+  exit 1
+fi
+echo "installing:$missing"
+apt-get update
+# Unquoted: each word is a package.
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing

@@ -1,0 +1,163 @@
+//! The command line: clap for its form, the admin API for what it does.
+//!
+//! Whatever concerns a running process goes through its admin API, with the same rights as any
+//! other tool; only `serve`, `demo` and `check` work here. A person gets tables and sentences, a
+//! script (`--json`) one object on a line, both an exit code that says how it went ([`Exit`]).
+//! Nothing here decides anything, and nothing here may take a token as an argument.
+
+mod alarm;
+mod args;
+mod check;
+mod client;
+mod exit;
+mod failure;
+mod gate;
+mod ledger;
+mod line;
+mod plan;
+mod rollout;
+mod screen;
+mod service;
+mod status;
+mod style;
+mod table;
+mod target_group;
+mod token;
+mod watch;
+
+#[cfg(test)]
+mod fake;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anstream::ColorChoice;
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
+use http::Method;
+
+pub use args::ServeArgs;
+pub use exit::Exit;
+
+use crate::admin::json::Reloaded;
+use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, Why};
+use client::Client;
+use failure::Failure;
+use screen::Form;
+
+/// What runs in this process: the entry points of the composition root, which this module must not
+/// know by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Runs the proxy.
+    pub serve: fn(&ServeArgs) -> anyhow::Result<ExitCode>,
+    /// Shows a rollout with made-up services; the argument says whether as JSON.
+    pub demo: fn(json: bool) -> anyhow::Result<ExitCode>,
+}
+
+/// The form of the command line, for whoever wants to check a line without carrying it out.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Carries out a command line.
+pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, with code 0. A closed pipe is no error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.color {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    }
+    .write_global();
+    let form = if cli.json { Form::Json } else { Form::Text };
+    let ended = match cli.command {
+        Command::Serve(args) => (entry.serve)(&args).map_err(Failure::from),
+        Command::Demo => (entry.demo)(cli.json).map_err(Failure::from),
+        Command::Check { file } => check::check(&file, form).map(ExitCode::from),
+        Command::Ask(command) => Client::new(&cli.admin, cli.token_file.as_ref())
+            .and_then(|client| ask(&client, command, form))
+            .map(ExitCode::from),
+    };
+    ended.unwrap_or_else(|failure| {
+        form.fail(&failure);
+        failure.exit().into()
+    })
+}
+
+/// Carries out a command that the admin API answers.
+fn ask(client: &Client, command: Ask, form: Form) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime can be made")?;
+    runtime.block_on(async {
+        match command {
+            Ask::Status => status::status(client, form).await,
+            Ask::Service(command) => service::run(client, command, form).await,
+            Ask::TargetGroup(command) => target_group::run(client, command, form).await,
+            Ask::Rollout(command) => rollout::run(client, command, form).await,
+            Ask::Alarm(AlarmCommand::List) => alarm::list(client, form).await,
+            Ask::Alarm(AlarmCommand::Push { alarm, state, why }) => {
+                alarm::push(client, &alarm, state, why, form).await
+            }
+            Ask::Gate(GateCommand::List) => gate::list(client, form).await,
+            Ask::Ledger(command) => ledger::run(client, command, form).await,
+            Ask::Reload(why) => reload(client, why, form).await,
+        }
+    })
+}
+
+async fn reload(client: &Client, why: Why, form: Form) -> Result<Exit, Failure> {
+    let done: Reloaded = client.change(Method::POST, "/v1/reload", &why.body()?).await?;
+    form.show(&done, |done| {
+        let ignored = done.ignored.iter().map(|line| format!("\nignored: {}", screen::plain(line)));
+        format!("reloaded, generation {}", done.generation) + &ignored.collect::<String>()
+    });
+    Ok(Exit::Succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(line: &str) -> ExitCode {
+        let entry = Entry {
+            serve: |args| {
+                assert_eq!(args.config.as_os_str(), "t.yaml");
+                Ok(ExitCode::from(42))
+            },
+            demo: |json| Ok(ExitCode::from(if json { 43 } else { 44 })),
+        };
+        run(line.split(' ').map(OsString::from), entry)
+    }
+
+    #[test]
+    fn what_runs_here_goes_to_the_entry_points() {
+        assert_eq!(code("tidegate serve --config t.yaml"), ExitCode::from(42));
+        assert_eq!(code("tidegate demo --json"), ExitCode::from(43));
+        assert_eq!(code("tidegate demo"), ExitCode::from(44));
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_its_exit_code() {
+        assert_eq!(code("tidegate --help"), ExitCode::SUCCESS);
+        assert_eq!(code("tidegate nonsense"), ExitCode::from(2));
+        assert_eq!(code("tidegate check no-such-file.yaml"), ExitCode::from(2));
+        assert_eq!(code("tidegate status --token-file no-such-file"), ExitCode::from(2));
+        let folder = tempfile::tempdir().expect("a folder");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "tg_1\n").expect("written");
+        // Port 1 of a loopback address of its own: nobody listens there.
+        let line =
+            format!("tidegate status --admin http://127.9.9.9:1 --token-file {}", token.display());
+        assert_eq!(code(&line), ExitCode::from(4));
+    }
+}

@@ -1,0 +1,173 @@
+//! Which module may use which crate: every dependency has a line, so that each has a place, and
+//! `core` stays free of I/O, clocks and chance.
+
+use super::code::paths;
+use super::tree::SourceFile;
+
+/// Finds every path of a file's production code into a crate or a part of `std` that its module
+/// may not use.
+pub(crate) fn check(file: &SourceFile) -> Vec<String> {
+    let module = file.module().join("::");
+    let refused = |segments: &[&str]| {
+        let path = segments.join("::");
+        let of_crate = PLACES.iter().find(|place| place.name == segments[0]);
+        let misplaced = of_crate.is_some_and(|place| !place.permits(&module));
+        let impure = is_in(&module, "core")
+            && IMPURE.iter().any(|part| is_in(&path, part))
+            && !PURE.iter().any(|part| is_in(&path, part));
+        (misplaced || impure).then_some(path)
+    };
+    let tell = |(line, path)| format!("{}:{line}: {module} may not use {path}", file.path);
+    paths(file.production())
+        .into_iter()
+        .filter_map(|path| refused(&path.segments).map(|text| tell((path.line, text))))
+        .collect()
+}
+
+/// The dependencies of a manifest that have no line.
+pub(crate) fn unplaced(manifest: &str) -> Vec<String> {
+    let section = manifest.split("\n[").find(|section| section.starts_with("dependencies]"));
+    let lines = section.unwrap_or_default().lines().skip(1);
+    let names = lines.filter_map(|line| Some(line.split_once('=')?.0.trim().replace('-', "_")));
+    names.filter(|name| !PLACES.iter().any(|place| place.name == name)).collect()
+}
+
+/// Where a crate may be used.
+struct Place {
+    name: &'static str,
+    modules: &'static [&'static str],
+}
+
+impl Place {
+    fn permits(&self, module: &str) -> bool {
+        self.modules.iter().any(|allowed| is_in(module, allowed))
+    }
+}
+
+fn is_in(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+const fn place(name: &'static str, modules: &'static [&'static str]) -> Place {
+    Place { name, modules }
+}
+
+/// Everything with something to say; `core`, `clock` and `config` are silent.
+const ADAPTERS: &[&str] =
+    &["store", "telemetry", "probe", "gate", "control", "proxy", "admin", "cli", "app"];
+/// Whoever waits for something; `core`, `clock`, `config` and `telemetry` do not.
+const ASYNC: &[&str] = &["store", "probe", "gate", "control", "proxy", "admin", "cli", "app"];
+/// Whoever speaks HTTP.
+const HTTP: &[&str] = &["probe", "proxy", "admin", "cli", "app"];
+
+/// The table. A crate that several modules use is small; a large one has one home.
+const PLACES: &[Place] = &[
+    place("anstream", &["cli", "app", "main"]),
+    place("anstyle", &["cli", "app"]),
+    place("anyhow", &["cli", "main"]),
+    place("arc_swap", &["control", "proxy", "app"]),
+    place("async_trait", &["store", "proxy", "control"]),
+    place("axum", &["admin"]),
+    place("bytes", HTTP),
+    place("clap", &["cli", "main"]),
+    place("comfy_table", &["cli"]),
+    place("http", HTTP),
+    place("http_body_util", HTTP),
+    place("hyper", HTTP),
+    place("hyper_util", HTTP),
+    place("jiff", &["admin", "cli", "app"]),
+    place("jsonschema", &["gate"]),
+    place("parking_lot", &["proxy"]),
+    place("pingora_core", &["proxy"]),
+    place("pingora_http", &["proxy"]),
+    place("pingora_proxy", &["proxy"]),
+    place("prometheus", &["telemetry"]),
+    place("rand", &["store", "control", "proxy", "admin", "app"]),
+    place("rusqlite", &["store"]),
+    place("rustix", &["store", "cli", "app"]),
+    place("saphyr", &["config"]),
+    // In core, derived by types alone: what they are written as is for others to say.
+    place("serde", &["core", "config", "store", "gate", "control", "admin", "cli", "app"]),
+    place("serde_json", &["config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),
+    place("sha2", &["core"]),
+    place("siphasher", &["core", "probe"]),
+    place("subtle", &["admin"]),
+    place(
+        "thiserror",
+        &["core", "config", "store", "probe", "gate", "control", "proxy", "admin", "cli", "app"],
+    ),
+    place("tokio", ASYNC),
+    place("tracing", ADAPTERS),
+    place("tracing_subscriber", &["main"]),
+    place("utoipa", &["admin"]),
+    place("wasmtime", &["gate"]),
+];
+
+/// The parts of `std` that read or change the world outside of the process, or wait.
+const IMPURE: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::sync::Condvar",
+    "std::sync::mpsc",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+/// What is harmless among them: addresses are values.
+const PURE: &[&str] = &[
+    "std::net::IpAddr",
+    "std::net::Ipv4Addr",
+    "std::net::Ipv6Addr",
+    "std::net::SocketAddr",
+    "std::net::AddrParseError",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(path: &str, text: &str) -> Vec<String> {
+        check(&SourceFile::new(path, text))
+    }
+
+    #[test]
+    fn core_is_pure() {
+        for text in [
+            "use tokio::sync::watch;",
+            "use tracing::info;",
+            "fn f() { rand::random(); }",
+            "use serde_json::Value;",
+            "use std::fs;",
+            "use std::{fs::File};",
+            "use std::net::{SocketAddr, TcpStream};",
+            "use std::time::{Duration, Instant};",
+            "use std::net::*;",
+        ] {
+            assert_eq!(complaints("src/core/model/x.rs", text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn core_may_use_values_of_std_and_derives() {
+        let text = "use std::net::{IpAddr, SocketAddr}; use std::time::Duration; \
+                    use serde::Serialize; use std::sync::Arc;";
+        assert_eq!(complaints("src/core/model/x.rs", text), [""; 0]);
+    }
+
+    #[test]
+    fn a_large_crate_has_one_home() {
+        assert_eq!(complaints("src/control/x.rs", "use wasmtime::Engine;").len(), 1);
+        assert_eq!(complaints("src/gate/x.rs", "use wasmtime::Engine;").len(), 0);
+    }
+
+    #[test]
+    fn a_dependency_without_a_line_is_found() {
+        let manifest =
+            "[package]\n\n[dependencies]\ntokio = \"1\"\nleft-pad = \"1\"\n\n[lints.rust]\n";
+        assert_eq!(unplaced(manifest), ["left_pad"]);
+    }
+}

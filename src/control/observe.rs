@@ -18,7 +18,7 @@ impl World {
         let sampled = sampled.map(|active| &active.rollout.spec().service);
         self.windows.sample(self.now.mono, &self.recorder, sampled);
         self.look();
-        if self.unsettled && self.prober.all_checked() {
+        if self.unsettled && self.prober.all_decided() {
             let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
             for id in &ids {
                 self.feed(id, Event::Settled);

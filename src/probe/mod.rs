@@ -30,6 +30,8 @@ pub struct ProbeTarget {
 /// What the checks of a target came to so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeResult {
+    /// How many checks there were.
+    pub checks: u32,
     /// Whether the last check passed.
     pub passed: bool,
     /// Why the last check that failed did so; `None` if none has failed yet.

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::core::health::Threshold;
-use crate::core::model::{HealthCheck, TargetAddress};
+use crate::core::model::{HealthCheck, TargetAddress, TargetHealth};
 use crate::core::routing::LiveTarget;
 
 use super::{ProbeFailure, ProbeResult, ProbeTarget, check};
@@ -72,10 +72,11 @@ impl Prober {
         before.values().for_each(|gone| gone.task.abort());
     }
 
-    /// Whether every watched target has been checked at least once; true if none is watched.
+    /// Whether the health of every watched target is decided, or will not be for long because its
+    /// checks pass and fail by turns; true if none is watched.
     #[must_use]
-    pub fn all_checked(&self) -> bool {
-        self.watches().by_target.values().all(|watch| watch.last().is_some())
+    pub fn all_decided(&self) -> bool {
+        self.watches().by_target.values().all(Watch::is_decided)
     }
 
     /// What the checks of a target came to; `None` if it is not watched, or was not checked yet.
@@ -126,6 +127,13 @@ impl Watch {
         self.watched.check == *check && !self.task.is_finished()
     }
 
+    fn is_decided(&self) -> bool {
+        let check = &self.watched.check;
+        let enough = check.healthy_after.saturating_add(check.unhealthy_after);
+        self.watched.target.health() != TargetHealth::Unknown
+            || self.last().is_some_and(|last| last.checks >= enough)
+    }
+
     fn last(&self) -> Option<ProbeResult> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -173,9 +181,11 @@ impl Job {
             }
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = last.take().and_then(|earlier| earlier.last_failure);
+        let earlier = last.take();
+        let checks = earlier.as_ref().map_or(0, |earlier| earlier.checks).saturating_add(1);
         let passed = result.is_ok();
-        *last = Some(ProbeResult { passed, last_failure: result.err().or(earlier) });
+        let last_failure = result.err().or(earlier.and_then(|earlier| earlier.last_failure));
+        *last = Some(ProbeResult { checks, passed, last_failure });
     }
 }
 
@@ -200,7 +210,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::core::model::{Probe, Span, Target, TargetGroup, TargetHealth};
+    use crate::core::model::{Probe, Span, Target, TargetGroup};
     use crate::core::routing::LiveTargets;
 
     /// A target that answers every request with the status it is told; 0 is silence, 1 is nonsense.
@@ -299,7 +309,7 @@ mod tests {
         let prober = Prober::start(Handle::current());
         let target = live(address);
         prober.watch(vec![watched(&target, check)]);
-        until("the target is checked", || prober.all_checked()).await;
+        until("the target is checked", || prober.last(&target).is_some()).await;
         let last = prober.last(&target).expect("checked");
         prober.shutdown().await;
         assert_eq!(last.passed, last.last_failure.is_none());
@@ -321,7 +331,7 @@ mod tests {
         until("it is healthy again", || target.health() == TargetHealth::Healthy).await;
         let last = prober.last(&target).expect("checked");
         let remembered = Some(ProbeFailure::Status { status: 503 });
-        assert_eq!(last, ProbeResult { passed: true, last_failure: remembered });
+        assert_eq!((last.passed, last.last_failure), (true, remembered));
         prober.shutdown().await;
     }
 
@@ -331,8 +341,9 @@ mod tests {
         let target = live(origin.address);
         let prober = Prober::start(Handle::current());
         prober.watch(vec![watched(&target, once())]);
-        until("it is checked", || prober.all_checked()).await;
+        until("it is checked", || prober.last(&target).is_some()).await;
         assert_eq!(target.health(), TargetHealth::Unknown);
+        assert!(!prober.all_decided(), "one check decides nothing");
         prober.shutdown().await;
     }
 
@@ -369,9 +380,10 @@ mod tests {
         let (first, second) = (Origin::start(500).await, Origin::start(200).await);
         let (stays, leaves) = (live(first.address), live(second.address));
         let prober = Prober::start(Handle::current());
-        assert!(prober.all_checked(), "nothing is watched");
+        assert!(prober.all_decided(), "nothing is watched");
         prober.watch(vec![watched(&stays, once()), watched(&leaves, often())]);
-        until("both are checked", || prober.all_checked()).await;
+        let checked = |target| prober.last(target).is_some();
+        until("both are checked", || checked(&stays) && checked(&leaves)).await;
 
         let third = Origin::start(200).await;
         let comes = live(third.address);
@@ -393,7 +405,7 @@ mod tests {
         let target = live(origin.address);
         let prober = Prober::start(Handle::current());
         prober.watch(vec![watched(&target, once()), watched(&target, often())]);
-        until("it is checked", || prober.all_checked()).await;
+        until("it is checked", || prober.last(&target).is_some()).await;
         assert_eq!(Arc::strong_count(&target), 3, "ours, the set's and one task's");
         prober.shutdown().await;
     }

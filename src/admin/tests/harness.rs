@@ -235,7 +235,7 @@ pub(super) fn service() -> ServiceView {
             in_flight: 3,
             last_failure: None,
         }],
-        health: GroupHealth { targets: 1, healthy: 1 },
+        health: GroupHealth { targets: 1, healthy: 1, unknown: 0 },
         requests: 1_000,
         failed: 1,
     };

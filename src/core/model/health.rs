@@ -154,6 +154,8 @@ pub struct GroupHealth {
     pub targets: u32,
     /// Those that may be given requests; all of them where there is no health check.
     pub healthy: u32,
+    /// Those whose checks have not decided yet, as after a start or a registration.
+    pub unknown: u32,
 }
 
 impl GroupHealth {
@@ -161,6 +163,15 @@ impl GroupHealth {
     #[must_use]
     pub fn reaches(self, floor: Weight) -> bool {
         floor.is_reached_by(self.healthy, self.targets)
+    }
+
+    /// Whether what is known puts the group below a floor: too few of the targets whose checks
+    /// have decided are healthy, or there are no targets. A target that was just registered says
+    /// nothing yet, for or against.
+    #[must_use]
+    pub fn falls_below(self, floor: Weight) -> bool {
+        let decided = self.targets.saturating_sub(self.unknown);
+        self.targets == 0 || (decided > 0 && !floor.is_reached_by(self.healthy, decided))
     }
 }
 
@@ -181,11 +192,26 @@ mod tests {
 
     #[test]
     fn an_empty_group_reaches_no_floor() {
-        let health = |healthy, targets| GroupHealth { targets, healthy };
+        let health = |healthy, targets| GroupHealth { targets, healthy, unknown: 0 };
         let floor = HealthFloor::default().green;
         assert_eq!(floor.bp(), 5_000);
         assert!(health(1, 2).reaches(floor));
         assert!(!health(1, 3).reaches(floor));
         assert!(!health(0, 0).reaches(Weight::ZERO));
+        assert!(health(0, 0).falls_below(floor));
+    }
+
+    #[test]
+    fn a_target_that_was_just_registered_says_nothing_yet() {
+        let floor = HealthFloor::default().green;
+        let check = |healthy, unknown, expected: bool| {
+            let health = GroupHealth { targets: 4, healthy, unknown };
+            assert_eq!(health.falls_below(floor), expected, "{health:?}");
+        };
+        check(1, 3, false);
+        check(0, 4, false);
+        check(0, 3, true);
+        check(1, 1, true);
+        assert!(!GroupHealth { targets: 4, healthy: 1, unknown: 3 }.reaches(floor));
     }
 }

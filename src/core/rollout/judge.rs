@@ -52,7 +52,7 @@ impl Rollout {
         if let Some(reason) = &seen.slo_breach {
             causes.push(Cause::Slo { reason: reason.clone() });
         }
-        if !seen.green.reaches(self.spec.policies.health_floor.green) {
+        if seen.green.falls_below(self.spec.policies.health_floor.green) {
             causes.push(Cause::GreenUnhealthy);
         }
         causes
@@ -115,7 +115,7 @@ impl Rollout {
             return true;
         }
         self.seen.as_ref().is_some_and(|seen| {
-            seen.blue.reaches(self.spec.policies.health_floor.blue) || seen.green.healthy == 0
+            !seen.blue.falls_below(self.spec.policies.health_floor.blue) || seen.green.healthy == 0
         })
     }
 

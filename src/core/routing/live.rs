@@ -132,6 +132,7 @@ impl LiveTargets {
         self.targets(group).fold(GroupHealth::default(), |seen, target| GroupHealth {
             targets: seen.targets + 1,
             healthy: seen.healthy + u32::from(target.health() == TargetHealth::Healthy),
+            unknown: seen.unknown + u32::from(target.health() == TargetHealth::Unknown),
         })
     }
 }
@@ -156,7 +157,7 @@ mod tests {
         live.register(&group(&["127.0.0.1:1"]), TargetHealth::Unknown);
         let kept = Arc::clone(live.targets(&name).next().expect("one target"));
         assert!(Arc::ptr_eq(&first, &kept));
-        assert_eq!(live.health(&name), GroupHealth { targets: 1, healthy: 1 });
+        assert_eq!(live.health(&name), GroupHealth { targets: 1, healthy: 1, unknown: 0 });
         live.register(&group(&[]), TargetHealth::Unknown);
         live.register(&group(&["127.0.0.1:1"]), TargetHealth::Unknown);
         let back = live.targets(&name).next().expect("one target");

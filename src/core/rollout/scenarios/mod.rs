@@ -311,7 +311,7 @@ fn alarm_name() -> crate::core::model::AlarmName {
 
 /// Both sides healthy, the alarm OK, nothing to compare.
 fn fine() -> Observation {
-    let healthy = GroupHealth { targets: 2, healthy: 2 };
+    let healthy = GroupHealth { targets: 2, healthy: 2, unknown: 0 };
     let alarms = vec![(alarm_name(), AlarmState::Ok)];
     Observation { green: healthy, blue: healthy, alarms, ..Observation::default() }
 }

@@ -81,7 +81,7 @@ fn installing_waits_for_healthy_targets() {
         (4, 0, "0 of 4 green targets are healthy, wanted 75%"),
         (4, 2, "2 of 4 green targets are healthy, wanted 75%"),
     ] {
-        drive.seen.green = GroupHealth { targets, healthy };
+        drive.seen.green = GroupHealth { targets, healthy, unknown: 0 };
         drive.pass(10);
         drive.is(StateName::Installing, 0);
         let holds: Vec<String> = drive.rollout.holds().iter().map(ToString::to_string).collect();

@@ -1,0 +1,39 @@
+//! What the tests set their scenes with: targets, load, the process, its API.
+
+mod api;
+mod dice;
+mod load;
+mod origin;
+mod ports;
+mod process;
+mod turn;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+pub(crate) use api::Api;
+pub(crate) use dice::Dice;
+pub(crate) use load::{Answers, Load, Rate};
+pub(crate) use origin::Origin;
+pub(crate) use ports::Ports;
+pub(crate) use process::{Home, Tidegate};
+pub(crate) use turn::Turn;
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until a condition holds, and says what was waited for if it never does.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Tells whoever runs the tests something worth knowing even when they pass.
+#[expect(clippy::print_stderr, reason = "the runner shows what a failed test has printed")]
+pub(crate) fn report(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,10 @@
+//! End to end: the real binary over real sockets, with real targets and real load.
+//!
+//! `kit` has what a test needs to set the scene; every other file is one promise of the product.
+
+mod crash;
+mod history;
+mod kit;
+mod mistakes;
+mod restart;
+mod traffic;

@@ -15,6 +15,15 @@ use crate::control::Handle;
 
 use super::AppError;
 
+/// The admin API's addresses, opened before anything is read or written: a start that cannot have
+/// them changes nothing.
+#[derive(Debug)]
+pub(super) struct BoundAdmin {
+    api: AdminServer,
+    /// `None` where metrics have no address of their own.
+    metrics: Option<AdminServer>,
+}
+
 /// A running admin API.
 #[derive(Debug)]
 pub(super) struct AdminPart {
@@ -25,32 +34,44 @@ pub(super) struct AdminPart {
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl AdminPart {
-    /// Opens its addresses and serves.
+impl BoundAdmin {
+    /// Opens the addresses.
     ///
     /// # Errors
-    /// An address cannot be had, or the tokens cannot be read or made.
-    pub(super) fn start(
+    /// One of them cannot be had.
+    pub(super) fn bind(config: &Config, runtime: &Runtime) -> Result<Self, AppError> {
+        let bind = |address, key| runtime.block_on(AdminServer::bind(address, key));
+        let api = bind(config.admin.address, "admin.address")?;
+        let metrics = config.admin.metrics_address;
+        let metrics = metrics.map(|address| bind(address, "admin.metrics_address")).transpose()?;
+        Ok(Self { api, metrics })
+    }
+
+    /// Serves.
+    ///
+    /// # Errors
+    /// The tokens cannot be read or made.
+    pub(super) fn serve(
+        self,
         config: &Config,
         handle: &Handle,
         clock: Clock,
         runtime: &Runtime,
-    ) -> Result<Self, AppError> {
+    ) -> Result<AdminPart, AppError> {
         let paths = token_paths(config);
         let tokens = TokenFile::open_or_create(&paths, clock.wall())?;
         let (stop, stopping) = watch::channel(false);
-        let server = runtime.block_on(AdminServer::bind(config.admin.address, "admin.address"))?;
-        let address = server.address();
+        let address = self.api.address();
         let state = Arc::new(AdminState::new(handle.clone(), tokens, clock, address));
-        let mut tasks = vec![runtime.spawn(server.serve(state, stopped(stopping.clone())))];
-        if let Some(metrics) = config.admin.metrics_address {
-            let bind = AdminServer::bind(metrics, "admin.metrics_address");
-            let server = runtime.block_on(bind)?;
+        let mut tasks = vec![runtime.spawn(self.api.serve(state, stopped(stopping.clone())))];
+        if let Some(server) = self.metrics {
             tasks.push(runtime.spawn(server.serve_metrics(handle.clone(), stopped(stopping))));
         }
-        Ok(Self { address, token: paths.plain, stop, tasks })
+        Ok(AdminPart { address, token: paths.plain, stop, tasks })
     }
+}
 
+impl AdminPart {
     /// Finishes the requests under way.
     pub(super) async fn shutdown(self) {
         self.stop.send_replace(true);

@@ -31,7 +31,7 @@ use crate::probe::Prober;
 use crate::proxy::{self, Limits, ProxyParts, RunningProxy};
 use crate::telemetry::{Recorder, Windows};
 
-use admin::AdminPart;
+use admin::{AdminPart, BoundAdmin};
 use storage::{Storage, cache_path};
 
 pub use error::AppError;
@@ -68,10 +68,11 @@ impl App {
         let proxy_runtime = runtime("proxy", workers())?;
         let control_runtime = runtime("control", 2)?;
         let bound = proxy::bind(&config.listeners)?;
-        let opened = control_runtime.block_on(Storage::open(&config.store))?;
+        let admin = BoundAdmin::bind(&config, &control_runtime)?;
         let recorder = Arc::new(Recorder::default());
         let windows = Arc::new(Windows::default());
         let gates = gates(&config, clock, &windows)?;
+        let opened = control_runtime.block_on(Storage::open(&config.store))?;
         let table = Arc::new(ArcSwap::from_pointee(RoutingTable::default()));
         let prober = Arc::new(Prober::start(control_runtime.handle().clone()));
         let (inbox, messages) = mpsc::channel(Writer::INBOX);
@@ -105,7 +106,7 @@ impl App {
             let _inside = proxy_runtime.enter();
             proxy::start(&parts, bound)
         };
-        let admin = AdminPart::start(&config, &handle, clock, &control_runtime)?;
+        let admin = admin.serve(&config, &handle, clock, &control_runtime)?;
         Ok(Self {
             handle,
             listeners: config.listeners.iter().map(|spec| spec.name.clone()).collect(),

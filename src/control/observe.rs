@@ -17,8 +17,10 @@ impl World {
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
         let sampled = sampled.map(|active| &active.rollout.spec().service);
         self.windows.sample(self.now.mono, &self.recorder, sampled);
+        // Before the look: what it shows is then no older than what was decided.
+        let settled = self.unsettled && self.prober.all_decided();
         self.look();
-        if self.unsettled && self.prober.all_decided() {
+        if settled {
             let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
             for id in &ids {
                 self.feed(id, Event::Settled);

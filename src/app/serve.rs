@@ -1,8 +1,10 @@
 //! `tidegate serve`: runs until it is told to end.
 
+use std::io;
 use std::path::Path;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use crate::control::Reply;
@@ -15,6 +17,10 @@ use super::{App, AppError};
 /// # Errors
 /// What could not be built.
 pub fn serve(config: Config, file: &Path) -> Result<(), AppError> {
+    // The signals come first: one that arrives while the process starts must not kill it.
+    let failed = |error| AppError::Runtime { what: "signal", error };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let signals = runtime.block_on(async { Signals::listen() }).map_err(failed)?;
     let app = App::start(config, Some(file.to_path_buf()))?;
     for (name, address) in app.listeners() {
         tracing::info!(listener = %name, %address, "listening");
@@ -23,22 +29,35 @@ pub fn serve(config: Config, file: &Path) -> Result<(), AppError> {
         let token = admin.token.display();
         tracing::info!(address = %admin.address, %token, "admin API");
     }
-    app.control_runtime.block_on(until_told_to_end(&app))?;
+    runtime.block_on(signals.until_told_to_end(&app));
     tracing::info!("draining");
     app.shutdown();
     Ok(())
 }
 
-async fn until_told_to_end(app: &App) -> Result<(), AppError> {
-    let listen = |kind| signal(kind).map_err(|error| AppError::Runtime { what: "signal", error });
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(app).await,
+/// The signals that a process is told things with.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn until_told_to_end(mut self, app: &App) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(app).await,
+            }
         }
     }
 }

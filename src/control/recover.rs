@@ -185,7 +185,7 @@ impl Recovered {
         world.restore_services(&records, &served)?;
         world.restore_alarms(&records);
         world.register_targets();
-        world.restore_rollouts(records.rollouts)?;
+        world.restore_rollouts(records.rollouts, &served)?;
         world.publish();
         world.resume_rollouts(&served);
         let detail = serde_json::json!({
@@ -256,7 +256,11 @@ impl World {
         }
     }
 
-    fn restore_rollouts(&mut self, records: Vec<RolloutRecord>) -> Result<(), RecoverError> {
+    fn restore_rollouts(
+        &mut self,
+        records: Vec<RolloutRecord>,
+        served: &TableImage,
+    ) -> Result<(), RecoverError> {
         let mut ended = Vec::new();
         for record in records {
             match record {
@@ -267,7 +271,7 @@ impl World {
                     ended.push(Arc::new(of_machine(&rollout, tally, at)));
                 }
                 RolloutRecord::Rollout { rollout, tally, ended: None } => {
-                    self.restore_active(*rollout, tally)?;
+                    self.restore_active(*rollout, tally, served)?;
                 }
             }
         }
@@ -275,7 +279,13 @@ impl World {
         Ok(())
     }
 
-    fn restore_active(&mut self, rollout: Rollout, tally: Tally) -> Result<(), RecoverError> {
+    /// Puts a rollout back; the first table already says of green what it may.
+    fn restore_active(
+        &mut self,
+        rollout: Rollout,
+        tally: Tally,
+        served: &TableImage,
+    ) -> Result<(), RecoverError> {
         let spec = Arc::clone(rollout.spec());
         let fits = |declared: &ServiceSpec| {
             declared.target_groups.contains(&spec.blue)
@@ -292,6 +302,8 @@ impl World {
             });
         };
         state.active = Some(spec.id.clone());
+        let image = served.services.get(&spec.service);
+        state.exposure = in_force(rollout.exposure(), &spec.blue, image);
         let meter = self.recorder.side(&spec.service, Side::Green);
         let running = Running::resume(tally, meter);
         self.rollouts.insert(spec.id.clone(), Active { rollout, running, drafts: Vec::new() });

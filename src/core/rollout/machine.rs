@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
-    Exposure, GateMode, GateName, GateStage, Now, OnGateError, Span, Split, Weight,
+    Exposure, GateMode, GateName, GateStage, Now, OnGateError, Salt, Span, Split, Weight,
 };
 
 use super::effect::Effects;
@@ -170,8 +170,9 @@ impl Rollout {
         out.record(Fact::Restored { gone });
         let own = self.exposure();
         let closed = in_force.salt == own.salt && !in_force.green_exists && own.green_exists;
-        if closed && in_force.split == Split::ALL_BLUE && self.had_traffic {
-            // Only a rollback closes green at weight zero: it was decided and swapped, not saved.
+        if closed && in_force.split == Split::ALL_BLUE {
+            // A table gets the salt when green opens, so green was closed again since, which only
+            // the end of a rollout does: it was decided and swapped, not saved.
             self.take_back(Some(Cause::TakenBackUnrecorded), &self.system(), out);
             return;
         }
@@ -307,18 +308,22 @@ impl Rollout {
     }
 
     /// What the routing table must say about green.
+    ///
+    /// Until green opens that is nothing, not even the salt: a table with the salt and without
+    /// green can then only be one whose green was closed again.
     #[must_use]
     pub fn exposure(&self) -> Exposure {
-        let green_exists = match self.state.stage() {
-            Stage::BeforeInstall | Stage::Install | Stage::AfterInstall | Stage::End => false,
+        let (green_exists, salt) = match self.state.stage() {
+            Stage::BeforeInstall | Stage::Install | Stage::AfterInstall => (false, Salt::default()),
             Stage::AfterAllowTestTraffic
             | Stage::Ready
             | Stage::BeforeAllowTraffic
             | Stage::AllowTraffic
             | Stage::AfterAllowTraffic
-            | Stage::FinalBake => true,
+            | Stage::FinalBake => (true, self.spec.salt),
+            Stage::End => (false, self.spec.salt),
         };
-        Exposure { split: Split::with_green(self.weight), salt: self.spec.salt, green_exists }
+        Exposure { split: Split::with_green(self.weight), salt, green_exists }
     }
 
     /// What it runs on.

@@ -328,16 +328,31 @@ impl Rollout {
     }
 
     /// The table serves less than was saved: goes back to the step whose weight that was, and
-    /// raises green to it again. Nothing that guards a later step is passed by.
+    /// raises green to it again. Nothing that guards a later step is passed by; two steps may have
+    /// the same weight, so that the weight alone does not tell which one it was.
     pub(super) fn fall_back_to(&mut self, weight: Weight, out: &mut Effects) {
-        let upto = self.step_index().unwrap_or(0);
-        let reached = |index: &usize| {
-            self.spec.shift_at(*index).is_some_and(|shift| shift.weight <= self.weight)
-        };
-        let index = (0..=upto).rev().find(reached);
         let from = std::mem::replace(&mut self.weight, weight);
         out.push(Effect::Expose(self.exposure()));
         out.record(Fact::GreenLowered { from, to: weight });
+        let reached = match &self.state {
+            // The intention to go on was saved, and is as good from here.
+            State::Shifting(Shifting { phase: StepPhase::Raising { .. }, .. }) => return,
+            State::Shifting(Shifting {
+                index,
+                phase: StepPhase::Approval(_) | StepPhase::BeforeStep(_),
+            }) => *index,
+            State::Shifting(Shifting { index, .. }) => index + 1,
+            State::Baking(_) => self.spec.last_shift() + 1,
+            State::Created(_)
+            | State::Installing(_)
+            | State::Testing(_)
+            | State::Ready(_)
+            | State::Succeeded(_)
+            | State::RolledBack(_)
+            | State::Stopped(_)
+            | State::Failed(_) => return,
+        };
+        let index = (0..reached).rev().find(|index| self.spec.shift_at(*index).is_some());
         if let Some(index) = index {
             self.begin_step(index, out);
             let phase = StepPhase::Raising { seq: self.seq, why: Raise::Step };

@@ -69,12 +69,12 @@ impl Round {
         Self { stage, asked }
     }
 
-    /// Whether every gate that is obeyed has passed.
+    /// Whether every gate that is obeyed has passed, and none is being asked anew.
     pub(super) fn has_passed(&self, spec: &Spec) -> bool {
         self.asked
             .iter()
             .filter(|asked| is_obeyed(spec, asked.gate))
-            .all(|asked| asked.last == LastAnswer::Passed)
+            .all(|asked| asked.last == LastAnswer::Passed && !asked.waiting)
     }
 
     /// The gate to ask now; `None` when every one was asked or is not due.

@@ -20,6 +20,8 @@ pub(super) struct Alarms {
 
 #[derive(Debug)]
 struct Own {
+    /// What it was made from: an edit applies when no rollout is judged by it.
+    source: AlarmSource,
     side: Side,
     judge: AlarmJudge,
     state: AlarmState,
@@ -43,21 +45,19 @@ pub(super) struct Changed {
 }
 
 impl Alarms {
-    /// The alarms of a configuration; what is known of those that stay is kept.
-    pub(super) fn configure(&mut self, config: &Config) {
+    /// The alarms of a configuration; what is known of those that stay is kept, also of edited ones
+    /// where the service is `in_use` by a rollout.
+    pub(super) fn configure(&mut self, config: &Config, in_use: impl Fn(&ServiceName) -> bool) {
         let mut own = BTreeMap::new();
         for service in config.services.values() {
             for name in &service.alarms {
-                let Some(AlarmSource::Own { side, .. }) =
-                    config.alarms.get(name).map(|alarm| &alarm.source)
-                else {
+                let Some(fresh) = Own::fresh(config, name) else {
                     continue;
                 };
                 let key = (service.name.clone(), name.clone());
                 let kept = self.own.remove(&key);
-                if let Some(fresh) = kept.or_else(|| Own::fresh(config, name, *side)) {
-                    own.insert(key, fresh);
-                }
+                let stays = |own: &Own| own.source == fresh.source || in_use(&service.name);
+                own.insert(key, kept.filter(stays).unwrap_or(fresh));
             }
         }
         self.own = own;
@@ -75,7 +75,7 @@ impl Alarms {
     pub(super) fn begin_anew(&mut self, config: &Config, service: &ServiceName) {
         for ((of, name), own) in &mut self.own {
             if of == service
-                && let Some(fresh) = Own::fresh(config, name, own.side)
+                && let Some(fresh) = Own::fresh(config, name)
             {
                 *own = fresh;
             }
@@ -150,8 +150,14 @@ impl Alarms {
 }
 
 impl Own {
-    fn fresh(config: &Config, alarm: &AlarmName, side: Side) -> Option<Self> {
-        let judge = config.alarms.get(alarm).and_then(|spec| AlarmJudge::new(&spec.source))?;
-        Some(Self { side, judge, state: AlarmState::InsufficientData, since: None })
+    /// A judge without data; `None` for an alarm that is pushed.
+    fn fresh(config: &Config, alarm: &AlarmName) -> Option<Self> {
+        let source = config.alarms.get(alarm)?.source.clone();
+        let side = match &source {
+            AlarmSource::Own { side, .. } => *side,
+            AlarmSource::Pushed { .. } => return None,
+        };
+        let judge = AlarmJudge::new(&source)?;
+        Some(Self { source, side, judge, state: AlarmState::InsufficientData, since: None })
     }
 }

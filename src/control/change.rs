@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 use crate::core::model::{
-    MonoTime, Revision, RolloutId, ServiceName, Sha256, Span, Split, Target, TargetGroupName,
+    MonoTime, RolloutId, ServiceName, Sha256, Span, Split, Target, TargetGroupName,
 };
 use crate::core::rollout::{Effect, Rollout};
 
-use super::record::IdempotencyRecord;
+use super::record::{GroupRecord, IdempotencyRecord};
 use super::{Refusal, Reply};
 
 /// Where an answer goes.
@@ -25,12 +25,7 @@ pub(super) enum After {
     /// Begins a rollout, and registers green's targets with it.
     Start(Box<Start>),
     /// Sets a group's targets.
-    Targets {
-        group: TargetGroupName,
-        targets: Vec<Target>,
-        revision: Option<Revision>,
-        registered: bool,
-    },
+    Targets { group: TargetGroupName, record: GroupRecord },
 }
 
 /// A rollout that is being saved for the first time.
@@ -85,6 +80,18 @@ impl Changes {
 
     pub(super) fn take(&mut self, id: u64) -> Option<Pending> {
         self.pending.remove(&id)
+    }
+
+    /// Takes out the change of a service's split or roles that is being saved.
+    pub(super) fn withdraw(&mut self, name: &ServiceName) -> Option<Pending> {
+        let by_hand = |(id, pending): (&u64, &Pending)| match &pending.after {
+            After::Split { service, .. } | After::Roles { service } if service == name => Some(*id),
+            After::Split { .. } | After::Roles { .. } | After::Start(_) | After::Targets { .. } => {
+                None
+            }
+        };
+        let id = self.pending.iter().find_map(by_hand)?;
+        self.take(id)
     }
 
     /// Has an answer wait for a rollout's save.

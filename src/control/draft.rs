@@ -30,6 +30,10 @@ pub(super) enum EntryKind {
     Started,
     /// A gate that cannot veto answered.
     GateAnswered,
+    /// A change whose author was told that it failed was taken out of the store again.
+    ChangeUndone,
+    /// Entries were left out, because the store did not save for too long.
+    EntriesLost,
 }
 
 impl EntryKind {
@@ -47,6 +51,8 @@ impl EntryKind {
             Self::ConfigReloaded => "config_reloaded",
             Self::Started => "started",
             Self::GateAnswered => "gate_answered",
+            Self::ChangeUndone => "change_undone",
+            Self::EntriesLost => "entries_lost",
         }
     }
 }

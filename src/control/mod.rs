@@ -34,6 +34,9 @@ mod watchdog;
 mod world;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use outbox::{Outbox, Stored};

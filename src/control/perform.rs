@@ -10,8 +10,7 @@ use crate::core::rollout::{
 use crate::store::Transaction;
 
 use super::draft::{About, EntryKind, entry, fact};
-use super::outbox::Purpose;
-use super::record::{GroupRecord, RollbackRecord, RolloutRecord, key, text};
+use super::record::{GroupRecord, RollbackRecord, RolloutRecord, ServiceRecord, key, text};
 use super::world::Active;
 use super::{Message, World};
 
@@ -23,6 +22,9 @@ impl World {
         };
         let (next, effects) = active.rollout.clone().handle(event, self.now);
         active.rollout = next;
+        if active.rollout.state().ending().is_some() {
+            active.ended.get_or_insert(self.now.wall);
+        }
         self.perform(id, effects);
         self.retire_if_over(id);
     }
@@ -65,8 +67,7 @@ impl World {
             return;
         };
         if let Some(state) = self.services.get_mut(&spec.service) {
-            state.record.blue = spec.green.clone();
-            state.record.split = Split::ALL_BLUE;
+            state.record.set(state.record.with_blue(&spec.green));
             state.exposure =
                 Exposure { split: Split::ALL_BLUE, salt: spec.salt, green_exists: false };
             self.publish();
@@ -82,12 +83,7 @@ impl World {
         let entries = std::mem::take(&mut active.drafts);
         let mut transaction = Transaction { entries, ..Transaction::default() };
         self.put_rollout(id, &mut transaction);
-        let purpose = Purpose::Rollout { id: id.clone(), seq };
-        if !self.outbox.push(purpose, transaction) {
-            let reason = "the queue to the store is full or closed".to_owned();
-            self.changed = true;
-            tracing::error!(rollout = %id, reason);
-        }
+        self.outbox.keep(Some((id.clone(), seq)), transaction);
     }
 
     /// Adds the records of a rollout to a transaction.
@@ -97,11 +93,10 @@ impl World {
         };
         let rollout = &active.rollout;
         let spec = rollout.spec();
-        let over = rollout.state().ending().is_some();
         let record = RolloutRecord::Rollout {
             rollout: Box::new(rollout.clone()),
             tally: active.running.tally,
-            ended: over.then_some(self.now.wall),
+            ended: active.ended,
         };
         transaction.puts.push((key("rollout", id.as_str()), text(&record)));
         if let State::RolledBack(ending) = rollout.state() {
@@ -112,20 +107,18 @@ impl World {
                 from: spec.green_revision.clone(),
                 to: spec.blue_revision.clone(),
                 cause: ending.cause.clone(),
-                at: self.now.wall,
+                at: active.ended.unwrap_or(self.now.wall),
             };
             let key = key("rollout", rollback.id.as_str());
             transaction.puts.push((key, text(&RolloutRecord::Rollback(rollback))));
         }
         if let Some(state) = self.services.get_mut(&spec.service) {
-            state.record.version += 1;
-            state.record.salt = spec.salt;
-            state.record.split = Split::with_green(rollout.weight());
+            let split = Split::with_green(rollout.weight());
+            state.record.set(ServiceRecord { salt: spec.salt, split, ..state.record.clone() });
             let mut saved = state.record.clone();
             if let State::Succeeded(_) = rollout.state() {
                 // The roles change hands with the end of the rollout, in one transaction.
-                saved.blue = spec.green.clone();
-                saved.split = Split::ALL_BLUE;
+                saved.set(saved.with_blue(&spec.green));
             }
             transaction.puts.push((key("service", spec.service.as_str()), text(&saved)));
         }
@@ -185,7 +178,7 @@ impl World {
     /// Puts an entry into the ledger that nobody waits for.
     pub(super) fn note(&self, draft: crate::core::ledger::Draft) {
         let transaction = Transaction { entries: vec![draft], ..Transaction::default() };
-        self.outbox.push(Purpose::Note, transaction);
+        self.outbox.keep(None, transaction);
     }
 
     /// Frees the service of a rollout that is over and saved.
@@ -203,18 +196,25 @@ impl World {
         if let Some(state) = self.services.get_mut(&spec.service) {
             state.active = None;
         }
-        let view = super::snapshot::of_rollout(&active, Some(self.now.wall));
+        let view = super::snapshot::of_rollout(&active);
         let rollback = super::snapshot::of_rollback(&view, &active.rollout);
         let mut gone = self.history.add(Arc::new(view), self.now.wall);
         if let Some(rollback) = rollback {
             gone.extend(self.history.add(Arc::new(rollback), self.now.wall));
         }
         if !gone.is_empty() {
-            let deletes = gone.iter().map(|id| key("rollout", id.as_str())).collect();
-            let transaction = Transaction { deletes, ..Transaction::default() };
-            self.outbox.push(Purpose::Note, transaction);
+            self.forget(&gone);
         }
         self.changed = true;
+    }
+
+    /// Removes rollouts that are too old, and the idempotency keys that stand for them.
+    fn forget(&mut self, gone: &[RolloutId]) {
+        let repeatable = self.repeatable.extract_if(.., |_, known| gone.contains(&known.rollout));
+        let scopes = repeatable.map(|(scope, _)| key("idempotency", &scope.to_string()));
+        let mut deletes: Vec<_> = scopes.collect();
+        deletes.extend(gone.iter().map(|id| key("rollout", id.as_str())));
+        self.outbox.keep(None, Transaction { deletes, ..Transaction::default() });
     }
 
     /// The active rollout of a service.

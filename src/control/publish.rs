@@ -103,6 +103,10 @@ impl World {
                     Ok(targets) => self.live.register(&targets, initial),
                     Err(error) => tracing::error!(%name, %error, "target group not registered"),
                 }
+                if spec.health_check.is_none() {
+                    // Nobody would ever change what a check that is no more said last.
+                    self.live.targets(name).for_each(|target| target.set_health(initial));
+                }
                 watched.extend(spec.health_check.iter().flat_map(|check| {
                     let probe = |target: &Arc<_>| ProbeTarget {
                         target: Arc::clone(target),

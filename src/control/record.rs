@@ -26,6 +26,21 @@ pub(super) struct ServiceRecord {
     pub version: u64,
 }
 
+impl ServiceRecord {
+    /// Takes other contents; the version grows if they are other ones.
+    pub(super) fn set(&mut self, other: Self) {
+        let other = Self { version: self.version, ..other };
+        if *self != other {
+            *self = Self { version: self.version + 1, ..other };
+        }
+    }
+
+    /// The same with another blue, which has all the traffic.
+    pub(super) fn with_blue(&self, blue: &TargetGroupName) -> Self {
+        Self { blue: blue.clone(), split: Split::ALL_BLUE, ..self.clone() }
+    }
+}
+
 /// A target group at run time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GroupRecord {

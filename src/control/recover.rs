@@ -4,7 +4,9 @@
 //! service serves the lower green weight of the two from its first request.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -30,7 +32,6 @@ use super::history::History;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
 use super::service::ServiceState;
 use super::snapshot::{of_machine, of_rollback_record};
-use super::tally::Running;
 use super::world::Active;
 use super::{AskGates, Handle, Message, Outbox, StoreState, TableWriter, Tally, World, Writer};
 
@@ -112,10 +113,10 @@ impl std::fmt::Debug for Recovered {
 /// The records of the store by what they are about.
 #[derive(Debug, Default)]
 struct Records {
-    services: BTreeMap<String, ServiceRecord>,
-    groups: BTreeMap<String, GroupRecord>,
+    services: BTreeMap<ServiceName, ServiceRecord>,
+    groups: BTreeMap<TargetGroupName, GroupRecord>,
     rollouts: Vec<RolloutRecord>,
-    alarms: BTreeMap<String, AlarmRecord>,
+    alarms: BTreeMap<AlarmName, AlarmRecord>,
     repeatable: BTreeMap<Sha256, IdempotencyRecord>,
 }
 
@@ -149,9 +150,21 @@ impl Recovered {
         outbox: Outbox,
         inbox: mpsc::Sender<Message>,
     ) -> Result<World, RecoverError> {
-        let (records, store) = match &self.stored {
-            Ok(snapshot) => (Records::read(&snapshot.records)?, StoreState::Good),
-            Err(why) => (Records::default(), StoreState::Unreadable(why.clone())),
+        let read = match &self.stored {
+            Ok(snapshot) => match Records::read(&snapshot.records) {
+                Ok(records) => Ok(records),
+                Err(error) if self.served.is_none() => return Err(error),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(why) => Err(why.clone()),
+        };
+        // What cannot be read is left untouched, and so is the table file that stands in for it.
+        let (records, store, outbox, table_writer) = match read {
+            Ok(records) => (records, StoreState::Good, outbox, self.table_writer),
+            Err(why) => {
+                let (unread, _) = TableWriter::new();
+                (Records::default(), StoreState::Unreadable(why), Outbox::closed(), unread)
+            }
         };
         let served = self.served.unwrap_or_default();
         let now = self.clock.now();
@@ -172,7 +185,7 @@ impl Recovered {
             windows: self.windows,
             prober: self.prober,
             outbox,
-            table_writer: self.table_writer,
+            table_writer,
             store,
             gates: self.gates,
             inbox,
@@ -187,7 +200,7 @@ impl Recovered {
         world.register_targets();
         world.restore_rollouts(records.rollouts, &served)?;
         world.publish();
-        world.resume_rollouts(&served);
+        world.resume_rollouts();
         let detail = serde_json::json!({
             "generation": world.generation, "version": env!("CARGO_PKG_VERSION"),
         });
@@ -201,7 +214,6 @@ impl Recovered {
 impl World {
     fn restore_groups(&mut self, records: &Records, served: &TableImage) {
         for (name, declared) in &self.config.target_groups {
-            let stored = records.groups.get(name.as_str()).cloned();
             let imaged = served.services.values().find_map(|image| {
                 Some(GroupRecord {
                     targets: image.targets.get(name)?.clone(),
@@ -209,10 +221,16 @@ impl World {
                     registered: true,
                 })
             });
-            // A store without the group's record may still have served other targets than the
-            // file's: the table file knows, unless they are the same.
-            let imaged = imaged.filter(|_| self.store != StoreState::Good);
-            self.groups.insert(name.clone(), Group::restored(declared, stored.or(imaged)));
+            // A group that nobody registered has no record, and the file's targets. But where a
+            // revision was served, there was a record: it is lost, and the table file knows it.
+            let lost =
+                |imaged: &GroupRecord| self.store != StoreState::Good || imaged.revision.is_some();
+            let stored = records.groups.get(name).cloned().or(imaged.filter(lost));
+            self.groups.insert(name.clone(), Group::restored(declared, stored));
+        }
+        for (name, record) in &records.groups {
+            let known = || Group { record: record.clone(), busy: false };
+            self.groups.entry(name.clone()).or_insert_with(known);
         }
     }
 
@@ -224,35 +242,43 @@ impl World {
         let config = Arc::clone(&self.config);
         for spec in config.services.values() {
             let image = served.services.get(&spec.name);
-            let stored = records.services.get(spec.name.as_str()).cloned();
-            let record = match (stored, image, &self.store) {
-                (Some(record), _, _) => record,
-                (None, Some(image), _) => from_image(image),
+            let stored = records.services.get(&spec.name).cloned();
+            let mut state = match (stored, image, &self.store) {
+                (Some(record), _, _) => ServiceState::resting(record),
+                (None, Some(image), StoreState::Unreadable(_)) => {
+                    // What is under way cannot be known: everything stays as it is.
+                    let state = ServiceState::resting(from_image(image));
+                    ServiceState { exposure: image.exposure, ..state }
+                }
+                (None, Some(image), StoreState::Good | StoreState::Failing(_)) => {
+                    ServiceState::resting(from_image(image))
+                }
                 (None, None, StoreState::Unreadable(_)) => continue,
                 (None, None, StoreState::Good | StoreState::Failing(_)) => {
                     ServiceState::fresh(spec)
                 }
             };
-            if !spec.target_groups.contains(&record.blue) {
-                let (service, group) = (spec.name.clone(), record.blue);
-                return Err(RecoverError::BlueIsGone { service, group });
+            let blue = state.record.blue.clone();
+            if !spec.target_groups.contains(&blue) {
+                return Err(RecoverError::BlueIsGone { service: spec.name.clone(), group: blue });
             }
-            let stored = Exposure { split: record.split, salt: record.salt, green_exists: false };
-            let exposure = in_force(stored, &record.blue, image);
-            let record = ServiceRecord { split: exposure.split, ..record };
-            let state = ServiceState { record, exposure, active: None, busy: false };
+            state.exposure = in_force(state.exposure, &blue, image);
+            let split = state.exposure.split;
+            state.record.set(ServiceRecord { split, ..state.record.clone() });
             self.services.insert(spec.name.clone(), state);
+        }
+        for (name, record) in &records.services {
+            let known = || ServiceState::resting(record.clone());
+            self.services.entry(name.clone()).or_insert_with(known);
         }
         Ok(())
     }
 
     fn restore_alarms(&mut self, records: &Records) {
         let config = Arc::clone(&self.config);
-        self.alarms.configure(&config);
-        for (name, record) in &records.alarms {
-            if let Ok(alarm) = name.parse::<AlarmName>() {
-                self.alarms.push(&alarm, record.clone());
-            }
+        self.alarms.configure(&config, |_| false);
+        for (alarm, record) in &records.alarms {
+            self.alarms.push(alarm, record.clone());
         }
     }
 
@@ -303,23 +329,21 @@ impl World {
         };
         state.active = Some(spec.id.clone());
         let image = served.services.get(&spec.service);
+        // Green exists for the first table already: a file that says otherwise means a rollback.
         state.exposure = in_force(rollout.exposure(), &spec.blue, image);
         let meter = self.recorder.side(&spec.service, Side::Green);
-        let running = Running::resume(tally, meter);
-        self.rollouts.insert(spec.id.clone(), Active { rollout, running, drafts: Vec::new() });
+        self.rollouts.insert(spec.id.clone(), Active::new(rollout, tally, meter));
         Ok(())
     }
 
     /// Tells every rollout that the process started, and what is served.
-    fn resume_rollouts(&mut self, served: &TableImage) {
-        let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
-        for id in ids {
-            let Some(active) = self.rollouts.get(&id) else {
-                continue;
-            };
-            let spec = Arc::clone(active.rollout.spec());
-            let image = served.services.get(&spec.service);
-            let in_force = in_force(active.rollout.exposure(), &spec.blue, image);
+    fn resume_rollouts(&mut self) {
+        let active = self.rollouts.values().map(|active| active.rollout.spec());
+        let served = active.filter_map(|spec| {
+            let state = self.services.get(&spec.service)?;
+            Some((spec.id.clone(), state.exposure))
+        });
+        for (id, in_force) in served.collect::<Vec<_>>() {
             self.feed(&id, Event::Restored { in_force });
         }
     }
@@ -346,22 +370,19 @@ impl Records {
     fn read(records: &[Record]) -> Result<Self, RecoverError> {
         let mut read = Self::default();
         for record in records {
-            let name = record.key.name().to_owned();
             match record.key.kind() {
                 "service" => {
-                    read.services.insert(name, parse(record)?);
+                    read.services.insert(name(record)?, parse(record)?);
                 }
                 "target-group" => {
-                    read.groups.insert(name, parse(record)?);
+                    read.groups.insert(name(record)?, parse(record)?);
                 }
                 "rollout" => read.rollouts.push(parse(record)?),
                 "alarm" => {
-                    read.alarms.insert(name, parse(record)?);
+                    read.alarms.insert(name(record)?, parse(record)?);
                 }
                 "idempotency" => {
-                    if let Ok(scope) = name.parse() {
-                        read.repeatable.insert(scope, parse(record)?);
-                    }
+                    read.repeatable.insert(name(record)?, parse(record)?);
                 }
                 // Another release may keep more than this one knows.
                 _ => {}
@@ -369,6 +390,13 @@ impl Records {
         }
         Ok(read)
     }
+}
+
+fn name<T: FromStr<Err: Display>>(record: &Record) -> Result<T, RecoverError> {
+    record.key.name().parse().map_err(|error: T::Err| RecoverError::Record {
+        key: record.key.as_str().to_owned(),
+        why: error.to_string(),
+    })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(record: &Record) -> Result<T, RecoverError> {

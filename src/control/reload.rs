@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::core::model::{ListenerName, TargetGroupName};
+use crate::core::model::{ListenerName, ServiceName, TargetGroup};
 use crate::core::rollout::Spec;
 
 use super::draft::{About, EntryKind, entry};
@@ -22,11 +22,14 @@ impl World {
         request: &Request,
         config: &Arc<Config>,
     ) -> Result<Reply, Refusal> {
+        self.nothing_is_being_saved()?;
         self.check_reload(config)?;
         let ignored = self.reload_groups(config);
         self.config = Arc::clone(config);
         self.reload_services();
-        self.alarms.configure(config);
+        let in_use =
+            |name: &ServiceName| self.services.get(name).is_some_and(|s| s.active.is_some());
+        self.alarms.configure(config, in_use);
         self.register_targets();
         self.publish();
         let detail = json!({ "generation": self.generation, "ignored": ignored });
@@ -34,6 +37,17 @@ impl World {
         let kind = EntryKind::ConfigReloaded;
         self.note(entry(kind, About::default(), &detail, by, self.now.wall));
         Ok(Reply::Reloaded(ReloadReport { generation: self.generation, ignored }))
+    }
+
+    /// What a change will do once it is saved was decided on the present configuration.
+    fn nothing_is_being_saved(&self) -> Result<(), Refusal> {
+        let service = self.services.iter().find(|(_, state)| state.busy);
+        let group = self.groups.iter().find(|(_, group)| group.busy);
+        let service = service.map(|(name, _)| format!("service {name}"));
+        match service.or_else(|| group.map(|(name, _)| format!("target group {name}"))) {
+            Some(what) => Err(Refusal::Busy(what)),
+            None => Ok(()),
+        }
     }
 
     fn check_reload(&self, config: &Config) -> Result<(), Refusal> {
@@ -64,43 +78,32 @@ impl World {
     /// Takes the file's lists of targets where nobody registered any; gives what does not count.
     fn reload_groups(&mut self, config: &Config) -> Vec<String> {
         let mut ignored = Vec::new();
-        let mut groups = std::collections::BTreeMap::new();
         for (name, declared) in &config.target_groups {
-            let before = self.groups.remove(name).map(|group| group.record);
-            if let Some(note) = not_counted(name, declared, before.as_ref(), &self.config) {
-                ignored.push(note);
+            match self.groups.get_mut(name) {
+                Some(group) if group.record.registered => {
+                    let old = self.config.target_groups.get(name).map(TargetGroup::targets);
+                    if old.unwrap_or(&group.record.targets) != declared.targets() {
+                        ignored.push(format!(
+                            "target_groups.{name}.targets: ignored: registered at run time (to \
+                             use the file's: tidegate target-group reset {name})"
+                        ));
+                    }
+                }
+                Some(group) => group.record.targets = declared.targets().to_vec(),
+                None => {
+                    self.groups.insert(name.clone(), Group::seeded(declared));
+                }
             }
-            groups.insert(name.clone(), Group::restored(declared, before));
         }
-        self.groups = groups;
         ignored
     }
 
     fn reload_services(&mut self) {
-        let mut before = std::mem::take(&mut self.services);
         for spec in self.config.services.values() {
-            let state = before.remove(&spec.name).unwrap_or_else(|| ServiceState {
-                record: ServiceState::fresh(spec),
-                exposure: crate::core::model::Exposure::default(),
-                active: None,
-                busy: false,
-            });
-            self.services.insert(spec.name.clone(), state);
+            let fresh = || ServiceState::fresh(spec);
+            self.services.entry(spec.name.clone()).or_insert_with(fresh);
         }
     }
-}
-
-fn not_counted(
-    name: &TargetGroupName,
-    declared: &crate::core::model::TargetGroup,
-    before: Option<&super::record::GroupRecord>,
-    old: &Config,
-) -> Option<String> {
-    let registered = before.is_some_and(|record| record.registered);
-    let edited = old.target_groups.get(name).is_some_and(|old| old.targets() != declared.targets());
-    (registered && edited).then(|| {
-        format!("target_groups.{name}.targets: ignored: registered at run time (to use the file's: tidegate target-group reset {name})")
-    })
 }
 
 /// What an active rollout runs on and a configuration does not have.

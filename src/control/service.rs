@@ -1,6 +1,6 @@
 //! A service at run time.
 
-use crate::core::model::{Exposure, RolloutId, ServiceSpec, TargetGroupName};
+use crate::core::model::{Exposure, RolloutId, Salt, ServiceSpec, Split, TargetGroupName};
 
 use super::record::ServiceRecord;
 
@@ -18,14 +18,22 @@ pub(super) struct ServiceState {
 }
 
 impl ServiceState {
+    /// A service without a rollout, which serves what its record says.
+    pub(super) fn resting(record: ServiceRecord) -> Self {
+        let (split, salt) = (record.split, record.salt);
+        let exposure = Exposure { split, salt, green_exists: false };
+        Self { record, exposure, active: None, busy: false }
+    }
+
     /// A service that the store has never seen: its first group is blue.
-    pub(super) fn fresh(spec: &ServiceSpec) -> ServiceRecord {
-        ServiceRecord {
-            blue: spec.target_groups[0].clone(),
-            split: crate::core::model::Split::ALL_BLUE,
-            salt: crate::core::model::Salt::default(),
+    pub(super) fn fresh(spec: &ServiceSpec) -> Self {
+        let blue = spec.target_groups[0].clone();
+        Self::resting(ServiceRecord {
+            blue,
+            split: Split::ALL_BLUE,
+            salt: Salt::default(),
             version: 0,
-        }
+        })
     }
 
     /// The group that is green: the one of the two that is not blue.

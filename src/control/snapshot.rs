@@ -19,7 +19,7 @@ use super::{
 impl World {
     /// Everything that can be seen now.
     pub(super) fn view(&self) -> View {
-        let active = self.rollouts.values().map(|active| Arc::new(of_rollout(active, None)));
+        let active = self.rollouts.values().map(|active| Arc::new(of_rollout(active)));
         let ended = self.history.iter().cloned();
         let services = self.config.services.values().filter_map(|spec| {
             let state = self.services.get(&spec.name)?;
@@ -168,8 +168,8 @@ impl World {
 }
 
 /// A rollout in the writer's hands, as others see it.
-pub(super) fn of_rollout(active: &Active, ended: Option<WallTime>) -> RolloutView {
-    of_machine(&active.rollout, active.running.tally, ended)
+pub(super) fn of_rollout(active: &Active) -> RolloutView {
+    of_machine(&active.rollout, active.running.tally, active.ended)
 }
 
 /// A rollout as others see it.

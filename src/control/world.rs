@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::core::analysis::Counts;
 use crate::core::ledger::Draft;
-use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName};
+use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
 use crate::core::routing::{LiveTargets, RoutingTable};
 use crate::probe::Prober;
@@ -22,7 +23,7 @@ use super::history::History;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::{Message, Outbox, Refusal, Reply, StoreState, TableWriter};
+use super::{Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -39,7 +40,10 @@ pub struct World {
     pub(super) clock: Clock,
     /// The time of the message under way.
     pub(super) now: Now,
+    /// Every service that is known; one that the configuration does not have now keeps its roles
+    /// for when it has it again.
     pub(super) services: BTreeMap<ServiceName, ServiceState>,
+    /// Every group that is known, likewise.
     pub(super) groups: BTreeMap<TargetGroupName, Group>,
     /// Rollouts that have not ended, or whose end is not saved yet.
     pub(super) rollouts: BTreeMap<RolloutId, Active>,
@@ -75,6 +79,16 @@ pub(super) struct Active {
     pub(super) running: Running,
     /// Facts that wait for the next save.
     pub(super) drafts: Vec<Draft>,
+    /// When it ended; `None` while it runs.
+    pub(super) ended: Option<WallTime>,
+}
+
+impl Active {
+    /// A rollout that begins, or goes on; what green's meter counted before is not its own.
+    pub(super) fn new(rollout: Rollout, tally: Tally, meter: Counts) -> Self {
+        let running = Running::resume(tally, meter);
+        Self { rollout, running, drafts: Vec::new(), ended: None }
+    }
 }
 
 impl std::fmt::Debug for World {

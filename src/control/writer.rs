@@ -77,12 +77,13 @@ impl Writer {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let message = tokio::select! {
+                // The tick first: no flood of messages may keep the writer from looking.
                 biased;
-                message = self.inbox.recv() => message,
                 _ = tick.tick() => {
                     self.tick();
                     continue;
                 }
+                message = self.inbox.recv() => message,
             };
             match message {
                 Some(Message::Shutdown(done)) => {
@@ -120,12 +121,14 @@ impl Writer {
     fn stored(&mut self, stored: Stored) {
         let world = &mut self.world;
         match stored {
-            Stored::Rollout { id, seq } => {
+            Stored::Kept { rollouts } => {
                 world.store = StoreState::Good;
-                for waiter in world.changes.saved(&id, seq) {
-                    world.answer_waiter(waiter, true);
+                for (id, seq) in rollouts {
+                    world.feed(&id, Event::Saved { seq });
+                    for waiter in world.changes.saved(&id, seq) {
+                        world.answer_waiter(waiter, true);
+                    }
                 }
-                world.feed(&id, Event::Saved { seq });
             }
             Stored::Change { id } => {
                 world.store = StoreState::Good;
@@ -135,9 +138,10 @@ impl Writer {
                 world.note_trouble(&error);
                 world.change_failed(id, error);
             }
-            Stored::Failing { id, error } => {
+            Stored::ChangeSkipped { id, error } => world.change_skipped(id, error),
+            Stored::Failing { rollouts, error } => {
                 world.note_trouble(&error);
-                if let Some(id) = id {
+                for id in rollouts {
                     world.feed(&id, Event::SaveFailed { reason: error.to_string() });
                 }
             }

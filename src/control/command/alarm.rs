@@ -6,7 +6,6 @@ use crate::core::model::{AlarmName, AlarmState};
 use crate::store::Transaction;
 
 use super::super::draft::{About, EntryKind, entry};
-use super::super::outbox::Purpose;
 use super::super::record::{AlarmRecord, key, text};
 use super::super::{Refusal, Reply, Request, World};
 use super::Done;
@@ -32,7 +31,7 @@ impl World {
             ..Transaction::default()
         };
         self.alarms.push(alarm, record);
-        self.outbox.push(Purpose::Note, transaction);
+        self.outbox.keep(None, transaction);
         // Every rollout sees it now, not at the next tick.
         self.look();
         Ok(Done::Answered(Reply::AlarmPushed))

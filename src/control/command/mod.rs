@@ -5,6 +5,7 @@
 
 mod alarm;
 mod roles;
+mod saved;
 mod split;
 mod start;
 mod targets;
@@ -14,7 +15,6 @@ use crate::core::model::ServiceName;
 use crate::store::Transaction;
 
 use super::change::{After, ReplyTo, Waiter};
-use super::outbox::Purpose;
 use super::service::ServiceState;
 use super::{Command, Refusal, Reply, Request, StoreState, World};
 
@@ -38,7 +38,7 @@ impl World {
             Ok(Done::Saving(change)) => {
                 let (transaction, after) = *change;
                 let id = self.changes.next_id();
-                if self.outbox.push(Purpose::Change { id }, transaction) {
+                if self.outbox.ask(id, transaction) {
                     self.set_busy(&after, true);
                     self.changes.add(id, after, reply, self.now.mono);
                 } else {
@@ -73,15 +73,33 @@ impl World {
         }
     }
 
-    /// The service, if it is there, in the version that the sender saw, and free to change.
+    /// The service, if it is there, in the version that the sender saw.
     fn service_for(&self, request: &Request, name: &ServiceName) -> Result<&ServiceState, Refusal> {
-        let state = self.services.get(name).ok_or_else(|| Refusal::NoService(name.clone()))?;
-        match request.if_match {
-            Some(expected) if expected != state.record.version => {
-                Err(Refusal::VersionMismatch { expected, found: state.record.version })
+        self.check_version(request, name)?;
+        let declared = self.config.services.get(name).and_then(|_| self.services.get(name));
+        declared.ok_or_else(|| Refusal::NoService(name.clone()))
+    }
+
+    /// Refuses where the sender saw another version of the service.
+    fn check_version(&self, request: &Request, name: &ServiceName) -> Result<(), Refusal> {
+        let found = self.services.get(name).map(|state| state.record.version);
+        match (request.if_match, found) {
+            (Some(expected), Some(found)) if expected != found => {
+                Err(Refusal::VersionMismatch { expected, found })
             }
-            Some(_) | None if state.busy => Err(Refusal::Busy(format!("service {name}"))),
-            Some(_) | None => Ok(state),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Refuses where another change of the service, or of a group of it, is being saved.
+    fn not_busy(&self, name: &ServiceName) -> Result<(), Refusal> {
+        if self.services.get(name).is_some_and(|state| state.busy) {
+            return Err(Refusal::Busy(format!("service {name}")));
+        }
+        let mut groups = self.config.services.get(name).into_iter().flat_map(|s| &s.target_groups);
+        match groups.find(|group| self.groups.get(*group).is_some_and(|group| group.busy)) {
+            Some(group) => Err(Refusal::Busy(format!("target group {group}"))),
+            None => Ok(()),
         }
     }
 
@@ -90,56 +108,6 @@ impl World {
         match self.services.get(name).and_then(|state| state.active.clone()) {
             None => Ok(()),
             Some(active) => Err(Refusal::RolloutActive { service: name.clone(), active }),
-        }
-    }
-
-    /// A change was saved: it takes effect.
-    pub(super) fn change_saved(&mut self, id: u64) {
-        let Some(pending) = self.changes.take(id) else {
-            return;
-        };
-        self.set_busy(&pending.after, false);
-        let answer = self.take_effect(pending.after);
-        if let Some(reply) = pending.reply {
-            self.answer(reply, answer);
-        }
-    }
-
-    /// A change was not saved: nothing happened.
-    pub(super) fn change_failed(&mut self, id: u64, error: crate::store::StoreError) {
-        let Some(pending) = self.changes.take(id) else {
-            return;
-        };
-        self.set_busy(&pending.after, false);
-        if let Some(reply) = pending.reply {
-            self.answer(reply, Err(Refusal::Store(error)));
-        }
-    }
-
-    fn take_effect(&mut self, after: After) -> Result<Reply, Refusal> {
-        match after {
-            After::Split { service, split } => self.split_saved(&service, split),
-            After::Roles { service } => self.roles_saved(&service),
-            After::Start(start) => self.start_saved(*start),
-            After::Targets { group, targets, revision, registered } => {
-                Ok(self.targets_saved(group, targets, revision, registered))
-            }
-        }
-    }
-
-    fn set_busy(&mut self, after: &After, busy: bool) {
-        let service = match after {
-            After::Split { service, .. } | After::Roles { service } => Some(service.clone()),
-            After::Start(start) => Some(start.rollout.spec().service.clone()),
-            After::Targets { group, .. } => {
-                if let Some(group) = self.groups.get_mut(group) {
-                    group.busy = busy;
-                }
-                None
-            }
-        };
-        if let Some(state) = service.and_then(|service| self.services.get_mut(&service)) {
-            state.busy = busy;
         }
     }
 

@@ -20,6 +20,7 @@ impl World {
     ) -> Result<Done, Refusal> {
         let state = self.service_for(request, name)?;
         self.no_rollout(name)?;
+        self.not_busy(name)?;
         let spec =
             self.config.services.get(name).ok_or_else(|| Refusal::NoService(name.clone()))?;
         let other = state.green(spec).clone();
@@ -38,9 +39,7 @@ impl World {
         };
         let mut record = state.record.clone();
         let detail = json!({ "from": record.blue, "to": other });
-        record.blue = other;
-        record.split = Split::ALL_BLUE;
-        record.version += 1;
+        record.set(record.with_blue(&other));
         let by = (&request.actor, request.reason.as_ref());
         let draft = entry(kind, About::service(name), &detail, by, self.now.wall);
         let transaction = Transaction {
@@ -84,9 +83,7 @@ impl World {
             .zip(self.services.get(name))
             .map(|(spec, state)| state.green(spec).clone());
         if let Some((state, other)) = self.services.get_mut(name).zip(other) {
-            state.record.blue = other;
-            state.record.split = Split::ALL_BLUE;
-            state.record.version += 1;
+            state.record.set(state.record.with_blue(&other));
             state.exposure = Exposure { split: Split::ALL_BLUE, ..state.exposure };
             self.publish();
             self.alarms.begin_anew(&self.config, name);

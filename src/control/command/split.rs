@@ -7,8 +7,7 @@ use crate::store::Transaction;
 
 use super::super::change::After;
 use super::super::draft::{About, EntryKind, entry};
-use super::super::outbox::Purpose;
-use super::super::record::{key, text};
+use super::super::record::{ServiceRecord, key, text};
 use super::super::{Refusal, Reply, Request, World};
 use super::Done;
 
@@ -24,8 +23,7 @@ impl World {
         let from = state.exposure.split.green();
         let split = Split::with_green(green);
         let mut record = state.record.clone();
-        record.split = split;
-        record.version += 1;
+        record.set(ServiceRecord { split, ..record.clone() });
         let detail = json!({ "from": from, "to": green });
         let by = (&request.actor, request.reason.as_ref());
         let draft = entry(EntryKind::SplitSet, About::service(name), &detail, by, self.now.wall);
@@ -35,18 +33,35 @@ impl World {
             ..Transaction::default()
         };
         if green > from {
+            self.not_busy(name)?;
             let after = After::Split { service: name.clone(), split };
             return Ok(Done::Saving(Box::new((transaction, after))));
         }
+        // Taking risk away waits for nothing, least of all for a raise that the store is slow with.
+        self.withdraw(name)?;
         if let Some(state) = self.services.get_mut(name) {
             state.record = record;
             state.exposure = Exposure { split, ..state.exposure };
             self.publish();
         }
-        // Lowered already: the record follows, and is not lost if the store fails now.
-        let persisted = false;
-        self.outbox.push(Purpose::Note, transaction);
-        self.service_reply(name, persisted).map(Done::Answered)
+        self.outbox.keep(None, transaction);
+        self.service_reply(name, false).map(Done::Answered)
+    }
+
+    /// Gives up what is being saved of a service's split or roles. The store may have it for a
+    /// moment; what replaces it stands behind it in the queue.
+    fn withdraw(&mut self, name: &ServiceName) -> Result<(), Refusal> {
+        let Err(busy) = self.not_busy(name) else {
+            return Ok(());
+        };
+        let Some(pending) = self.changes.withdraw(name) else {
+            return Err(busy);
+        };
+        self.set_busy(&pending.after, false);
+        if let Some(reply) = pending.reply {
+            self.answer(reply, Err(busy));
+        }
+        Ok(())
     }
 
     pub(super) fn split_saved(
@@ -55,8 +70,7 @@ impl World {
         split: Split,
     ) -> Result<Reply, Refusal> {
         if let Some(state) = self.services.get_mut(name) {
-            state.record.split = split;
-            state.record.version += 1;
+            state.record.set(ServiceRecord { split, ..state.record.clone() });
             state.exposure = Exposure { split, ..state.exposure };
             self.publish();
         }

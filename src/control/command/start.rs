@@ -9,13 +9,12 @@ use crate::core::model::{
     AlarmState, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span, Strategy, StrategyName,
     TargetGroup, Weight,
 };
-use crate::core::rollout::{BoundGate, Event, Rollout, Spec, WatchedAlarm};
+use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
 use crate::store::Transaction;
 
 use super::super::change::{After, Start};
-use super::super::draft::{About, EntryKind, entry};
+use super::super::draft::{About, EntryKind, entry, fact};
 use super::super::record::{GroupRecord, IdempotencyRecord, RolloutRecord, key, text};
-use super::super::tally::Running;
 use super::super::world::Active;
 use super::super::{Refusal, Reply, Request, StartRollout, Tally, World};
 use super::Done;
@@ -34,40 +33,58 @@ impl World {
         }
         self.check_start(request, start)?;
         let spec = self.rollout_spec(request, start)?;
-        let id = spec.id.clone();
-        let green = spec.green.clone();
-        let service = spec.service.clone();
         let (rollout, effects) = Rollout::create(spec, self.now);
+        let spec = Arc::clone(rollout.spec());
+        let about =
+            || About { service: Some(spec.service.clone()), rollout: Some(spec.id.clone()) };
         let mut transaction = Transaction::default();
+        // This is the rollout's first save: its facts go with it, the rest is done when it is made.
+        let mut later = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Record { fact: happened, actor, reason } => {
+                    let draft = fact(&happened, about(), actor, reason, self.now.wall);
+                    transaction.entries.push(draft);
+                }
+                Effect::Save { .. } => {}
+                other @ (Effect::Expose(_)
+                | Effect::SwapRoles
+                | Effect::RunGate(_)
+                | Effect::Notify(_)) => later.push(other),
+            }
+        }
         let record = RolloutRecord::Rollout {
             rollout: Box::new(rollout.clone()),
             tally: Tally::default(),
             ended: None,
         };
-        transaction.puts.push((key("rollout", id.as_str()), text(&record)));
-        if let Some(group) = self.groups.get(&green) {
+        transaction.puts.push((key("rollout", spec.id.as_str()), text(&record)));
+        if let Some(group) = self.groups.get(&spec.green) {
             let record = GroupRecord {
                 targets: start.targets.clone().unwrap_or_else(|| group.record.targets.clone()),
                 revision: Some(start.revision.clone()),
                 registered: group.record.registered || start.targets.is_some(),
             };
-            Self::put_group(&green, &record, &mut transaction);
+            Self::put_group(&spec.green, &record, &mut transaction);
         }
         if let Some(targets) = &start.targets {
-            let detail = json!({ "target_group": green, "targets": targets });
-            let about = About { service: Some(service), rollout: Some(id.clone()) };
+            let detail = json!({ "target_group": spec.green, "targets": targets });
             let by = (&request.actor, request.reason.as_ref());
             let kind = EntryKind::TargetsRegistered;
-            transaction.entries.push(entry(kind, about, &detail, by, self.now.wall));
+            transaction.entries.push(entry(kind, about(), &detail, by, self.now.wall));
         }
         let repeatable = start.idempotency.as_ref().map(|key| {
-            (key.scope, IdempotencyRecord { body: key.body, rollout: id, at: self.now.wall })
+            let rollout = spec.id.clone();
+            (key.scope, IdempotencyRecord { body: key.body, rollout, at: self.now.wall })
         });
-        if let Some((scope, record)) = &repeatable {
-            transaction.puts.push((key("idempotency", &scope.to_string()), text(record)));
-        }
         transaction.deletes.extend(self.forget_repeatable());
-        let start = Start { rollout, effects, targets: start.targets.clone(), repeatable };
+        if let Some((scope, record)) = &repeatable {
+            let key = key("idempotency", &scope.to_string());
+            // A key whose time is over is used anew: removing a record wins over writing it.
+            transaction.deletes.retain(|old| *old != key);
+            transaction.puts.push((key, text(record)));
+        }
+        let start = Start { rollout, effects: later, targets: start.targets.clone(), repeatable };
         Ok(Done::Saving(Box::new((transaction, After::Start(Box::new(start))))))
     }
 
@@ -98,6 +115,7 @@ impl World {
         let name = &start.service;
         let state = self.service_for(request, name)?;
         self.no_rollout(name)?;
+        self.not_busy(name)?;
         let green = state.exposure.split.green();
         if green > Weight::ZERO {
             return Err(Refusal::SplitNotZero { service: name.clone(), green });
@@ -105,9 +123,6 @@ impl World {
         let spec =
             self.config.services.get(name).ok_or_else(|| Refusal::NoService(name.clone()))?;
         let group = state.green(spec);
-        if self.groups.get(group).is_some_and(|group| group.busy) {
-            return Err(Refusal::Busy(format!("target group {group}")));
-        }
         if let Some(targets) = &start.targets {
             TargetGroup::new(group.clone(), targets.clone())?;
         }
@@ -191,16 +206,13 @@ impl World {
         self.repeatable.extend(start.repeatable);
         self.alarms.begin_anew(&self.config, &spec.service);
         let meter = self.recorder.side(&spec.service, Side::Green);
-        let active = Active {
-            rollout: start.rollout,
-            running: Running::resume(Tally::default(), meter),
-            drafts: Vec::new(),
-        };
+        let seq = start.rollout.seq();
+        let active = Active::new(start.rollout, Tally::default(), meter);
         self.rollouts.insert(spec.id.clone(), active);
         self.register_targets();
         self.publish();
         self.perform(&spec.id, start.effects);
-        self.feed(&spec.id, Event::Ticked);
+        self.feed(&spec.id, Event::Saved { seq });
         let rollout = self.rollout_view(&spec.id)?;
         Ok(Reply::Started { rollout })
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::core::model::{Revision, ServiceName, Target, TargetGroup, TargetGroupName, Weight};
+use crate::core::model::{Revision, ServiceName, Target, TargetGroup, TargetGroupName};
 use crate::store::Transaction;
 
 use super::super::change::After;
@@ -22,7 +22,7 @@ impl World {
     ) -> Result<Done, Refusal> {
         let name = self.group_name(group)?;
         TargetGroup::new(name.clone(), targets.to_vec())?;
-        let before = self.free_group(&name)?.record.clone();
+        let before = self.free_group(request, &name)?.record.clone();
         self.check_in_use(&name, &before, targets, revision)?;
         let record = GroupRecord {
             targets: targets.to_vec(),
@@ -37,7 +37,7 @@ impl World {
         request: &Request,
         name: &TargetGroupName,
     ) -> Result<Done, Refusal> {
-        let before = self.free_group(name)?.record.clone();
+        let before = self.free_group(request, name)?.record.clone();
         let declared =
             self.config.target_groups.get(name).ok_or_else(|| Refusal::NoGroup(name.clone()))?;
         let mut record = Group::seeded(declared).record;
@@ -61,8 +61,7 @@ impl World {
         let draft = entry(kind, about, &detail, by, self.now.wall);
         let mut transaction = Transaction { entries: vec![draft], ..Transaction::default() };
         Self::put_group(&group, &record, &mut transaction);
-        let GroupRecord { targets, revision, registered } = record;
-        let after = After::Targets { group, targets, revision, registered };
+        let after = After::Targets { group, record };
         Ok(Done::Saving(Box::new((transaction, after))))
     }
 
@@ -78,20 +77,27 @@ impl World {
         }
     }
 
-    fn free_group(&self, name: &TargetGroupName) -> Result<&Group, Refusal> {
-        let group = self.groups.get(name).ok_or_else(|| Refusal::NoGroup(name.clone()))?;
-        if group.busy {
-            return Err(Refusal::Busy(format!("target group {name}")));
+    /// The group, if it is there and neither it nor its service is being changed.
+    fn free_group(&self, request: &Request, name: &TargetGroupName) -> Result<&Group, Refusal> {
+        let declared = self.config.target_groups.get(name).and_then(|_| self.groups.get(name));
+        let group = declared.ok_or_else(|| Refusal::NoGroup(name.clone()))?;
+        match self.service_of(name) {
+            Some(service) => {
+                self.check_version(request, service)?;
+                self.not_busy(service)?;
+            }
+            None if group.busy => return Err(Refusal::Busy(format!("target group {name}"))),
+            None => {}
         }
         Ok(group)
     }
 
-    fn service_of(&self, group: &TargetGroupName) -> Option<&ServiceName> {
+    pub(super) fn service_of(&self, group: &TargetGroupName) -> Option<&ServiceName> {
         let mut services = self.config.services.values();
         services.find(|spec| spec.target_groups.contains(group)).map(|spec| &spec.name)
     }
 
-    /// While green has weight its targets change one by one, and its revision not at all.
+    /// Once green has had weight its targets change one by one, and its revision not at all.
     fn check_in_use(
         &self,
         name: &TargetGroupName,
@@ -111,24 +117,22 @@ impl World {
             return refuse("its revision cannot change during a rollout");
         }
         let stays = targets.iter().any(|target| before.targets.contains(target));
-        if rollout.weight() > Weight::ZERO && !stays {
+        // Green may be about to get weight: what is being saved then was decided on these targets.
+        if rollout.had_traffic() && !stays {
             return refuse("none of its targets would stay");
         }
         Ok(())
     }
 
-    pub(super) fn targets_saved(
-        &mut self,
-        name: TargetGroupName,
-        targets: Vec<Target>,
-        revision: Option<Revision>,
-        registered: bool,
-    ) -> Reply {
+    pub(super) fn targets_saved(&mut self, name: TargetGroupName, record: GroupRecord) -> Reply {
+        let targets = record.targets.clone();
         if let Some(group) = self.groups.get_mut(&name) {
-            group.record = GroupRecord { targets: targets.clone(), revision, registered };
+            group.record = record;
         }
         self.register_targets();
         self.publish();
+        // A rollout that is about to raise green sees the new ones before it does.
+        self.look();
         Reply::Targets { group: name, targets }
     }
 }

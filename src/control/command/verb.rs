@@ -25,6 +25,8 @@ impl World {
                 None => Refusal::NoRollout(id.clone()),
             });
         };
+        let service = &active.rollout.spec().service;
+        self.check_version(request, service)?;
         active.rollout.permits(&command)?;
         self.feed(id, Event::Commanded(command));
         let seq = self.rollouts.get(id).map(|active| active.rollout.seq());
@@ -42,7 +44,7 @@ impl World {
 
     /// A rollout as it is now, whether it runs or is over.
     pub(super) fn rollout_view(&self, id: &RolloutId) -> Result<Arc<RolloutView>, Refusal> {
-        let active = self.rollouts.get(id).map(|active| Arc::new(of_rollout(active, None)));
+        let active = self.rollouts.get(id).map(|active| Arc::new(of_rollout(active)));
         let ended = || self.history.iter().find(|view| view.id == *id).cloned();
         active.or_else(ended).ok_or_else(|| Refusal::NoRollout(id.clone()))
     }

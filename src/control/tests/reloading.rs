@@ -1,0 +1,111 @@
+//! Using another configuration.
+
+use super::*;
+
+#[tokio::test]
+async fn a_reload_that_removes_something_in_use_is_refused_whole() {
+    let rig = Remains::none().start(&gated()).await;
+    let id = rig.shifting().await;
+    let generation = rig.table.load().generation;
+    let without_alarm = gated().replace(", alarms: [pager]", "");
+    let without_gate = gated().replace("gate: probe", "gate: other").replace(" probe:", " other:");
+    let other_pair = gated().replace("[a, b]", "[a, c]").replace("b: {", "c: {");
+    let other_service = gated().replace("shop", "cart");
+    let check = async |config: String, what: &str| {
+        let refusal = refused(rig.reload(&config).await.map(Reply::Reloaded), "reload_refused");
+        let expected = format!("{what} is in use by rollout {id}");
+        assert!(refusal.to_string().contains(&expected), "{refusal}");
+    };
+    check(without_alarm, "alarm pager").await;
+    check(without_gate, "gate probe").await;
+    check(other_pair, "target group b").await;
+    check(other_service, "service shop").await;
+    assert_eq!(rig.table.load().generation, generation);
+    assert_eq!(rig.rollout(&id).state, StateName::Shifting);
+
+    let edited = gated().replace("10%, bake: 1h", "20%, bake: 1h");
+    rig.reload(&edited).await.expect("it touches nothing in use");
+    assert_eq!((rig.green(), rig.rollout(&id).state), (percent("10%"), StateName::Shifting));
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_says_why() {
+    let rig = Rig::new().await;
+    let generation = rig.table.load().generation;
+    let bad = SHOP.replace("strategy: quick", "strategy: quickest");
+    let refusal = refused(rig.reload(&bad).await.map(Reply::Reloaded), "reload_refused");
+    assert!(refusal.to_string().contains("services.shop.strategy"), "{refusal}");
+    let moved = SHOP.replace("127.0.0.1:0", "127.0.0.1:1");
+    let refusal = refused(rig.reload(&moved).await.map(Reply::Reloaded), "reload_refused");
+    assert!(refusal.to_string().contains("only with a restart"), "{refusal}");
+    assert_eq!(rig.table.load().generation, generation);
+}
+
+#[tokio::test]
+async fn a_registered_group_keeps_its_targets_until_it_is_given_back() {
+    let rig = Rig::new().await;
+    let group = GroupRef::Named(name("a"));
+    let change = Command::SetTargets { group, targets: targets(&[9_011]), revision: None };
+    rig.send(change).await.expect("registered");
+    let edited = SHOP.replace("9001", "9021").replace("9002", "9022");
+    let report = rig.reload(&edited).await.expect("reloaded");
+    assert_eq!(report.ignored.len(), 1);
+    assert!(report.ignored[0].contains("target_groups.a.targets: ignored: registered"));
+    let address = |side: SideView| side.targets[0].address.to_string();
+    assert_eq!(address(rig.shop().blue), "127.0.0.1:9011");
+    assert_eq!(address(rig.shop().green), "127.0.0.1:9022");
+    assert_eq!(rig.reload(&edited).await.expect("reloaded").ignored, [""; 0]);
+    rig.send(Command::ResetTargets { group: name("a") }).await.expect("reset");
+    assert_eq!(address(rig.shop().blue), "127.0.0.1:9021");
+}
+
+#[tokio::test]
+async fn a_new_service_is_served_at_once() {
+    let rig = Rig::new().await;
+    let more = SHOP
+        .replace("services:\n", "services:\n  cart: { target_groups: [c, d] }\n")
+        .replace(
+            "target_groups: { a:",
+            "target_groups: { c: { targets: ['127.0.0.1:9003'] }, d: {}, a:",
+        )
+        .replace(
+            "{ service: shop }",
+            "{ match: { path_prefix: /cart }, service: cart }, { service: shop }",
+        );
+    let report = rig.reload(&more).await.expect("reloaded");
+    let table = rig.table.load();
+    assert_eq!(table.generation, report.generation);
+    let found = table.listeners[&name("public")].find("any", "/cart/1").expect("routed");
+    assert_eq!((found.name.as_str(), found.blue.targets.len()), ("cart", 1));
+}
+
+#[tokio::test]
+async fn a_service_that_comes_back_has_the_roles_that_it_had() {
+    let both = SHOP
+        .replace("services:\n", "services:\n  cart: { target_groups: [c, d] }\n")
+        .replace(
+            "target_groups: { a:",
+            "target_groups: { c: { targets: ['127.0.0.1:9003'] }, d: {}, a:",
+        )
+        .replace("{ service: shop }", "{ service: cart }");
+    let cart_alone =
+        both.lines().filter(|line| !line.starts_with("  shop:")).collect::<Vec<_>>().join("\n");
+    let rig = Remains::none().start(&both).await;
+    let start = StartRollout { targets: Some(targets(&[9_005])), ..rig.start("quick") };
+    let id = id_of(rig.send(Command::StartRollout(Box::new(start))).await.expect("started"));
+    rig.until_over(&id, StateName::Succeeded).await;
+    let check = |rig: &Rig| {
+        let blue = rig.shop().blue;
+        assert_eq!((blue.group.as_str(), blue.registered), ("b", true));
+        assert_eq!(blue.targets[0].address, name("127.0.0.1:9005"));
+    };
+    rig.reload(&cart_alone).await.expect("reloaded");
+    assert!(!rig.handle.view().services.contains_key(&name("shop")));
+    refused(rig.set_split("10%").await, "no_such_service");
+    rig.reload(&both).await.expect("reloaded");
+    check(&rig);
+
+    let rig = rig.restart(&cart_alone).await;
+    rig.reload(&both).await.expect("reloaded");
+    check(&rig);
+}

@@ -11,6 +11,7 @@ demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 
 test: prepare ## All tests
 	cargo test --locked
+	cargo test --locked --manifest-path plugins/Cargo.toml --package error-budget
 
 lint: prepare ## Format, clippy, documentation, licences and sources; warnings are errors
 	scripts/lint.sh

@@ -118,7 +118,7 @@ fn write_config(folder: &Path, address: SocketAddr, target: SocketAddr) -> PathB
          target_groups: {{ a: {{ targets: ['{target}'] }}, b: {{}} }}\n\
          services: {{ shop: {{ target_groups: [a, b] }} }}\n\
          admin: {{ address: '127.0.0.1:0' }}\n\
-         store: {{ memory: true }}\n"
+         store: {{ path: ./tidegate.db }}\n"
     );
     fs::write(&file, text).expect("the folder can be written");
     file

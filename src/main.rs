@@ -9,7 +9,7 @@ use tidegate::config::Config;
 use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), Entry { serve, demo })
+    cli::run(std::env::args_os(), Entry { serve, demo, verify: app::verify_ledger })
 }
 
 fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -25,8 +25,14 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(LevelFilter::INFO)
         .init();
-    app::serve(config, &args.config)?;
-    Ok(ExitCode::SUCCESS)
+    match app::serve(config, &args.config) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is_a_mistake() => {
+            anstream::eprintln!("error: {error}");
+            Ok(Exit::Usage.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn demo(json: bool) -> anyhow::Result<ExitCode> {

@@ -17,12 +17,13 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Says whether every target was probed once since the start.
+/// Says whether rollouts are watched: every target was probed since the start, and the writer comes
+/// round. Traffic flows either way.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "ready", tag = "process", security(()),
     responses(
         (status = 200, description = "Ready", body = json::Health),
-        (status = 503, description = "Targets are being probed for the first time", body = json::Health),
+        (status = 503, description = "Targets are being probed for the first time, or nothing is decided any more", body = json::Health),
     ),
 )]
 pub(super) async fn ready(State(state): State<Shared>) -> (StatusCode, Json<json::Health>) {
@@ -32,9 +33,10 @@ pub(super) async fn ready(State(state): State<Shared>) -> (StatusCode, Json<json
         StoreState::Failing(_) => StoreHealth::Failing,
         StoreState::Unreadable(_) => StoreHealth::Unreadable,
     };
-    let (code, status) = match view.health {
-        HealthView::Starting => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Starting),
-        HealthView::Settled => (StatusCode::OK, Readiness::Ready),
+    let (code, status) = match (state.handle.is_alive(), view.health) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Stuck),
+        (true, HealthView::Starting) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Starting),
+        (true, HealthView::Settled) => (StatusCode::OK, Readiness::Ready),
     };
     (code, Json(json::Health { status, store }))
 }

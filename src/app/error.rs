@@ -51,3 +51,19 @@ pub enum AppError {
     #[error(transparent)]
     Tokens(#[from] TokenError),
 }
+
+impl AppError {
+    /// Whether whoever started the process can mend it: an address, a file, the configuration.
+    #[must_use]
+    pub fn is_a_mistake(&self) -> bool {
+        match self {
+            Self::Proxy(_)
+            | Self::Locked(_)
+            | Self::Gates(_)
+            | Self::Recover(_)
+            | Self::Admin(_)
+            | Self::Tokens(_) => true,
+            Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) => false,
+        }
+    }
+}

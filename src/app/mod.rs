@@ -9,6 +9,7 @@ pub mod demo;
 mod error;
 mod serve;
 mod storage;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use storage::{Storage, cache_path};
 
 pub use error::AppError;
 pub use serve::serve;
+pub use verify::verify_ledger;
 
 /// A running Tidegate.
 #[derive(Debug)]

@@ -131,7 +131,7 @@ pub(super) enum ServiceCommand {
     Targets {
         service: ServiceName,
         /// All its targets, `host:port` each.
-        #[arg(value_name = "ADDR")]
+        #[arg(value_name = "ADDR", required = true)]
         targets: Vec<TargetAddress>,
         #[command(flatten)]
         why: Why,
@@ -144,7 +144,7 @@ pub(super) enum TargetGroupCommand {
     Set {
         group: TargetGroupName,
         /// All its targets, `host:port` each.
-        #[arg(value_name = "ADDR")]
+        #[arg(value_name = "ADDR", required = true)]
         targets: Vec<TargetAddress>,
         #[command(flatten)]
         why: Why,
@@ -291,7 +291,11 @@ pub(super) enum LedgerCommand {
         limit: usize,
     },
     /// Check that nothing was changed, dropped or inserted.
-    Verify,
+    Verify {
+        /// The database of a process that does not run; without it a running one is asked.
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+    },
 }
 
 fn alarm_state(text: &str) -> Result<AlarmState, String> {

@@ -37,7 +37,7 @@ pub(super) async fn run(
             form.show_all(&entries, render);
             Ok(Exit::Succeeded)
         }
-        LedgerCommand::Verify => verify(client, form).await,
+        LedgerCommand::Verify { .. } => verify(client, form).await,
     }
 }
 
@@ -55,7 +55,15 @@ async fn verify(client: &Client, form: Form) -> Result<Exit, Failure> {
         }
         cursor = page.next;
     }
-    let head = chain.head();
+    Ok(whole(form, chain.head()))
+}
+
+/// Tells what the check of a database that no process has open came to.
+pub(super) fn verify_file(found: Result<Head, String>, form: Form) -> Result<Exit, Failure> {
+    found.map(|head| whole(form, head)).map_err(Failure::Bad)
+}
+
+fn whole(form: Form, head: Head) -> Exit {
     let verified = Verified { whole: true, entries: head.seq, head, fault: None };
     form.show(&verified, |found| {
         let good = style::GOOD;
@@ -65,7 +73,7 @@ async fn verify(client: &Client, form: Form) -> Result<Exit, Failure> {
             found.entries, found.head.hash
         )
     });
-    Ok(Exit::Succeeded)
+    Exit::Succeeded
 }
 
 fn bad(form: Form, head: Head, fault: &str) -> Failure {

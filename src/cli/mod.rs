@@ -29,6 +29,7 @@ mod watch;
 mod fake;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
@@ -40,7 +41,8 @@ pub use args::ServeArgs;
 pub use exit::Exit;
 
 use crate::admin::json::Reloaded;
-use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, Why};
+use crate::core::ledger::Head;
+use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
 use client::Client;
 use failure::Failure;
 use screen::Form;
@@ -53,6 +55,9 @@ pub struct Entry {
     pub serve: fn(&ServeArgs) -> anyhow::Result<ExitCode>,
     /// Shows a rollout with made-up services; the argument says whether as JSON.
     pub demo: fn(json: bool) -> anyhow::Result<ExitCode>,
+    /// Reads the whole ledger of a database that no process has open: gives its head, or names the
+    /// first bad entry.
+    pub verify: fn(&Path) -> Result<Head, String>,
 }
 
 /// The form of the command line, for whoever wants to check a line without carrying it out.
@@ -82,6 +87,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
         Command::Serve(args) => (entry.serve)(&args).map_err(Failure::from),
         Command::Demo => (entry.demo)(cli.json).map_err(Failure::from),
         Command::Check { file } => check::check(&file, form).map(ExitCode::from),
+        Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
+            ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
+        }
         Command::Ask(command) => Client::new(&cli.admin, cli.token_file.as_ref())
             .and_then(|client| ask(&client, command, form))
             .map(ExitCode::from),
@@ -135,6 +143,7 @@ mod tests {
                 Ok(ExitCode::from(42))
             },
             demo: |json| Ok(ExitCode::from(if json { 43 } else { 44 })),
+            verify: |_| Err("ledger entry 2: changed".to_owned()),
         };
         run(line.split(' ').map(OsString::from), entry)
     }

@@ -84,10 +84,9 @@ fn step(node: &Node<'_>) -> Option<Step> {
             let weight = weight.quantity::<Weight>();
             let bake = fields.require("bake").and_then(|node| node.quantity::<Span>());
             let samples = fields.take("samples").and_then(|node| node.count(1..=MAX_SAMPLES));
-            let evidence = fields.take("evidence").and_then(|node| node.word(&[("pass", ())]));
             fields.finish();
             let samples = samples.map(u64::from);
-            let evidence_pass = evidence.is_some();
+            let evidence_pass = false;
             Some(Step::Shift(Shift { weight: weight?, bake: bake?, samples, evidence_pass }))
         }
         Some((_, node)) => {
@@ -148,10 +147,10 @@ mod tests {
     #[test]
     fn what_a_step_asks_for_is_read() {
         let own = read(
-            "{ steps: [{ weight: 1%, bake: 2m, samples: 500, evidence: pass }], final_bake: { for: 15m, keep_blue: 50% } }",
+            "{ steps: [{ weight: 1%, bake: 2m, samples: 500 }], final_bake: { for: 15m, keep_blue: 50% } }",
         );
         let (weight, bake) = ("1%".parse().unwrap(), Span::from_mins(2));
-        let shift = Shift { weight, bake, samples: Some(500), evidence_pass: true };
+        let shift = Shift { weight, bake, samples: Some(500), evidence_pass: false };
         assert_eq!(own.steps()[0], Step::Shift(shift));
         assert_eq!(own.final_bake().unwrap().length, Span::from_mins(15));
         let own = read("{ canary: { weight: 1%, bake: 2m }, final_bake: { for: 1m } }");
@@ -192,8 +191,8 @@ mod tests {
             ".steps[0].samples: wanted a whole number from 1",
         );
         check(
-            "{ steps: [{ weight: 10%, bake: 1m, evidence: fail }] }",
-            ".steps[0].evidence: found \"fail\", wanted one of pass",
+            "{ steps: [{ weight: 10%, bake: 1m, evidence: pass }] }",
+            ".steps[0].evidence: unknown key",
         );
         check("{ steps: [{ approval: {} }] }", ".steps[0].approval: `timeout` is missing");
         check(

@@ -51,7 +51,6 @@ pub(super) struct Waiter {
     pub(super) rollout: RolloutId,
     pub(super) seq: u64,
     pub(super) reply: ReplyTo,
-    until: MonoTime,
 }
 
 /// Everything that waits for the store.
@@ -64,8 +63,6 @@ pub(super) struct Changes {
 
 /// How long an author waits for the store before hearing that it is slow.
 const PATIENCE: Span = Span::from_secs(10);
-/// How long the answer to a command waits for the save that belongs to it.
-const GRACE: Span = Span::from_ms(50);
 
 impl Changes {
     /// The number of the next change.
@@ -95,8 +92,8 @@ impl Changes {
     }
 
     /// Has an answer wait for a rollout's save.
-    pub(super) fn wait(&mut self, rollout: RolloutId, seq: u64, reply: ReplyTo, now: MonoTime) {
-        self.waiters.push(Waiter { rollout, seq, reply, until: now.plus(GRACE) });
+    pub(super) fn wait(&mut self, rollout: RolloutId, seq: u64, reply: ReplyTo) {
+        self.waiters.push(Waiter { rollout, seq, reply });
     }
 
     /// The answers whose save is durable.
@@ -105,9 +102,10 @@ impl Changes {
         self.waiters.extract_if(.., done).collect()
     }
 
-    /// The answers that have waited long enough.
-    pub(super) fn overdue(&mut self, now: MonoTime) -> Vec<Waiter> {
-        self.waiters.extract_if(.., |waiter| waiter.until <= now).collect()
+    /// The answers that wait longer than to the next look: their authors hear that it is done and
+    /// not saved yet.
+    pub(super) fn overdue(&mut self) -> Vec<Waiter> {
+        std::mem::take(&mut self.waiters)
     }
 
     /// Tells the authors of changes that the store is slow.

@@ -48,18 +48,21 @@ impl Gates {
         }
         let host = self.started()?;
         let mut mistakes = Vec::new();
+        let mut loaded = BTreeMap::new();
         for spec in config.gates.values() {
-            if let Err(error) = host.load(spec, &config.base_dir) {
-                mistakes.push(format!("gates.{}: {error}", spec.name));
+            match host.load(spec, &config.base_dir) {
+                Ok(_) => {
+                    loaded.insert(&spec.name, spec.sha256);
+                }
+                Err(error) => mistakes.push(format!("gates.{}: {error}", spec.name)),
             }
         }
         for service in config.services.values() {
             for (place, usage) in service.gates.iter().enumerate() {
-                let digest = config.gates.get(&usage.gate).map(|spec| spec.sha256);
-                let checked = digest.map(|digest| host.check_params(digest, &usage.params));
-                if let Some(Err(error)) = checked
-                    && mistakes.is_empty()
-                {
+                // The parameters of a gate that cannot be loaded are nobody's mistake yet.
+                let digest = loaded.get(&usage.gate);
+                let checked = digest.map(|digest| host.check_params(*digest, &usage.params));
+                if let Some(Err(error)) = checked {
                     let at = format!("services.{}.gates[{place}].params", service.name);
                     mistakes.push(format!("{at}: {error}"));
                 }

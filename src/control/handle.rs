@@ -13,7 +13,7 @@ use crate::core::rollout::Actor;
 use crate::store::{LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
-use super::{Command, Message, Refusal, Reply, Request, View};
+use super::{Command, Message, Refusal, Reply, Request, View, Watchdog};
 
 /// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
 /// that is not possible. Blocking.
@@ -28,6 +28,7 @@ pub struct Handle {
     pub(super) recorder: Arc<Recorder>,
     /// `None` when the store could not be read at the start.
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) watchdog: Watchdog,
     /// Where the configuration is read from again; `None` when it came from nowhere.
     pub(super) file: Option<PathBuf>,
     pub(super) prepare: Prepare,
@@ -79,6 +80,12 @@ impl Handle {
         self.view.load_full()
     }
 
+    /// Whether the writer comes round: decides, judges, takes requests.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.watchdog.is_silent()
+    }
+
     /// A page of the ledger.
     ///
     /// # Errors
@@ -111,6 +118,7 @@ impl Handle {
             gauges: Arc::default(),
             recorder: Arc::default(),
             store,
+            watchdog: Watchdog::new(crate::clock::Clock::start()),
             file: None,
             prepare: Arc::new(|_| Ok(())),
         }

@@ -29,6 +29,7 @@ mod service;
 mod snapshot;
 mod table_writer;
 mod tally;
+mod totals;
 mod view;
 mod watchdog;
 mod world;

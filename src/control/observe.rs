@@ -28,7 +28,7 @@ impl World {
             self.unsettled = false;
             self.changed = true;
         }
-        for waiter in self.changes.overdue(self.now.mono) {
+        for waiter in self.changes.overdue() {
             self.answer_waiter(waiter, false);
         }
         self.changes.tell_slow(self.now.mono);
@@ -67,7 +67,10 @@ impl World {
         let spec = Arc::clone(active.rollout.spec());
         let green = self.recorder.side(&spec.service, Side::Green);
         let scored_green = green.scored();
+        let before = active.running.tally.leaked();
         active.running.add(green);
+        let leaked = active.running.tally.leaked().saturating_sub(before);
+        self.totals.entry(spec.service.clone()).or_default().leaked += leaked;
         let state = |name| (name, self.alarms.state(&spec.service, name, self.now.wall));
         let alarms = spec.alarms.iter().map(|alarm| state(&alarm.name));
         Some(Observation {

@@ -114,7 +114,8 @@ impl World {
         }
         if let Some(state) = self.services.get_mut(&spec.service) {
             let split = Split::with_green(rollout.weight());
-            state.record.set(ServiceRecord { salt: spec.salt, split, ..state.record.clone() });
+            let record = state.record.without_way_back();
+            state.record.set(ServiceRecord { salt: spec.salt, split, ..record });
             let mut saved = state.record.clone();
             if let State::Succeeded(_) = rollout.state() {
                 // The roles change hands with the end of the rollout, in one transaction.
@@ -196,6 +197,8 @@ impl World {
         if let Some(state) = self.services.get_mut(&spec.service) {
             state.active = None;
         }
+        let totals = self.totals.entry(spec.service.clone()).or_default();
+        totals.count_end(active.rollout.state().name());
         let view = super::snapshot::of_rollout(&active);
         let rollback = super::snapshot::of_rollback(&view, &active.rollout);
         let mut gone = self.history.add(Arc::new(view), self.now.wall);

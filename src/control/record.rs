@@ -22,6 +22,9 @@ pub(super) struct ServiceRecord {
     pub split: Split,
     /// The salt of the last rollout.
     pub salt: Salt,
+    /// Whether the other group runs what served before: only then there is a way back to it.
+    #[serde(default)]
+    pub other_served: bool,
     /// Grows with every change of this record.
     pub version: u64,
 }
@@ -37,7 +40,12 @@ impl ServiceRecord {
 
     /// The same with another blue, which has all the traffic.
     pub(super) fn with_blue(&self, blue: &TargetGroupName) -> Self {
-        Self { blue: blue.clone(), split: Split::ALL_BLUE, ..self.clone() }
+        Self { blue: blue.clone(), split: Split::ALL_BLUE, other_served: true, ..self.clone() }
+    }
+
+    /// The same when the other group was given something else to run.
+    pub(super) fn without_way_back(&self) -> Self {
+        Self { other_served: false, ..self.clone() }
     }
 }
 

@@ -138,6 +138,7 @@ impl Recovered {
             gauges: Arc::default(),
             recorder: Arc::clone(&self.recorder),
             store: self.store.clone(),
+            watchdog: watchdog.clone(),
             file: self.file.clone(),
             prepare: Arc::clone(&self.prepare),
         };
@@ -174,6 +175,7 @@ impl Recovered {
             groups: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             history: History::default(),
+            totals: BTreeMap::new(),
             repeatable: records.repeatable.clone(),
             alarms: Alarms::default(),
             changes: Changes::default(),
@@ -362,6 +364,7 @@ fn from_image(image: &ServiceImage) -> ServiceRecord {
         blue: image.blue.clone(),
         split: image.exposure.split,
         salt: image.exposure.salt,
+        other_served: false,
         version: 0,
     }
 }

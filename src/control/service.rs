@@ -32,6 +32,7 @@ impl ServiceState {
             blue,
             split: Split::ALL_BLUE,
             salt: Salt::default(),
+            other_served: false,
             version: 0,
         })
     }

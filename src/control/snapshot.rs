@@ -129,7 +129,11 @@ impl World {
             alarms: view
                 .alarms
                 .iter()
-                .map(|alarm| AlarmGauge { alarm: alarm.alarm.clone(), state: alarm.state })
+                .map(|alarm| AlarmGauge {
+                    alarm: alarm.alarm.clone(),
+                    service: alarm.service.clone(),
+                    state: alarm.state,
+                })
                 .collect(),
             gate_calls: self.gates.calls(),
         }
@@ -143,10 +147,7 @@ impl World {
             })
         };
         let latest = of_service().max_by_key(|rollout| (rollout.created, rollout.id.clone()));
-        let ended = |name: StateName| {
-            let count = of_service().filter(|rollout| rollout.state == name).count();
-            (name.as_str(), u64::try_from(count).unwrap_or(u64::MAX))
-        };
+        let totals = self.totals.get(&service.name).cloned().unwrap_or_default();
         let revisions = [(Side::Blue, &service.blue), (Side::Green, &service.green)];
         ServiceGauges {
             service: service.name.clone(),
@@ -154,8 +155,8 @@ impl World {
             in_force: service.in_force,
             observed: service.observed.green_share(),
             rollout_state: latest.map(|rollout| rollout.state.as_str()),
-            rollouts: StateName::ALL.into_iter().filter(|s| s.is_terminal()).map(ended).collect(),
-            leaked: 0,
+            rollouts: totals.ended(),
+            leaked: totals.leaked,
             revisions: revisions
                 .into_iter()
                 .filter_map(|(side, view)| {

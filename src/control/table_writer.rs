@@ -1,6 +1,7 @@
 //! Writing the table file: always the newest table, in a task of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -11,6 +12,9 @@ use crate::store::{TableFile, TableImage};
 pub struct TableWriter {
     newest: Arc<watch::Sender<Option<TableImage>>>,
 }
+
+/// The wait after a failure.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl TableWriter {
     /// A writer, and the end that its task reads.
@@ -31,13 +35,17 @@ impl TableWriter {
             let Some(image) = images.borrow_and_update().clone() else {
                 continue;
             };
-            let file = file.clone();
-            let written = tokio::task::spawn_blocking(move || file.write(&image)).await;
-            match written {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the table file was not written"),
-                Err(error) => tracing::error!(%error, "the table file was not written"),
-            }
+            let (to, task_image) = (file.clone(), image);
+            let written = tokio::task::spawn_blocking(move || to.write(&task_image)).await;
+            let failure = match written {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(error = failure, "the table file was not written; it is tried again");
+            tokio::time::sleep(RETRY).await;
+            // The newest one, which may be another by then.
+            images.mark_changed();
         }
     }
 }

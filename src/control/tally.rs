@@ -11,6 +11,17 @@ pub struct Tally {
     pub green_requests: u64,
     /// Those that failed there.
     pub green_failed: u64,
+    /// Those of them that no user saw: a second attempt was answered.
+    #[serde(default)]
+    pub rescued: u64,
+}
+
+impl Tally {
+    /// Requests that failed on green and were seen by a user.
+    #[must_use]
+    pub fn leaked(&self) -> u64 {
+        self.green_failed.saturating_sub(self.rescued)
+    }
 }
 
 /// A tally that goes on, with the last snapshot of green's meter.
@@ -31,6 +42,7 @@ impl Running {
         if meter.continues(&self.last) {
             self.tally.green_requests += meter.scored().saturating_sub(self.last.scored());
             self.tally.green_failed += meter.failed().saturating_sub(self.last.failed());
+            self.tally.rescued += meter.rescued.saturating_sub(self.last.rescued);
         }
         self.last = meter;
     }

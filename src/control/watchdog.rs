@@ -29,6 +29,12 @@ impl Watchdog {
         self.beat_ms.store(self.clock.mono().ms(), Ordering::Relaxed);
     }
 
+    /// Whether the writer has been silent for longer than it ever should.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.silence() > SILENCE
+    }
+
     /// How long the writer has been silent.
     #[must_use]
     pub fn silence(&self) -> Span {
@@ -39,8 +45,8 @@ impl Watchdog {
     pub async fn run(self) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let silence = self.silence();
-            if silence > SILENCE {
+            if self.is_silent() {
+                let silence = self.silence();
                 tracing::error!(%silence, "the writer does not come round: rollouts stand still");
             }
         }

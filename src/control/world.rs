@@ -23,6 +23,7 @@ use super::history::History;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
+use super::totals::Totals;
 use super::{Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
@@ -48,6 +49,7 @@ pub struct World {
     /// Rollouts that have not ended, or whose end is not saved yet.
     pub(super) rollouts: BTreeMap<RolloutId, Active>,
     pub(super) history: History,
+    pub(super) totals: BTreeMap<ServiceName, Totals>,
     /// Requests that may be repeated, by the digest of their scope.
     pub(super) repeatable: BTreeMap<Sha256, IdempotencyRecord>,
     pub(super) alarms: Alarms,

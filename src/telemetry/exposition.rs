@@ -172,7 +172,11 @@ mod tests {
             target: format!("127.0.0.1:{port}").parse().expect("valid"),
             health,
         };
-        let alarm = |name: &str, state| AlarmGauge { alarm: name.parse().expect("valid"), state };
+        let alarm = |name: &str, state| AlarmGauge {
+            alarm: name.parse().expect("valid"),
+            service: Some("shop".parse().expect("valid")),
+            state,
+        };
         Gauges {
             generation: 42,
             services,
@@ -214,9 +218,9 @@ mod tests {
         let of_target = r#"service="shop",target_group="shop-b",target="127.0.0.1:"#;
         check(&format!("tidegate_target_healthy{{{of_target}1\"}} 1"));
         check(&format!("tidegate_target_healthy{{{of_target}2\"}} 0"));
-        check(r#"tidegate_alarm_state{alarm="fine"} 0"#);
-        check(r#"tidegate_alarm_state{alarm="loud"} 1"#);
-        check(r#"tidegate_alarm_state{alarm="mute"} -1"#);
+        check(r#"tidegate_alarm_state{alarm="fine",service="shop"} 0"#);
+        check(r#"tidegate_alarm_state{alarm="loud",service="shop"} 1"#);
+        check(r#"tidegate_alarm_state{alarm="mute",service="shop"} -1"#);
         check(r#"tidegate_gate_calls_total{gate="budget",verdict="pass"} 5"#);
         check("tidegate_generation 42");
     }

@@ -92,7 +92,9 @@ pub struct TargetGauge {
 pub struct AlarmGauge {
     /// The alarm.
     pub alarm: AlarmName,
-    /// What it says.
+    /// The service that lists it; `None` if none does.
+    pub service: Option<ServiceName>,
+    /// What it says about that service.
     pub state: AlarmState,
 }
 
@@ -246,7 +248,8 @@ impl AlarmGauge {
             AlarmState::Alarm => 1.0,
             AlarmState::InsufficientData => -1.0,
         };
-        gauge(&[("alarm", self.alarm.as_str())], value)
+        let service = self.service.as_ref().map_or("", |service| service.as_str());
+        gauge(&[("alarm", self.alarm.as_str()), ("service", service)], value)
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Readiness {
     Starting,
     /// Yes.
     Ready,
+    /// It was, but nothing is decided any more: restart the process. Traffic flows.
+    Stuck,
 }
 
 /// How the store is. Traffic flows in any case.

@@ -61,6 +61,12 @@ pub struct Rollout {
     pub green_requests: u64,
     /// Those that failed there.
     pub green_failed: u64,
+    /// Those of them that no user saw: a second attempt was answered.
+    #[serde(default)]
+    pub rescued: u64,
+    /// Those of them that a user saw.
+    #[serde(default)]
+    pub leaked: u64,
     /// When it was created.
     pub created: Timestamp,
     /// When it ended; absent while it runs.
@@ -150,6 +156,8 @@ impl From<&RolloutView> for Rollout {
             bake: view.bake.map(Bake::from),
             green_requests: view.tally.green_requests,
             green_failed: view.tally.green_failed,
+            rescued: view.tally.rescued,
+            leaked: view.tally.leaked(),
             created: Timestamp(view.created),
             ended: view.ended.map(Timestamp),
             rollback_of,

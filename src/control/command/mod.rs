@@ -34,7 +34,7 @@ impl World {
         let done = self.check_store().and_then(|()| self.dispatch(request));
         match done {
             Ok(Done::Answered(answer)) => self.answer(reply, Ok(answer)),
-            Ok(Done::WithSave(id, seq)) => self.changes.wait(id, seq, reply, self.now.mono),
+            Ok(Done::WithSave(id, seq)) => self.changes.wait(id, seq, reply),
             Ok(Done::Saving(change)) => {
                 let (transaction, after) = *change;
                 let id = self.changes.next_id();

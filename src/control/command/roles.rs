@@ -68,6 +68,9 @@ impl World {
         if health.targets == 0 {
             return refuse(format!("target group {previous} has no targets"));
         }
+        if !state.record.other_served {
+            return refuse(format!("target group {previous} does not run what served before"));
+        }
         if !health.reaches(floor) {
             let (healthy, targets) = (health.healthy, health.targets);
             return refuse(format!("{healthy} of {targets} targets of {previous} are healthy"));

@@ -8,7 +8,7 @@ use crate::store::Transaction;
 use super::super::change::After;
 use super::super::draft::{About, EntryKind, entry};
 use super::super::group::Group;
-use super::super::record::GroupRecord;
+use super::super::record::{GroupRecord, ServiceRecord, key, text};
 use super::super::{GroupRef, Refusal, Reply, Request, World};
 use super::Done;
 
@@ -61,8 +61,30 @@ impl World {
         let draft = entry(kind, about, &detail, by, self.now.wall);
         let mut transaction = Transaction { entries: vec![draft], ..Transaction::default() };
         Self::put_group(&group, &record, &mut transaction);
+        if let Some((service, changed)) = self.way_back_closed(&group, &record) {
+            transaction.puts.push((key("service", service.as_str()), text(&changed)));
+        }
         let after = After::Targets { group, record };
         Ok(Done::Saving(Box::new((transaction, after))))
+    }
+
+    /// The record of the service whose way back these targets close: its other group is given
+    /// another revision, or keeps no target.
+    fn way_back_closed(
+        &self,
+        name: &TargetGroupName,
+        record: &GroupRecord,
+    ) -> Option<(ServiceName, ServiceRecord)> {
+        let service = self.service_of(name)?;
+        let state = self.services.get(service).filter(|state| state.record.blue != *name)?;
+        let before = &self.groups.get(name)?.record;
+        let stays = record.targets.iter().any(|target| before.targets.contains(target));
+        if record.revision == before.revision && stays {
+            return None;
+        }
+        let mut changed = state.record.clone();
+        changed.set(changed.without_way_back());
+        Some((service.clone(), changed))
     }
 
     fn group_name(&self, group: &GroupRef) -> Result<TargetGroupName, Refusal> {
@@ -126,6 +148,11 @@ impl World {
 
     pub(super) fn targets_saved(&mut self, name: TargetGroupName, record: GroupRecord) -> Reply {
         let targets = record.targets.clone();
+        if let Some((service, changed)) = self.way_back_closed(&name, &record)
+            && let Some(state) = self.services.get_mut(&service)
+        {
+            state.record = changed;
+        }
         if let Some(group) = self.groups.get_mut(&name) {
             group.record = record;
         }

@@ -67,6 +67,32 @@ async fn there_is_no_way_back_to_a_group_without_targets_or_during_a_rollout() {
 }
 
 #[tokio::test]
+async fn there_is_no_way_back_to_what_was_taken_back() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    rig.tell(&id, Verb::Abort).await.expect("aborted");
+    rig.until_over(&id, StateName::RolledBack).await;
+    let refusal = refused(rig.send(roles(RoleChange::Revert)).await, "nothing_to_revert");
+    assert!(refusal.to_string().contains("does not run what served before"), "{refusal}");
+    assert_eq!(rig.shop().blue.group, group("a"));
+}
+
+#[tokio::test]
+async fn the_way_back_ends_when_the_other_group_is_given_something_else() {
+    let rig = Rig::new().await;
+    let id = rig.started("quick").await;
+    rig.until_over(&id, StateName::Succeeded).await;
+    let set = |revision: Option<&str>| Command::SetTargets {
+        group: GroupRef::GreenOf(name("shop")),
+        targets: targets(&[9_001]),
+        revision: revision.map(name),
+    };
+    rig.send(set(None)).await.expect("the same targets");
+    rig.send(set(Some("v9"))).await.expect("another revision");
+    refused(rig.send(roles(RoleChange::Revert)).await, "nothing_to_revert");
+}
+
+#[tokio::test]
 async fn a_swap_that_the_store_refuses_changes_nothing() {
     let rig = Rig::new().await;
     rig.set_split("100%").await.expect("raised");

@@ -15,6 +15,7 @@ impl Rollout {
     /// Looks for deadlines that passed and for what speaks against green, and acts on it.
     pub(super) fn judge(&mut self, out: &mut Effects) {
         if self.restarting {
+            self.judge_alarms(out);
             return;
         }
         self.check_deadlines(out);
@@ -30,6 +31,17 @@ impl Rollout {
         for cause in present {
             // Without traffic only an alarm can tell anything about it.
             if self.weight > Weight::ZERO || matches!(cause, Cause::Alarm { .. }) {
+                self.regress(cause, out);
+            }
+        }
+        self.take_back_when_possible(out);
+    }
+
+    /// Acts on alarms alone: after a start too little is known for anything else, but an alarm that
+    /// is in ALARM takes the traffic back all the same.
+    fn judge_alarms(&mut self, out: &mut Effects) {
+        for cause in self.conditions() {
+            if matches!(cause, Cause::Alarm { .. }) {
                 self.regress(cause, out);
             }
         }

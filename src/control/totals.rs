@@ -1,0 +1,27 @@
+//! Counters of a service since the process started: unlike the history they only grow.
+
+use std::collections::BTreeMap;
+
+use crate::core::rollout::StateName;
+
+/// What the rollouts of a service came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    ended: BTreeMap<StateName, u64>,
+    /// Requests that failed on green and were seen by a user.
+    pub(super) leaked: u64,
+}
+
+impl Totals {
+    /// Counts the end of a rollout.
+    pub(super) fn count_end(&mut self, state: StateName) {
+        *self.ended.entry(state).or_default() += 1;
+    }
+
+    /// How many rollouts ended in each terminal state.
+    pub(super) fn ended(&self) -> Vec<(&'static str, u64)> {
+        let terminal = StateName::ALL.into_iter().filter(|state| state.is_terminal());
+        let count = |state| (state, self.ended.get(&state).copied().unwrap_or_default());
+        terminal.map(count).map(|(state, count)| (state.as_str(), count)).collect()
+    }
+}

@@ -9,7 +9,10 @@ use tidegate::config::Config;
 use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), Entry { serve, demo, verify: app::verify_ledger })
+    cli::run(
+        std::env::args_os(),
+        Entry { serve, demo, check: app::check_gates, verify: app::verify_ledger },
+    )
 }
 
 fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {

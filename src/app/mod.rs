@@ -5,6 +5,7 @@
 //! probes, admin API), and the gates' own.
 
 mod admin;
+mod check;
 pub mod demo;
 mod error;
 mod serve;
@@ -35,6 +36,7 @@ use crate::telemetry::{Recorder, Windows};
 use admin::{AdminPart, BoundAdmin};
 use storage::{Storage, cache_path};
 
+pub use check::check_gates;
 pub use error::AppError;
 pub use serve::serve;
 pub use verify::verify_ledger;

@@ -32,10 +32,16 @@ struct Wrong<'a> {
     fix: Option<&'a str>,
 }
 
-/// Checks a file.
-pub(super) fn check(file: &Path, form: Form) -> Result<Exit, Failure> {
+/// Checks a file, and with `gates` what only the gate host can tell.
+pub(super) fn check(
+    file: &Path,
+    gates: fn(&Config) -> Result<(), String>,
+    form: Form,
+) -> Result<Exit, Failure> {
     match Config::load(file) {
         Ok(config) => {
+            gates(&config)
+                .map_err(|why| Failure::Usage(format!("{}: {why}", file.display()), None))?;
             let checked = Checked {
                 file: file.display().to_string(),
                 listeners: config.listeners.iter().map(|l| l.name.to_string()).collect(),
@@ -158,7 +164,7 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part:?} not in\n{shown}");
         }
-        assert_eq!(check(&file, Form::Json).expect("checked"), Exit::Succeeded);
+        assert_eq!(check(&file, |_| Ok(()), Form::Json).expect("checked"), Exit::Succeeded);
     }
 
     #[test]
@@ -171,6 +177,6 @@ mod tests {
         assert!(shown.contains("t.yaml:1: listeners: "), "{shown}");
         assert!(shown.contains("t.yaml:2: servies: unknown key"), "{shown}");
         assert!(shown.ends_with("error: 2 mistakes; nothing was started or changed"), "{shown}");
-        assert_eq!(check(&file, Form::Text).expect("checked"), Exit::Usage);
+        assert_eq!(check(&file, |_| Ok(()), Form::Text).expect("checked"), Exit::Usage);
     }
 }

@@ -41,6 +41,7 @@ pub use args::ServeArgs;
 pub use exit::Exit;
 
 use crate::admin::json::Reloaded;
+use crate::config::Config;
 use crate::core::ledger::Head;
 use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
 use client::Client;
@@ -55,6 +56,9 @@ pub struct Entry {
     pub serve: fn(&ServeArgs) -> anyhow::Result<ExitCode>,
     /// Shows a rollout with made-up services; the argument says whether as JSON.
     pub demo: fn(json: bool) -> anyhow::Result<ExitCode>,
+    /// Loads the gates of a configuration and checks the parameters of their uses: a sentence for
+    /// each that cannot be used.
+    pub check: fn(&Config) -> Result<(), String>,
     /// Reads the whole ledger of a database that no process has open: gives its head, or names the
     /// first bad entry.
     pub verify: fn(&Path) -> Result<Head, String>,
@@ -86,7 +90,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
     let ended = match cli.command {
         Command::Serve(args) => (entry.serve)(&args).map_err(Failure::from),
         Command::Demo => (entry.demo)(cli.json).map_err(Failure::from),
-        Command::Check { file } => check::check(&file, form).map(ExitCode::from),
+        Command::Check { file } => check::check(&file, entry.check, form).map(ExitCode::from),
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
         }
@@ -143,6 +147,7 @@ mod tests {
                 Ok(ExitCode::from(42))
             },
             demo: |json| Ok(ExitCode::from(if json { 43 } else { 44 })),
+            check: |_| Ok(()),
             verify: |_| Err("ledger entry 2: changed".to_owned()),
         };
         run(line.split(' ').map(OsString::from), entry)

@@ -1,6 +1,7 @@
 //! What bad input gets: an error that names the place and what would be right, and nothing changed.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use serde_json::json;
 use tidegate::admin::json::{Page, Problem, Rollout, Service};
@@ -93,9 +94,17 @@ async fn gate_parameters_that_do_not_match_their_schema_are_named() {
     let asked = "tell_side: true\n    gates: [{ gate: own, at: [before-step], params: { slo: 101, burn: 2 } }]";
     let home = Home::with(&good.replace("gates: {}", &declared).replace("tell_side: true", asked));
     let said = home.refused().await;
+    let check = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("check")
+        .arg(home.path().join("tidegate.yaml"))
+        .output()
+        .expect("run");
+    let checked = String::from_utf8_lossy(&check.stderr).into_owned();
     for part in ["services.shop.gates[0].params: ", "slo", "101", "burn"] {
         assert!(said.contains(part), "{part:?} is not in {said}");
+        assert!(checked.contains(part), "{part:?} is not in {checked}");
     }
+    assert_eq!(check.status.code(), Some(2), "{checked}");
     assert!(!home.files().contains(&"tidegate.db".to_owned()), "{:?}", home.files());
 }
 

@@ -12,13 +12,25 @@ use super::{GateAnswer, Hold, Spec};
 pub enum LastAnswer {
     /// Nothing yet.
     None,
-    /// Go on, or an error that the policy ignores, or a failure that became a regression.
+    /// Go on, or an error that the policy ignores.
     Passed,
+    /// Take it back. That is the regression's matter, which stands in the way until somebody
+    /// overrides it; the gate itself does not.
+    Failed,
     /// Not now, or an error that the policy holds for.
     Held {
         /// Why.
         reason: String,
     },
+}
+
+impl LastAnswer {
+    fn lets_pass(&self) -> bool {
+        match self {
+            Self::Passed | Self::Failed => true,
+            Self::None | Self::Held { .. } => false,
+        }
+    }
 }
 
 /// A gate in a round.
@@ -74,7 +86,7 @@ impl Round {
         self.asked
             .iter()
             .filter(|asked| is_obeyed(spec, asked.gate))
-            .all(|asked| asked.last == LastAnswer::Passed && !asked.waiting)
+            .all(|asked| asked.last.lets_pass() && !asked.waiting)
     }
 
     /// The gate to ask now; `None` when every one was asked or is not due.
@@ -84,7 +96,7 @@ impl Round {
             if asked.waiting {
                 now >= asked.due.saturating_add(PATIENCE)
             } else {
-                (repeats || asked.last != LastAnswer::Passed) && now >= asked.due
+                (repeats || !asked.last.lets_pass()) && now >= asked.due
             }
         })
     }
@@ -103,8 +115,7 @@ impl Round {
         self.asked.iter().position(|asked| asked.waiting && asked.attempt == attempt)
     }
 
-    /// Notes an answer; gives whether it says something new. A failure is noted as passed: the
-    /// regression that it is stands in the way, until somebody overrides that.
+    /// Notes an answer; gives whether it says something new.
     pub(super) fn note_answer(
         &mut self,
         spec: &Spec,
@@ -117,12 +128,14 @@ impl Round {
         };
         let usage = &spec.gates[asked.gate].usage;
         let (last, again) = match answer {
-            GateAnswer::Pass | GateAnswer::Fail { .. } => (LastAnswer::Passed, usage.every),
+            GateAnswer::Pass => (LastAnswer::Passed, usage.every),
+            GateAnswer::Fail { .. } => (LastAnswer::Failed, usage.every),
             GateAnswer::Hold { reason, retry_after } => {
                 (LastAnswer::Held { reason: reason.clone() }, retry_after.unwrap_or(RETRY))
             }
             GateAnswer::Error { kind, text } => match usage.on_error {
-                OnGateError::Ignore | OnGateError::Rollback => (LastAnswer::Passed, usage.every),
+                OnGateError::Ignore => (LastAnswer::Passed, usage.every),
+                OnGateError::Rollback => (LastAnswer::Failed, usage.every),
                 OnGateError::Hold => {
                     let reason = format!("{}: {text}", kind.as_str());
                     (LastAnswer::Held { reason }, RETRY)
@@ -158,7 +171,7 @@ impl Round {
         self.asked.iter().filter(|asked| is_obeyed(spec, asked.gate)).filter_map(|asked| {
             let gate = spec.gates[asked.gate].usage.gate.clone();
             match &asked.last {
-                LastAnswer::Passed => None,
+                LastAnswer::Passed | LastAnswer::Failed => None,
                 LastAnswer::None => Some(Hold::GateAsked { gate }),
                 LastAnswer::Held { reason } => Some(Hold::Gate { gate, reason: reason.clone() }),
             }

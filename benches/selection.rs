@@ -10,12 +10,12 @@ use arc_swap::ArcSwap;
 use criterion::Criterion;
 use http::{HeaderMap, HeaderValue};
 use tidegate::core::model::{
-    Balance, Exposure, HostMatch, ListenerName, Panic, PathMatch, Rule, Salt, ServiceName, Split,
-    Stickiness, StickyFallback, Target, TargetGroup, TargetGroupName, TargetHealth, Timeouts,
-    Weight,
+    Balance, DrainPolicy, Exposure, HostMatch, ListenerName, Panic, PathMatch, Rule, Salt,
+    ServiceName, Split, Stickiness, StickyFallback, Target, TargetGroup, TargetGroupName,
+    TargetHealth, Timeouts, Transport, Weight,
 };
 use tidegate::core::routing::{
-    ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute,
+    Link, ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute,
 };
 use tidegate::proxy::{Draws, Question, Selection};
 
@@ -102,6 +102,7 @@ fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) 
         panic: Panic::TryAll,
         timeouts: Timeouts::default(),
         tell_side: false,
+        drain: DrainPolicy::default(),
     }
 }
 
@@ -116,6 +117,7 @@ fn side(name: &str, meter: u32, live: &mut LiveTargets) -> SideRoute {
         live: live.group(&group),
         group,
         meter: MeterId(meter),
+        link: Arc::new(Link::new(0, Transport::default())),
     }
 }
 

@@ -12,3 +12,4 @@ pub mod probe;
 pub mod proxy;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

@@ -30,7 +30,7 @@ use crate::core::model::ListenerName;
 use crate::core::rollout::TelemetryView;
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
-use crate::proxy::{self, Limits, ProxyParts, RunningProxy};
+use crate::proxy::{self, ProxyParts, RunningProxy};
 use crate::telemetry::{Recorder, Windows};
 
 use admin::{AdminPart, BoundAdmin};
@@ -105,7 +105,7 @@ impl App {
         }
         control_runtime.spawn(writer.run());
         proxy_runtime.spawn(watchdog.run());
-        let parts = ProxyParts { table, recorder, clock, limits: Limits::default() };
+        let parts = ProxyParts { table, recorder, clock };
         let proxy = {
             let _inside = proxy_runtime.enter();
             proxy::start(&parts, bound)

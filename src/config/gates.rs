@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::str::FromStr;
 
+use super::bytes::bytes_between;
 use super::component;
-use super::node::{Node, shorten};
+use super::node::Node;
 use super::resolve;
 use crate::core::model::{GateLimits, GateName, GateSpec, Sha256, Span};
 
@@ -46,43 +46,14 @@ fn limits(node: &Node<'_>) -> GateLimits {
         }
         Some(deadline)
     });
-    let memory = fields.take("memory").and_then(|node| node.quantity::<Memory>());
+    let memory = fields.take("memory").and_then(|node| bytes_between(&node, "64KiB", "1GiB"));
     fields.finish();
     GateLimits {
         deadline: deadline.unwrap_or(default.deadline),
-        memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.bytes),
+        memory_bytes: memory.unwrap_or(default.memory_bytes),
     }
 }
 
-/// An amount of memory, written `64KiB`, `16MiB` or `1GiB`.
-struct Memory {
-    bytes: u64,
-}
-
-impl FromStr for Memory {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shorten(text);
-        let parse = |(unit, factor): &(&str, u64)| {
-            let digits = text.strip_suffix(unit)?;
-            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then_some(digits)?.parse::<u64>().ok()?.checked_mul(*factor)
-        };
-        match MEMORY_UNITS.iter().find_map(parse) {
-            Some(bytes @ SMALLEST_MEMORY..=LARGEST_MEMORY) => Ok(Self { bytes }),
-            Some(_) => Err(format!("{shown:?} is not between 64KiB and 1GiB")),
-            None => Err(format!(
-                "{shown:?} is not an amount of memory: for example \"512KiB\" or \"16MiB\""
-            )),
-        }
-    }
-}
-
-const MEMORY_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-/// One page of WebAssembly.
-const SMALLEST_MEMORY: u64 = 64 << 10;
-const LARGEST_MEMORY: u64 = 1 << 30;
 const LONGEST_DEADLINE: Span = Span::from_secs(60);
 
 /// The most gates of a configuration.
@@ -148,11 +119,11 @@ mod tests {
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limits: { memory: 16 } }",
-            "gates.budget.limits.memory: \"16\" is not an amount of memory",
+            "gates.budget.limits.memory: \"16\" is not an amount of bytes",
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limits: { memory: 16MB } }",
-            "is not an amount of memory",
+            "is not an amount of bytes",
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limits: { memory: 1KiB } }",

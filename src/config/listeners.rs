@@ -1,27 +1,38 @@
 //! `listeners`: addresses that accept traffic, and the rules that lead it to services.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipnet::IpNet;
 
 use super::addresses::Addresses;
+use super::client_limits::client_limits;
 use super::declared::Declared;
-use super::node::Node;
-use crate::core::model::{HostMatch, ListenerName, ListenerSpec, PathMatch, Rule, WhenIdle};
+use super::fields::Fields;
+use super::listener_tls::listener_tls;
+use super::node::{Node, shorten};
+use crate::core::model::{
+    HostMatch, ListenerName, ListenerProtocol, ListenerSpec, ListenerTls, PathMatch, Rule, WhenIdle,
+};
 
 /// Reads the section.
 pub(super) fn listeners(
     node: &Node<'_>,
     declared: &Declared<'_>,
+    base_dir: &Path,
     addresses: &mut Addresses,
 ) -> Vec<ListenerSpec> {
     let items = node.some_items(MAX_LISTENERS, "listener");
     let mut names = BTreeSet::new();
-    let read = |item: &Node<'_>| listener(item, declared, addresses, &mut names);
+    let read = |item: &Node<'_>| listener(item, declared, base_dir, addresses, &mut names);
     items.iter().filter_map(read).collect()
 }
 
 fn listener(
     node: &Node<'_>,
     declared: &Declared<'_>,
+    base_dir: &Path,
     addresses: &mut Addresses,
     names: &mut BTreeSet<ListenerName>,
 ) -> Option<ListenerSpec> {
@@ -42,13 +53,50 @@ fn listener(
     }
     let when_idle = when_idle.and_then(|node| node.word(&WHEN_IDLE)).unwrap_or_default();
     let rules = fields.require("rules").map(|node| rules(&node, declared));
+    let (protocol, tls) = protocol_and_tls(&mut fields, base_dir);
+    let proxy_protocol = fields.take("proxy_protocol").map(|node| networks(&node));
+    let trusted_proxies = fields.take("trusted_proxies").map(|node| networks(&node));
+    let limits = fields.take("limits").as_ref().map(client_limits);
     fields.finish();
     Some(ListenerSpec {
         name: name?,
         address: address?,
         test: test.then_some(when_idle),
         rules: rules?,
+        protocol,
+        tls,
+        proxy_protocol: proxy_protocol.unwrap_or_default(),
+        trusted_proxies: trusted_proxies.unwrap_or_default(),
+        limits: limits.unwrap_or_default(),
     })
+}
+
+fn protocol_and_tls(
+    fields: &mut Fields<'_>,
+    base_dir: &Path,
+) -> (ListenerProtocol, Option<ListenerTls>) {
+    let node = fields.take("protocol");
+    let protocol = node.as_ref().and_then(|node| node.word(&PROTOCOLS)).unwrap_or_default();
+    let tls = fields.take("tls");
+    if let (ListenerProtocol::H2c, Some(node), Some(_)) = (protocol, &node, &tls) {
+        node.mistake_with_fix(
+            "`h2c` is HTTP/2 in the clear, and `tls` is here",
+            "leave `protocol` out: with TLS, clients choose between HTTP/2 and HTTP/1.1",
+        );
+    }
+    (protocol, tls.and_then(|node| listener_tls(&node, base_dir)))
+}
+
+/// Reads a list of networks and single addresses.
+fn networks(node: &Node<'_>) -> Vec<IpNet> {
+    let network = |text: &str| {
+        let single = text.parse::<IpAddr>().map(IpNet::from);
+        single.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
+            let shown = shorten(text);
+            format!("{shown:?} is not a network: for example \"10.0.0.0/8\" or \"127.0.0.1\"")
+        })
+    };
+    node.some_items(MAX_NETWORKS, "network").iter().filter_map(|n| n.checked(network)).collect()
 }
 
 /// Reads a listener's rules and puts the most specific first.
@@ -100,10 +148,14 @@ fn matched_by(node: &Node<'_>) -> Option<(HostMatch, PathMatch)> {
     Some((host?, path?))
 }
 
+const PROTOCOLS: [(&str, ListenerProtocol); 2] =
+    [("http", ListenerProtocol::Http), ("h2c", ListenerProtocol::H2c)];
 const WHEN_IDLE: [(&str, WhenIdle); 2] = [("blue", WhenIdle::Blue), ("refuse", WhenIdle::Refuse)];
 
 /// The most listeners of a configuration.
 const MAX_LISTENERS: usize = 100;
+/// The most networks of a list.
+const MAX_NETWORKS: usize = 1_000;
 /// The most rules of a listener.
 const MAX_RULES: usize = 1_000;
 

@@ -12,6 +12,8 @@
 mod addresses;
 mod admin;
 mod alarms;
+mod bytes;
+mod client_limits;
 mod component;
 mod declared;
 mod document;
@@ -19,6 +21,7 @@ mod fields;
 mod gate_uses;
 mod gates;
 mod health_check;
+mod listener_tls;
 mod listeners;
 mod mistake;
 mod nearest;
@@ -30,6 +33,7 @@ mod stickiness;
 mod store;
 mod strategies;
 mod target_groups;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,9 +47,10 @@ use self::addresses::Addresses;
 use self::declared::{Declared, Names};
 use self::mistake::Mistakes;
 use self::node::Node;
+use self::target_groups::TargetGroups;
 use crate::core::model::{
     AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName, ServiceSpec, Strategy,
-    StrategyName, TargetGroup, TargetGroupName,
+    StrategyName, TargetGroup, TargetGroupName, Transport,
 };
 
 /// A configuration without mistakes.
@@ -55,6 +60,8 @@ pub struct Config {
     pub listeners: Vec<ListenerSpec>,
     /// The target groups, with the targets that seed them.
     pub target_groups: BTreeMap<TargetGroupName, TargetGroup>,
+    /// How the targets of each group are spoken to.
+    pub transports: BTreeMap<TargetGroupName, Transport>,
     /// The services.
     pub services: BTreeMap<ServiceName, ServiceSpec>,
     /// The file's own strategies; [`Self::strategy`] knows the predefined ones too.
@@ -160,12 +167,12 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         gates: Names::of("gate", gates.as_ref()),
     };
     let mut addresses = Addresses::default();
-    let target_groups = target_groups.as_ref().map(target_groups::target_groups);
-    let target_groups = target_groups.unwrap_or_default();
+    let groups = target_groups.map(|node| target_groups::target_groups(&node, base_dir));
+    let TargetGroups { groups: target_groups, transports } = groups.unwrap_or_default();
     Config {
         admin: admin::admin(admin.as_ref(), base_dir, &mut addresses),
         listeners: listeners
-            .map(|node| listeners::listeners(&node, &declared, &mut addresses))
+            .map(|node| listeners::listeners(&node, &declared, base_dir, &mut addresses))
             .unwrap_or_default(),
         services: services
             .map(|node| services::services(&node, &declared, &target_groups))
@@ -175,6 +182,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         gates: gates.map(|node| gates::gates(&node, base_dir)).unwrap_or_default(),
         store: store::store(store.as_ref(), base_dir),
         target_groups,
+        transports,
         base_dir: base_dir.to_owned(),
     }
 }

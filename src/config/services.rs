@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::declared::Declared;
+use super::fields::Fields;
 use super::gate_uses::gate_uses;
 use super::health_check::health_check;
 use super::node::Node;
 use super::policies::policies;
 use super::stickiness::stickiness;
 use crate::core::model::{
-    AlarmName, Balance, Panic, ServiceName, ServiceSpec, Span, TargetGroup, TargetGroupName,
-    Timeouts,
+    AlarmName, Balance, DrainPolicy, Panic, ServiceName, ServiceSpec, Span, StreamsOnRollback,
+    TargetGroup, TargetGroupName, Timeouts,
 };
 
 /// Reads the section.
@@ -41,6 +42,7 @@ fn service(
     let gates = fields.take("gates").map(|node| gate_uses(&node, &declared.gates));
     let policies = policies(&mut fields);
     let tell_side = fields.take("tell_side").and_then(|node| node.flag());
+    let drain = drain(&mut fields);
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -57,6 +59,7 @@ fn service(
         gates: gates.unwrap_or_default(),
         policies,
         tell_side: tell_side.unwrap_or(false),
+        drain,
     })
 }
 
@@ -124,11 +127,26 @@ fn timeouts(node: &Node<'_>) -> Timeouts {
         read: span("read", default.read),
         write: span("write", default.write),
         idle: span("idle", default.idle),
+        stream_idle: span("stream_idle", default.stream_idle),
     };
     fields.finish();
     timeouts
 }
 
+/// Takes the entries about streams whose side loses its weight.
+fn drain(fields: &mut Fields<'_>) -> DrainPolicy {
+    let default = DrainPolicy::default();
+    let timeout = fields.take("drain_timeout").and_then(|node| node.quantity());
+    let on_rollback = fields.take("streams_on_rollback");
+    let on_rollback = on_rollback.and_then(|node| node.word(&STREAMS_ON_ROLLBACK));
+    DrainPolicy {
+        timeout: timeout.unwrap_or(default.timeout),
+        on_rollback: on_rollback.unwrap_or(default.on_rollback),
+    }
+}
+
+const STREAMS_ON_ROLLBACK: [(&str, StreamsOnRollback); 2] =
+    [("drain", StreamsOnRollback::Drain), ("cut", StreamsOnRollback::Cut)];
 const BALANCES: [(&str, Balance); 2] =
     [("least_of_two", Balance::LeastOfTwo), ("round_robin", Balance::RoundRobin)];
 const PANICS: [(&str, Panic); 2] = [("try_all", Panic::TryAll), ("refuse", Panic::Refuse)];

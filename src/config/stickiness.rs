@@ -15,7 +15,7 @@ pub(super) fn stickiness(node: &Node<'_>) -> Stickiness {
 }
 
 /// The name of a header or cookie: a token of RFC 9110, section 5.6.2.
-fn token(text: &str) -> Result<String, String> {
+pub(super) fn token(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if !text.is_empty() && text.len() <= MAX_TOKEN && text.bytes().all(allowed) {
         Ok(text.to_owned())

@@ -1,18 +1,41 @@
 //! `target_groups`: named sets of targets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::node::Node;
-use crate::core::model::{Target, TargetAddress, TargetError, TargetGroup, TargetGroupName};
+use super::transport::transport;
+use crate::core::model::{
+    Target, TargetAddress, TargetError, TargetGroup, TargetGroupName, Transport,
+};
 
-/// Reads the section.
-pub(super) fn target_groups(node: &Node<'_>) -> BTreeMap<TargetGroupName, TargetGroup> {
-    node.named(MAX_TARGET_GROUPS, target_group)
+/// Every group with the targets that seed it, and how its targets are spoken to.
+#[derive(Debug, Default)]
+pub(super) struct TargetGroups {
+    pub(super) groups: BTreeMap<TargetGroupName, TargetGroup>,
+    pub(super) transports: BTreeMap<TargetGroupName, Transport>,
 }
 
-fn target_group(name: Option<TargetGroupName>, node: &Node<'_>) -> Option<TargetGroup> {
+/// Reads the section.
+pub(super) fn target_groups(node: &Node<'_>, base_dir: &Path) -> TargetGroups {
+    let mut transports = BTreeMap::new();
+    let groups = node.named(MAX_TARGET_GROUPS, |name: Option<TargetGroupName>, node| {
+        let (group, transport) = target_group(name, node, base_dir);
+        let group = group?;
+        transports.insert(group.name().clone(), transport);
+        Some(group)
+    });
+    TargetGroups { groups, transports }
+}
+
+fn target_group(
+    name: Option<TargetGroupName>,
+    node: &Node<'_>,
+    base_dir: &Path,
+) -> (Option<TargetGroup>, Transport) {
     let mut fields = node.fields();
     let list = fields.take("targets");
+    let transport = transport(&mut fields, base_dir);
     fields.finish();
     let mut seen = BTreeSet::new();
     let target = |item: &Node<'_>| {
@@ -25,7 +48,10 @@ fn target_group(name: Option<TargetGroupName>, node: &Node<'_>) -> Option<Target
     };
     let targets = list.map(|list| list.items(TargetGroup::LIMIT)).unwrap_or_default();
     let targets = targets.iter().filter_map(target).collect();
-    TargetGroup::new(name?, targets).map_err(|error| node.mistake(error.to_string())).ok()
+    let group = name.and_then(|name| {
+        TargetGroup::new(name, targets).map_err(|error| node.mistake(error.to_string())).ok()
+    });
+    (group, transport)
 }
 
 /// The most target groups of a configuration.

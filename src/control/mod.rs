@@ -16,6 +16,7 @@ mod gates;
 mod group;
 mod handle;
 mod history;
+mod links;
 mod observe;
 mod outbox;
 mod perform;

@@ -16,6 +16,7 @@ impl World {
     /// Makes the present state the table that the next request loads, one generation on.
     pub(super) fn publish(&mut self) {
         self.generation += 1;
+        self.links.follow(&self.config.transports);
         let services: BTreeMap<ServiceName, Arc<ServiceRoute>> = self
             .config
             .services
@@ -52,6 +53,7 @@ impl World {
             panic: spec.panic,
             timeouts: spec.timeouts,
             tell_side: spec.tell_side,
+            drain: spec.drain,
         }
     }
 
@@ -63,6 +65,7 @@ impl World {
             targets: self.live.targets(group).cloned().collect(),
             live: self.live.group(group),
             meter: self.recorder.register(&key),
+            link: self.links.of(group),
         }
     }
 

@@ -29,6 +29,7 @@ use super::draft::{About, EntryKind, entry};
 use super::group::Group;
 use super::handle::Prepare;
 use super::history::History;
+use super::links::Links;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
 use super::service::ServiceState;
 use super::snapshot::{of_machine, of_rollback_record};
@@ -181,6 +182,7 @@ impl Recovered {
             changes: Changes::default(),
             answers: Vec::new(),
             live: LiveTargets::default(),
+            links: Links::default(),
             generation: served.generation,
             table: self.table,
             recorder: self.recorder,

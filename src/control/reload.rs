@@ -3,12 +3,13 @@
 //! A configuration that takes away what an active rollout runs on is refused whole; everything else
 //! applies from the next table, and to rollouts from the next one on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::config::Config;
-use crate::core::model::{ListenerName, ServiceName, TargetGroup};
+use crate::core::model::{ListenerName, ListenerSpec, ServiceName, TargetGroup};
 use crate::core::rollout::Spec;
 
 use super::draft::{About, EntryKind, entry};
@@ -56,14 +57,12 @@ impl World {
             .values()
             .flat_map(|active| missing_for(active.rollout.spec(), config))
             .collect();
-        let addresses = |config: &Config| -> Vec<(ListenerName, std::net::SocketAddr)> {
-            let mut all: Vec<_> =
-                config.listeners.iter().map(|l| (l.name.clone(), l.address)).collect();
-            all.sort();
-            all
-        };
-        if addresses(config) != addresses(&self.config) {
-            against.push("listeners and their addresses change only with a restart".to_owned());
+        if sockets(config) != sockets(&self.config) {
+            against.push(
+                "listeners change in their rules alone; their addresses, `protocol`, `tls`, \
+                 `limits`, `proxy_protocol` and `trusted_proxies` change with a restart"
+                    .to_owned(),
+            );
         }
         for spec in config.services.values() {
             let blue = self.services.get(&spec.name).map(|state| &state.record.blue);
@@ -104,6 +103,12 @@ impl World {
             self.services.entry(spec.name.clone()).or_insert_with(fresh);
         }
     }
+}
+
+/// What of a configuration's listeners is open for as long as the process runs: all but their rules.
+fn sockets(config: &Config) -> BTreeMap<ListenerName, ListenerSpec> {
+    let bare = |spec: &ListenerSpec| ListenerSpec { test: None, rules: Vec::new(), ..spec.clone() };
+    config.listeners.iter().map(|spec| (spec.name.clone(), bare(spec))).collect()
 }
 
 /// What an active rollout runs on and a configuration does not have.

@@ -20,6 +20,7 @@ use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
 use super::group::Group;
 use super::history::History;
+use super::links::Links;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
@@ -57,6 +58,7 @@ pub struct World {
     /// Answers to send once the view shows what they tell.
     pub(super) answers: Vec<(ReplyTo, Result<Reply, Refusal>)>,
     pub(super) live: LiveTargets,
+    pub(super) links: Links,
     pub(super) generation: u64,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) recorder: Arc<Recorder>,

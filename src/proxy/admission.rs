@@ -10,8 +10,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE}
 use http::{HeaderName, Method, Version};
 use pingora_http::RequestHeader;
 
+use crate::core::model::ClientLimits;
+
 use super::answer::Refusal;
-use super::limits::Limits;
 
 /// What an admitted request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +21,19 @@ pub(super) struct Admitted<'r> {
     pub(super) host: &'r str,
     /// The path without query.
     pub(super) path: &'r str,
+    /// Whether the client wants another protocol than HTTP.
+    pub(super) upgrade: bool,
 }
 
 /// Admits a request whose header took `header_bytes` bytes.
 pub(super) fn admit<'r>(
     request: &'r RequestHeader,
     header_bytes: usize,
-    limits: &Limits,
+    limits: &ClientLimits,
 ) -> Result<Admitted<'r>, Refusal> {
-    if header_bytes > limits.header_bytes || request.headers.len() > limits.header_count {
+    if exceeds(header_bytes, limits.header_bytes)
+        || exceeds(request.headers.len(), limits.header_count)
+    {
         return Err(Refusal::HeaderTooLarge);
     }
     if request.method == Method::CONNECT || request.method == Method::TRACE {
@@ -37,10 +42,32 @@ pub(super) fn admit<'r>(
     check_framing(request)?;
     let host = host(request)?;
     let path = path(request)?;
-    if asks_for_upgrade(request) {
+    if content_length(request).is_some_and(|length| length > limits.body_bytes) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let upgrade = asks_for_upgrade(request);
+    if upgrade && !may_upgrade(request) {
         return Err(Refusal::Upgrade);
     }
-    Ok(Admitted { host, path })
+    Ok(Admitted { host, path, upgrade })
+}
+
+fn exceeds(count: usize, limit: u32) -> bool {
+    u32::try_from(count).is_ok_and(|count| count > limit) || u32::try_from(count).is_err()
+}
+
+/// The announced length; one that no number holds counts as the largest.
+fn content_length(request: &RequestHeader) -> Option<u64> {
+    let value = request.headers.get(CONTENT_LENGTH)?;
+    Some(value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
+}
+
+/// Bytes after a header that asks for an upgrade belong to the new protocol; a body there could be
+/// taken for either.
+fn may_upgrade(request: &RequestHeader) -> bool {
+    request.method == Method::GET
+        && content_length(request).is_none_or(|length| length == 0)
+        && !request.headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn check_framing(request: &RequestHeader) -> Result<(), Refusal> {
@@ -66,6 +93,10 @@ fn host(request: &RequestHeader) -> Result<&str, Refusal> {
         (Some(value), None) => value.to_str().ok(),
         (None, _) if request.version < Version::HTTP_11 => {
             return Ok(absolute_authority(request.raw_path()).and_then(without_port).unwrap_or(""));
+        }
+        // HTTP/2 says it in a pseudo-header, which Pingora compared with a host that is there too.
+        (None, _) if request.version == Version::HTTP_2 => {
+            request.uri.authority().map(http::uri::Authority::as_str)
         }
         (None, _) | (Some(_), Some(_)) => None,
     };
@@ -121,7 +152,8 @@ fn asks_for_upgrade(request: &RequestHeader) -> bool {
         let lines = request.headers.get_all(name).into_iter();
         lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
     };
-    tokens(CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+    request.version == Version::HTTP_11
+        && tokens(CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
         && tokens(UPGRADE).any(|token| !token.is_empty() && !token.eq_ignore_ascii_case(b"h2c"))
 }
 
@@ -146,7 +178,7 @@ mod tests {
         expected: Result<(&str, &str), u16>,
     ) {
         let request = request(method, target, fields);
-        let found = admit(&request, 100, &Limits::default())
+        let found = admit(&request, 100, &ClientLimits::default())
             .map(|admitted| (admitted.host, admitted.path))
             .map_err(|refusal| refusal.status());
         assert_eq!(found, expected, "{method} {target} {fields:?}");
@@ -191,17 +223,27 @@ mod tests {
     fn tunnels_traces_and_upgrades_are_refused_but_an_offer_of_http2_is_ignored() {
         check("TRACE", "/", &[("host", "a")], Err(405));
         let upgrade = |to| [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", to)];
-        check("GET", "/", &upgrade("websocket"), Err(501));
-        check("GET", "/", &upgrade("h2c"), Ok(("a", "/")));
+        let wants = |method, fields: &[(&str, &str)]| {
+            let request = request(method, "/", fields);
+            let found = admit(&request, 100, &ClientLimits::default());
+            found.map(|admitted| admitted.upgrade).map_err(Refusal::status)
+        };
+        assert_eq!(wants("GET", &upgrade("websocket")), Ok(true));
+        assert_eq!(wants("GET", &upgrade("h2c")), Ok(false));
+        assert_eq!(wants("POST", &upgrade("websocket")), Err(501));
+        let [host, connection, wanted] = upgrade("websocket");
+        let with_body = [host, connection, wanted, ("content-length", "5")];
+        assert_eq!(wants("GET", &with_body), Err(501));
         check("GET", "/", &[("host", "a"), ("upgrade", "websocket")], Ok(("a", "/")));
     }
 
     #[test]
     fn a_header_has_a_largest_size_and_count() {
-        let limits = Limits { header_count: 2, ..Limits::default() };
+        let limits = ClientLimits { header_count: 2, ..ClientLimits::default() };
+        let most = usize::try_from(limits.header_bytes).expect("fits");
         let small = request("GET", "/", &[("host", "a"), ("x", "1")]);
-        assert!(admit(&small, limits.header_bytes, &limits).is_ok());
-        assert_eq!(admit(&small, limits.header_bytes + 1, &limits), Err(Refusal::HeaderTooLarge));
+        assert!(admit(&small, most, &limits).is_ok());
+        assert_eq!(admit(&small, most + 1, &limits), Err(Refusal::HeaderTooLarge));
         let many = request("GET", "/", &[("host", "a"), ("x", "1"), ("x", "2")]);
         assert_eq!(admit(&many, 100, &limits), Err(Refusal::HeaderTooLarge));
     }

@@ -10,6 +10,7 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::grpc;
 use super::selection::Unrouted;
 
 /// Why the proxy answers itself.
@@ -21,6 +22,8 @@ pub(super) enum Refusal {
     ClientTimeout,
     /// The header is too large.
     HeaderTooLarge,
+    /// The body is too large.
+    BodyTooLarge,
     /// CONNECT or TRACE.
     Method,
     /// Another protocol is asked for.
@@ -50,8 +53,9 @@ impl Refusal {
             Self::Malformed(detail) => (400, "bad_request", detail),
             Self::ClientTimeout => (408, "client_timeout", "the request's body came too slowly"),
             Self::HeaderTooLarge => (431, "header_too_large", "the request's header is too large"),
+            Self::BodyTooLarge => (413, "body_too_large", "the request's body is too large"),
             Self::Method => (405, "method_not_allowed", "CONNECT and TRACE are not served"),
-            Self::Upgrade => (501, "upgrade_not_served", "protocol upgrades are not served"),
+            Self::Upgrade => (501, "upgrade_not_served", "an upgrade must be a GET without a body"),
             Self::NoRule => (404, "no_rule", "no rule matches the request's host and path"),
             Self::Idle => (503, "no_green", "there is no green now for this test listener"),
             Self::NoTarget => (503, "no_target", "the service has no target for this request"),
@@ -77,6 +81,9 @@ impl Refusal {
             ErrorSource::Upstream if is_timeout(kind) => Some(Self::TargetTimeout),
             ErrorSource::Upstream if CONNECT_ERRORS.contains(kind) => Some(Self::ConnectFailed),
             ErrorSource::Upstream => Some(Self::TargetBroken),
+            ErrorSource::Downstream if *kind == ErrorType::HTTPStatus(413) => {
+                Some(Self::BodyTooLarge)
+            }
             ErrorSource::Downstream if *kind == ErrorType::ReadTimedout => {
                 Some(Self::ClientTimeout)
             }
@@ -92,6 +99,7 @@ impl Refusal {
             Self::Malformed(_)
             | Self::ClientTimeout
             | Self::HeaderTooLarge
+            | Self::BodyTooLarge
             | Self::Method
             | Self::Upgrade
             | Self::ConnectFailed
@@ -112,6 +120,12 @@ impl Refusal {
     ) -> pingora_core::Result<()> {
         if self.ends_connection() || session.is_process_shutting_down() {
             session.set_keepalive(None);
+        }
+        if grpc::is_call(&session.req_header().headers) {
+            let header = self.grpc_header(request_id)?;
+            session.write_response_header(Box::new(header), true).await?;
+            let _ = session.drain_request_body().await;
+            return Ok(());
         }
         let body = self.body(request_id);
         let header = self.header(body.len(), request_id)?;
@@ -143,6 +157,18 @@ impl Refusal {
         if self == Self::Method {
             header.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
         }
+        Ok(header)
+    }
+
+    /// The answer to a call of gRPC, which has its status in the header and nothing after it.
+    fn grpc_header(self, request_id: &HeaderValue) -> pingora_core::Result<ResponseHeader> {
+        let (status, kind, detail) = self.parts();
+        let mut header = ResponseHeader::build(200, Some(6))?;
+        header.insert_header(CONTENT_TYPE, "application/grpc")?;
+        header.insert_header("grpc-status", grpc::code_of(status))?;
+        header.insert_header("grpc-message", detail)?;
+        header.insert_header("x-tidegate-error", kind)?;
+        header.insert_header("x-request-id", request_id.clone())?;
         Ok(header)
     }
 

@@ -8,19 +8,24 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora_core::{Error, ErrorSource, RetryType};
+use pingora_core::{Error, ErrorSource, Result, RetryType};
+use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use crate::core::model::Side;
-use crate::core::routing::{LiveTarget, ServiceRoute};
+use crate::core::model::{Side, TargetProtocol, Verify};
+use crate::core::routing::{Link, LiveTarget, ServiceRoute};
 use crate::telemetry::OutcomeKind;
 
 use super::answer::is_timeout;
 use super::cookie::CohortId;
+use super::course::{Course, Stay};
+use super::forward;
+use super::grpc;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
+use super::trust::Trust;
 
 /// How many attempts a request has; Pingora calls it retries and counts attempts.
 pub(super) const MAX_ATTEMPTS: usize = 2;
@@ -39,6 +44,8 @@ pub(super) struct Attempt {
     number: usize,
     /// `None` on a test listener, whose requests are evidence of nothing.
     score: Option<Score>,
+    /// Whether it is a call of gRPC, whose outcome is in its trailers.
+    is_grpc: bool,
 }
 
 /// Whether blue may answer for green.
@@ -78,20 +85,21 @@ impl Attempt {
             (None, Rescue::Never) => None,
         };
         let (target, side) = found?;
+        Course::tell(|course| course.goes_to(&service.side(side).live));
         let (service, target) = (Arc::clone(service), InFlight::enter(target));
-        Some(Self { service, issued, side, target, draw, rescue, number: 1, score })
+        let (number, is_grpc) = (1, false);
+        Some(Self { service, issued, side, target, draw, rescue, number, score, is_grpc })
     }
 
     /// What Pingora needs to know of the target.
     pub(super) fn peer(&self) -> HttpPeer {
         let target = &self.target.0;
         let timeouts = &self.service.timeouts;
-        let mut peer = HttpPeer::new(target.address().socket_addr(), false, String::new());
-        // The target's own number keeps connections of an earlier life apart; the table's
-        // generation would throw them all away with every change of weight.
-        peer.group_key = target.incarnation();
+        let link = &self.service.side(self.side).link;
+        let mut peer = peer_of(link, target);
+        let read = if self.is_grpc { timeouts.stream_idle } else { timeouts.read };
         peer.options.total_connection_timeout = Some(timeouts.connect.into());
-        peer.options.read_timeout = Some(timeouts.read.into());
+        peer.options.read_timeout = Some(read.into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
@@ -126,7 +134,41 @@ impl Attempt {
         }
     }
 
-    fn fail(&mut self, kind: OutcomeKind) {
+    /// Takes a call of gRPC for what it is.
+    pub(super) fn expect_grpc(&mut self) {
+        self.is_grpc = true;
+    }
+
+    /// The status in the trailers of a call of gRPC, or in its header where it has no more.
+    pub(super) fn grpc_status(&mut self, headers: &HeaderMap) {
+        if let (true, Some(score), Some(status)) =
+            (self.is_grpc, &mut self.score, grpc::status(headers))
+        {
+            score.regraded(status);
+        }
+    }
+
+    /// Counts what is known now: what follows is a stream, not an answer.
+    pub(super) fn settle(&mut self) {
+        self.score = None;
+    }
+
+    /// The stay at the group of the present target, from now on.
+    pub(super) fn stay(&self) -> Stay {
+        Stay::with(&self.service.side(self.side).live)
+    }
+
+    /// Prepares a target's header for the client.
+    pub(super) fn headers_to_client(
+        &self,
+        session: &Session,
+        header: &mut ResponseHeader,
+    ) -> Result<()> {
+        let version = session.req_header().version;
+        forward::to_client(header, version, &self.service, self.side, self.issued)
+    }
+
+    pub(super) fn fail(&mut self, kind: OutcomeKind) {
         if let Some(score) = &mut self.score {
             score.failed(kind);
         }
@@ -160,6 +202,7 @@ impl Attempt {
         match next {
             Some((target, side)) if self.number < MAX_ATTEMPTS => {
                 (self.target, self.side) = (InFlight::enter(&target), side);
+                Course::tell(|course| course.goes_to(&self.service.side(side).live));
                 self.number += 1;
                 true
             }
@@ -167,6 +210,39 @@ impl Attempt {
         }
     }
 }
+
+/// What Pingora needs to know to connect to a target.
+fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
+    let address = target.address().socket_addr();
+    let transport = link.transport();
+    let name = transport.tls.as_ref().map(|tls| {
+        // Never empty: with an empty name Pingora verifies nothing.
+        tls.server_name.clone().unwrap_or_else(|| address.ip().to_string())
+    });
+    let mut peer = HttpPeer::new(address, name.is_some(), name.unwrap_or_default());
+    // The target's own number keeps connections of an earlier life apart, the link's those of
+    // another trust; the table's generation would throw them all away with every change of weight.
+    peer.group_key = (target.incarnation() << 20) ^ link.number();
+    match transport.protocol {
+        TargetProtocol::Http1 => {}
+        TargetProtocol::H2c | TargetProtocol::H2 => {
+            peer.options.set_http_version(2, 2);
+            peer.options.max_h2_streams = MAX_H2_STREAMS;
+        }
+    }
+    if let Some(tls) = &transport.tls {
+        let verify = tls.verify == Verify::Full;
+        (peer.options.verify_cert, peer.options.verify_hostname) = (verify, verify);
+        if let Some(trust) = link.derived(Trust::of) {
+            peer.options.ca = trust.authorities.clone();
+            peer.client_cert_key = trust.identity.clone();
+        }
+    }
+    peer
+}
+
+/// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
+const MAX_H2_STREAMS: usize = 100;
 
 /// A request counted as in flight at a target.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
-//! The deadline of a request's whole header.
+//! What bounds a request from outside: the deadline of its whole header, and the departure of the
+//! group that it stays with.
 //!
 //! Pingora bounds each read, so that a client that sends a byte now and then could hold a
 //! connection for ever. On a reused connection the time allowed is that of an idle connection
 //! and of a header together: nothing tells here when the first byte came, and a client that may
 //! sit idle for as long gains nothing by dripping.
 
-use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
@@ -16,17 +16,40 @@ use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use tokio::time::sleep;
 
-use super::limits::Limits;
+use crate::core::model::ClientLimits;
+use crate::telemetry::{EdgeEvent, Recorder};
 
-/// Closes connections whose header does not come to an end in time.
+use super::connection::Connection;
+use super::course::Course;
+use super::departures::Departures;
+
+/// Ends requests whose time is over.
 pub(super) struct Guarded<A> {
     app: Arc<A>,
-    limits: Limits,
+    limits: ClientLimits,
+    departures: Arc<Departures>,
+    recorder: Arc<Recorder>,
 }
 
 impl<A> Guarded<A> {
-    pub(super) fn new(app: A, limits: Limits) -> Self {
-        Self { app: Arc::new(app), limits }
+    pub(super) fn new(
+        app: A,
+        limits: ClientLimits,
+        departures: Arc<Departures>,
+        recorder: Arc<Recorder>,
+    ) -> Self {
+        Self { app: Arc::new(app), limits, departures, recorder }
+    }
+
+    /// How long the header of a request may take.
+    fn allowed(&self, connection: Option<&Arc<Connection>>) -> Duration {
+        let header = Duration::from(self.limits.header);
+        match connection {
+            Some(connection) if connection.has_been_used() => {
+                header + Duration::from(self.limits.keepalive)
+            }
+            Some(_) | None => header,
+        }
     }
 }
 
@@ -34,22 +57,43 @@ impl<A> Guarded<A> {
 impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
     async fn process_new_http(
         self: &Arc<Self>,
-        mut session: ServerSession,
+        session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let allowed = match session.take_connection_user_context() {
-            Some(_reused) => self.limits.keepalive + self.limits.header,
-            None => self.limits.header,
-        };
-        let read = HeaderRead::default();
-        session.set_connection_user_context(Some(Box::new(read.clone())));
-        let mut request = self.app.process_new_http(session, shutdown);
+        let connection = Connection::of(session.digest()).map(Arc::clone);
+        let allowed = self.allowed(connection.as_ref());
+        let course = Arc::new(Course::default());
+        let request = course.of(self.app.process_new_http(session, shutdown));
+        tokio::pin!(request);
+        let soon = allowed.min(SOON);
         tokio::select! {
             biased;
             reusable = &mut request => return reusable,
-            () = sleep(allowed) => {}
+            () = sleep(soon) => {}
         }
-        if read.is_set() { request.await } else { None }
+        if !course.has_header() {
+            tokio::select! {
+                biased;
+                reusable = &mut request => return reusable,
+                () = sleep(allowed - soon) => {}
+            }
+            if !course.has_header() {
+                self.recorder.edge(EdgeEvent::HeaderTimeout);
+                return None;
+            }
+        }
+        let Some(stay) = course.stay() else { return request.await };
+        tokio::select! {
+            biased;
+            reusable = &mut request => reusable,
+            () = self.departures.end_of(stay) => {
+                self.recorder.edge(EdgeEvent::StreamCut);
+                if let Some(connection) = connection {
+                    connection.say_goodbye();
+                }
+                None
+            }
+        }
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -65,44 +109,25 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
     }
 }
 
-/// Tells the deadline that a header was read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct HeaderRead(Arc<AtomicBool>);
-
-impl HeaderRead {
-    /// Called with a connection's context as soon as a header was read.
-    pub(super) fn tell(context: &(dyn Any + Send + Sync)) {
-        if let Some(read) = context.downcast_ref::<Self>() {
-            read.0.store(true, Ordering::Release);
-        }
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// The context that a connection carries from one request to the next: that there was one.
-#[derive(Debug)]
-pub(super) struct Reused;
+/// Requests that take less than this are over before any departure is told to them.
+const SOON: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::Limits;
     use super::super::testkit::Act;
     use super::super::testkit::{Client, Origin, World, body, ok, service, table};
-    use crate::core::model::WhenIdle;
+    use crate::core::model::{ClientLimits, Span, WhenIdle};
 
     const GAP: Duration = Duration::from_millis(20);
 
     async fn world(script: fn(&str, usize) -> Vec<Act>) -> (World, Origin) {
         let origin = Origin::new(script).await;
-        let limits = Limits {
-            header: Duration::from_millis(300),
-            keepalive: Duration::from_secs(1),
-            ..Limits::default()
+        let limits = ClientLimits {
+            header: Span::from_ms(300),
+            keepalive: Span::from_secs(1),
+            ..ClientLimits::default()
         };
         let table = table(service(0, &[origin.address], &[]), WhenIdle::Refuse);
         (World::with(table, limits), origin)

@@ -11,6 +11,7 @@ pub(super) struct Drain {
     connections: AtomicU64,
     requests: AtomicU64,
     none_open: Notify,
+    goodbye: watch::Sender<bool>,
     cut: watch::Sender<bool>,
 }
 
@@ -20,6 +21,7 @@ impl Drain {
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             none_open: Notify::new(),
+            goodbye: watch::Sender::new(false),
             cut: watch::Sender::new(false),
         })
     }
@@ -51,6 +53,16 @@ impl Drain {
             }
             changed.await;
         }
+    }
+
+    /// Ends every tunnel in its own protocol, now and later.
+    pub(super) fn say_goodbye(&self) {
+        self.goodbye.send_replace(true);
+    }
+
+    /// Turns true when tunnels are to end.
+    pub(super) fn goodbye_signal(&self) -> watch::Receiver<bool> {
+        self.goodbye.subscribe()
     }
 
     /// Ends every connection, now and later.

@@ -1,25 +1,149 @@
-//! The outermost layer of a connection: counted while it is open, and cut when a shutdown's
-//! deadline is over.
+//! The outermost layer of a connection: let in or not, told whose it is, decrypted, and cut when a
+//! shutdown's deadline is over.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::Stream;
+use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::l4::stream::Stream as Socket;
+use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
 use pingora_core::server::ShutdownWatch;
+use tokio::time::{sleep, timeout};
 
+use crate::core::model::{ListenerProtocol, ListenerSpec};
+use crate::telemetry::{EdgeEvent, Recorder};
+use crate::tls::{ServerTls, subject_of};
+
+use super::connection::Connection;
 use super::drain::Drain;
+use super::proxy_header::{self, Source};
+use super::turnstile::{ClientEntry, Full, Turnstile};
+use super::wire::{Speaks, Wire};
 
 /// Wraps the application that serves connections.
 pub(super) struct Edge<A> {
     app: Arc<A>,
+    listener: ListenerSpec,
+    /// `None` speaks in the clear.
+    tls: Option<Arc<ServerTls>>,
+    turnstile: Arc<Turnstile>,
+    recorder: Arc<Recorder>,
     drain: Arc<Drain>,
 }
 
-impl<A> Edge<A> {
-    pub(super) fn new(app: A, drain: Arc<Drain>) -> Self {
-        Self { app: Arc::new(app), drain }
+/// A connection that is ready for its first request.
+struct Opened {
+    wire: Wire,
+    connection: Arc<Connection>,
+    _entry: ClientEntry,
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
+    pub(super) fn new(
+        app: A,
+        listener: ListenerSpec,
+        tls: Option<Arc<ServerTls>>,
+        recorder: Arc<Recorder>,
+        drain: Arc<Drain>,
+    ) -> Self {
+        let turnstile = Turnstile::new(&listener.limits);
+        Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain }
     }
+
+    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
+        let _entry = self.turnstile.enter().map_err(refused)?;
+        self.recorder.edge(EdgeEvent::Accepted);
+        let limit = Duration::from(self.listener.limits.header);
+        let opened = timeout(limit, self.open(stream)).await;
+        let opened = opened.unwrap_or(Err(EdgeEvent::HeaderTimeout))?;
+        let Opened { wire, connection, _entry } = opened;
+        let is_http2 = wire.is_http2();
+        let farewell = connection.farewell();
+        let mut shutdown = shutdown.clone();
+        // Pingora ends a connection at a watch of its own, so that one can be ended alone.
+        let follow = async {
+            if shutdown.wait_for(|stop| *stop).await.is_ok() {
+                connection.say_goodbye();
+            }
+            std::future::pending::<()>().await;
+        };
+        // Nothing in Pingora bounds the time until the first stream of HTTP/2.
+        let first_request = async {
+            sleep(limit).await;
+            if !is_http2 || connection.has_been_used() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.app.process_new(Box::new(wire), &farewell) => Ok(()),
+            () = follow => Ok(()),
+            () = first_request => Err(EdgeEvent::HeaderTimeout),
+        }
+    }
+
+    /// Reads the PROXY header and shakes hands, where the listener wants that.
+    async fn open(&self, stream: Stream) -> Result<Opened, EdgeEvent> {
+        // Pingora's own listener made the stream; anything else has no address.
+        let mut socket =
+            stream.into_any().downcast::<Socket>().map_err(|_| EdgeEvent::NoHandshake)?;
+        let peer = peer_of(&socket).ok_or(EdgeEvent::NoHandshake)?;
+        let client = self.client(&mut socket, peer).await?;
+        let entry = self.turnstile.enter_from(client.ip()).map_err(refused)?;
+        let (io, secure, subject): (Stream, bool, Option<HeaderValue>) = match &self.tls {
+            Some(tls) => {
+                let acceptor = Acceptor::from_server_config(tls.config());
+                let stream = acceptor.tls_handshake(*socket).await.map_err(|error| {
+                    tracing::debug!(%error, %client, "no TLS handshake");
+                    EdgeEvent::NoHandshake
+                })?;
+                let certificate = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
+                let subject = certificate.and_then(subject_of);
+                let subject = subject.and_then(|subject| HeaderValue::try_from(subject).ok());
+                (Box::new(stream), true, subject)
+            }
+            None => (socket, false, None),
+        };
+        let connection = Arc::new(Connection::new(client, secure, subject));
+        let speaks = match self.listener.protocol {
+            ListenerProtocol::Http => Speaks::AsNegotiated,
+            ListenerProtocol::H2c => Speaks::Http2,
+        };
+        let wire = Wire::new(io, connection.digest(), speaks);
+        Ok(Opened { wire, connection, _entry: entry })
+    }
+
+    /// From whom the connection comes.
+    async fn client(&self, socket: &mut Socket, peer: SocketAddr) -> Result<SocketAddr, EdgeEvent> {
+        let balancers = &self.listener.proxy_protocol;
+        let peer_ip = peer.ip().to_canonical();
+        if !balancers.iter().any(|network| network.contains(&peer_ip)) {
+            return Ok(peer);
+        }
+        match proxy_header::read(socket).await {
+            Ok(Source::Client(client)) => Ok(client),
+            Ok(Source::Local) => Ok(peer),
+            Err(error) => {
+                tracing::debug!(%error, %peer, "connection refused");
+                Err(EdgeEvent::NoProxyHeader)
+            }
+        }
+    }
+}
+
+fn refused(full: Full) -> EdgeEvent {
+    match full {
+        Full::Listener => EdgeEvent::ListenerFull,
+        Full::Client => EdgeEvent::ClientFull,
+    }
+}
+
+fn peer_of(socket: &Socket) -> Option<SocketAddr> {
+    socket.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }
 
 #[async_trait]
@@ -33,9 +157,14 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let mut cut = self.drain.cut_signal();
         tokio::select! {
             biased;
-            reusable = self.app.process_new(stream, shutdown) => reusable,
-            _ = cut.wait_for(|cut| *cut) => None,
+            served = self.serve(stream, shutdown) => {
+                if let Err(event) = served {
+                    self.recorder.edge(event);
+                }
+            }
+            _ = cut.wait_for(|cut| *cut) => {}
         }
+        None
     }
 
     async fn cleanup(&self) {

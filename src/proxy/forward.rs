@@ -1,19 +1,20 @@
 //! Which header fields pass, and which the proxy sets.
 //!
-//! No client is trusted yet to say where a request came from, so what it says about that is
-//! replaced. Names are compared with `_` as `-`: many targets cannot tell the two apart.
+//! No client is trusted to say where a request came from (`forwarded` knows who is), so what it
+//! says about that is replaced. Names are compared with `_` as `-`: many targets cannot tell the two apart.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use crate::core::model::Side;
+use crate::core::model::{ListenerSpec, Side};
 use crate::core::routing::ServiceRoute;
 
 use super::cookie::CohortId;
+use super::forwarded::Origin;
 
 /// The id of a request: the client's if it is a sane one, else 128 random bits.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -30,23 +31,28 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// Prepares a request for its target; Pingora has taken the hop-by-hop fields out.
 pub(super) fn to_target(
     request: &mut RequestHeader,
-    client: Option<IpAddr>,
+    origin: &Origin,
+    identity: &IdentityHeaders,
     request_id: &HeaderValue,
 ) -> Result<()> {
     let forged: Vec<HeaderName> =
-        request.headers.keys().filter(|name| is_forgeable(name.as_str())).cloned().collect();
+        request.headers.keys().filter(|name| identity.is_forgeable(name)).cloned().collect();
     for name in &forged {
         request.remove_header(name);
     }
-    if let Some(client) = client {
-        request.insert_header("x-forwarded-for", client.to_canonical().to_string())?;
+    if let Some(forwarded_for) = origin.forwarded_for.clone() {
+        request.insert_header("x-forwarded-for", forwarded_for)?;
     }
-    if let Some(host) = request.headers.get(HOST).cloned() {
+    let host = origin.host.clone().or_else(|| host_of(request));
+    if let Some(host) = host {
         request.insert_header("x-forwarded-host", host)?;
     }
-    request.insert_header("x-forwarded-proto", "http")?;
+    request.insert_header("x-forwarded-proto", if origin.secure { "https" } else { "http" })?;
+    if let (Some(name), Some(subject)) = (identity.set.clone(), origin.subject.clone()) {
+        request.insert_header(name, subject)?;
+    }
     request.insert_header(REQUEST_ID, request_id.clone())?;
-    if !request.raw_path().starts_with(b"/") {
+    if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
         // A target that came as an absolute URI leaves as a path: this is the last proxy.
         request.set_uri(request.uri.clone());
     }
@@ -86,11 +92,47 @@ pub(super) fn to_client(
     Ok(())
 }
 
+/// The fields that tell targets who a client is by its certificate.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IdentityHeaders {
+    /// The one that this listener sets; `None` if it asks for no certificates.
+    set: Option<HeaderName>,
+    /// Those that any listener sets, and so no client.
+    ours: Arc<[HeaderName]>,
+}
+
+impl IdentityHeaders {
+    /// The fields of one of these listeners.
+    pub(super) fn of(listener: &ListenerSpec, all: &[ListenerSpec]) -> Self {
+        let name = |listener: &ListenerSpec| {
+            let clients = listener.tls.as_ref()?.client_certificates.as_ref()?;
+            HeaderName::try_from(clients.header.as_str()).ok()
+        };
+        Self { set: name(listener), ours: all.iter().filter_map(name).collect() }
+    }
+
+    /// Whether a client could pretend something with a field.
+    fn is_forgeable(&self, name: &HeaderName) -> bool {
+        is_forgeable(name.as_str())
+            || self.ours.iter().any(|of_ours| {
+                of_ours.as_str().len() == name.as_str().len()
+                    && begins(name.as_str(), of_ours.as_str())
+            })
+    }
+}
+
+/// What a request calls the host: in HTTP/2 it may say so in a pseudo-header alone.
+fn host_of(request: &RequestHeader) -> Option<HeaderValue> {
+    let authority = || HeaderValue::try_from(request.uri.authority()?.as_str()).ok();
+    request.headers.get(HOST).cloned().or_else(authority)
+}
+
 fn is_forgeable(name: &str) -> bool {
     let is = |wanted: &str| name.len() == wanted.len() && begins(name, wanted);
     is("forwarded")
         || is("x-real-ip")
         || begins(name, "x-forwarded-")
+        || begins(name, "x-client-cert-")
         || begins(name, PREFIX_OF_OURS)
 }
 

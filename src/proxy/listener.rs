@@ -5,8 +5,10 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use crate::core::model::{ListenerName, ListenerSpec};
+use crate::tls::{ServerTls, TlsError};
 
 /// The reason why a listener cannot accept traffic.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,14 @@ pub enum ProxyError {
         /// The address it wanted.
         address: SocketAddr,
     },
+    /// Its certificates cannot be used.
+    #[error("listener {listener}: {source}")]
+    Tls {
+        /// The listener.
+        listener: ListenerName,
+        /// What is wrong with its files.
+        source: TlsError,
+    },
     /// Anything else the system refuses.
     #[error("listener {listener}: cannot listen on {address}")]
     Refused {
@@ -56,16 +66,18 @@ pub enum ProxyError {
 /// A listener whose socket is open; connections wait in the system's queue until it is started.
 #[derive(Debug)]
 pub struct BoundListener {
-    pub(super) name: ListenerName,
+    pub(super) spec: ListenerSpec,
     pub(super) address: SocketAddr,
     pub(super) socket: TcpListener,
+    /// `None` speaks in the clear.
+    pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 impl BoundListener {
     /// The listener's name.
     #[must_use]
     pub fn name(&self) -> &ListenerName {
-        &self.name
+        &self.spec.name
     }
 
     /// Where it listens, with the port that the system chose for port 0.
@@ -80,13 +92,25 @@ impl BoundListener {
 /// # Errors
 /// The first listener whose address cannot be had.
 pub fn bind(listeners: &[ListenerSpec]) -> Result<Vec<BoundListener>, ProxyError> {
-    listeners.iter().map(|spec| bind_one(spec).map_err(|source| refused(spec, source))).collect()
+    listeners.iter().map(bind_one).collect()
 }
 
-fn bind_one(spec: &ListenerSpec) -> io::Result<BoundListener> {
-    let socket = TcpListener::bind(spec.address)?;
+fn bind_one(spec: &ListenerSpec) -> Result<BoundListener, ProxyError> {
+    let tls = spec
+        .tls
+        .as_ref()
+        .map(ServerTls::load)
+        .transpose()
+        .map_err(|source| ProxyError::Tls { listener: spec.name.clone(), source })?;
+    let (socket, address) = open(spec.address).map_err(|source| refused(spec, source))?;
+    Ok(BoundListener { spec: spec.clone(), address, socket, tls: tls.map(Arc::new) })
+}
+
+fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
-    Ok(BoundListener { name: spec.name.clone(), address: socket.local_addr()?, socket })
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
@@ -107,8 +131,7 @@ mod tests {
     use super::*;
 
     fn spec(address: SocketAddr) -> ListenerSpec {
-        let name = "public".parse().expect("valid");
-        ListenerSpec { name, address, test: None, rules: Vec::new() }
+        ListenerSpec::plain("public".parse().expect("valid"), address)
     }
 
     #[test]

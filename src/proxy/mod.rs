@@ -7,10 +7,13 @@
 //!
 //! The layers of a connection, from the outside:
 //!
-//! - `edge`: counts connections, so that a shutdown can wait for them and cut what is left;
-//! - `deadline`: bounds the time of a request's whole header;
+//! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
+//!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets;
+//! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
+//!   has departed (`departures`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`), try again (`attempt`), answer (`answer`) and score (`score`).
+//!   (`forward`), try again (`attempt`), answer (`answer`) and score (`score`). Upgrades leave
+//!   Pingora there (`tunnel`).
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
@@ -19,22 +22,31 @@
 mod admission;
 mod answer;
 mod attempt;
+mod connection;
 mod cookie;
+mod course;
 mod deadline;
+mod departures;
 mod drain;
 mod edge;
 mod forward;
-mod limits;
+mod forwarded;
+mod grpc;
 mod listener;
 mod phases;
+mod proxy_header;
 mod running;
 mod score;
 mod selection;
 #[cfg(test)]
 mod testkit;
+mod trust;
+mod tunnel;
+mod turnstile;
+mod upload;
+mod wire;
 
 pub use cookie::CohortId;
-pub use limits::Limits;
 pub use listener::{BoundListener, ProxyError, bind};
 pub use running::{ProxyParts, RunningProxy, start};
 pub use selection::{AssignedBy, Draws, Question, Selection, Unrouted};

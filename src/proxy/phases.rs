@@ -1,42 +1,48 @@
 //! Pingora's hooks, in the order in which a request passes them.
 
-use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::clock::Clock;
-use crate::core::model::ListenerName;
+use crate::core::model::{ListenerSpec, Span};
 use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
 use super::admission::admit;
-use super::answer::Refusal;
+use super::answer::{Refusal, is_timeout};
 use super::attempt::Attempt;
-use super::deadline::{HeaderRead, Reused};
+use super::connection::Connection;
+use super::course::Course;
 use super::drain::{Drain, OpenRequest};
-use super::forward;
-use super::limits::Limits;
+use super::forward::{self, IdentityHeaders};
+use super::forwarded::Origin;
+use super::grpc;
 use super::score::Score;
 use super::selection::{Draws, Question, Selection};
+use super::tunnel::{Tunnels, upgrade_request};
+use super::upload::{Unacceptable, Upload};
 
 /// The hooks of one listener.
 #[derive(Debug)]
 pub(super) struct Phases {
-    pub(super) listener: ListenerName,
+    pub(super) listener: ListenerSpec,
+    pub(super) identity: IdentityHeaders,
+    pub(super) tunnels: Arc<Tunnels>,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) clock: Clock,
-    pub(super) limits: Limits,
     pub(super) drain: Arc<Drain>,
 }
 
@@ -46,38 +52,44 @@ pub(super) struct Context {
     started_us: u64,
     /// `None` until the request's first hook ran.
     request_id: Option<HeaderValue>,
+    /// `None` until the request's first hook ran.
+    origin: Option<Origin>,
     /// `None` until the request has a target.
     attempt: Option<Attempt>,
+    upload: Upload,
     _open: OpenRequest,
 }
 
 impl Phases {
     fn set_limits(&self, session: &mut Session) {
-        let limits = &self.limits;
+        let limits = &self.listener.limits;
         if session.is_process_shutting_down() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(limits.keepalive.as_secs().max(1)));
+            session.set_keepalive(Some((limits.keepalive.ms() / 1_000).max(1)));
         }
         // Off, a byte that arrives while a request is in flight makes its answer a 400.
         session.set_pipelining_enabled(true);
         session.set_abort_on_close(false);
-        session.set_read_timeout(Some(limits.body_read));
-        session.set_write_timeout(Some(limits.response_write));
-        session.set_total_drain_timeout(Some(limits.body_drain));
+        let time = |span: Span| Some(Duration::from(span));
+        session.set_read_timeout(time(limits.body_read));
+        session.set_write_timeout(time(limits.response_write));
+        session.set_total_drain_timeout(time(limits.body_drain));
     }
 
-    fn route(&self, session: &Session, started_us: u64) -> std::result::Result<Attempt, Refusal> {
+    fn route(&self, session: &Session, ctx: &Context) -> std::result::Result<Route, Refusal> {
+        let started_us = ctx.started_us;
+        // The size of a header of HTTP/2 is bounded where it is decoded.
         let header_bytes =
             session.as_http1().map_or(0, |http1| http1.get_headers_raw_bytes().len());
         let request = session.req_header();
-        let admitted = admit(request, header_bytes, &self.limits)?;
+        let admitted = admit(request, header_bytes, &self.listener.limits)?;
         let question = Question {
-            listener: &self.listener,
+            listener: &self.listener.name,
             host: admitted.host,
             path: admitted.path,
             headers: &request.headers,
-            client: client_ip(session),
+            client: ctx.client(),
         };
         let draws = Draws::random();
         let table = self.table.load();
@@ -86,8 +98,37 @@ impl Phases {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
         };
-        Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)
+        let mut attempt =
+            Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)?;
+        if grpc::is_call(&request.headers) {
+            attempt.expect_grpc();
+        }
+        Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
     }
+
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        refusal: Refusal,
+        id: &HeaderValue,
+    ) -> Result<()> {
+        refusal.write(session, id).await.map_err(|error| error.into_down())
+    }
+
+    /// Answers an upgrade; the session is at its end when this returns.
+    async fn upgrade(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let mut request = upgrade_request(session.req_header())?;
+        forward::to_target(&mut request, ctx.origin()?, &self.identity, &ctx.request_id())?;
+        self.tunnels.serve(session, ctx.attempt()?, request).await
+    }
+}
+
+/// Where an admitted request goes.
+enum Route {
+    /// To a target.
+    Request(Attempt),
+    /// To a target that may change the protocol.
+    Upgrade(Attempt),
 }
 
 #[async_trait]
@@ -95,51 +136,70 @@ impl ProxyHttp for Phases {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
+        Course::tell(Course::header_is_read);
         Context {
             started_us: self.clock.mono_us(),
             request_id: None,
+            origin: None,
             attempt: None,
+            upload: Upload::default(),
             _open: self.drain.request(),
         }
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    fn on_connection_reuse(
-        &self,
-        _session: &mut Session,
-        _ctx: &mut Context,
-        previous: Box<dyn Any + Send + Sync>,
-    ) {
-        HeaderRead::tell(previous.as_ref());
-    }
-
-    fn persist_connection_context(
-        &self,
-        _session: &Session,
-        _ctx: &Context,
-    ) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Reused))
-    }
-
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         self.set_limits(session);
-        ctx.request_id = Some(forward::request_id(&session.req_header().headers));
+        let connection = Connection::of(session.digest()).map(Arc::as_ref);
+        if let Some(connection) = connection {
+            connection.count_request();
+        }
+        let headers = &session.req_header().headers;
+        ctx.request_id = Some(forward::request_id(headers));
+        ctx.origin = Some(Origin::of(connection, headers, &self.listener.trusted_proxies));
+        ctx.upload = Upload::announced(session.as_downstream_mut().is_body_empty());
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match self.route(session, ctx.started_us) {
-            Ok(attempt) => {
+        match self.route(session, ctx) {
+            Ok(Route::Request(attempt)) => {
                 ctx.attempt = Some(attempt);
                 Ok(false)
             }
+            Ok(Route::Upgrade(attempt)) => {
+                ctx.attempt = Some(attempt);
+                self.upgrade(session, ctx).await?;
+                Ok(true)
+            }
             Err(refusal) => {
-                let id = ctx.request_id();
-                refusal.write(session, &id).await.map_err(|error| error.into_down())?;
+                self.refuse(session, refusal, &ctx.request_id()).await?;
                 Ok(true)
             }
         }
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            // An empty last frame of HTTP/2 would end the body of HTTP/1.1 twice.
+            *body = None;
+        }
+        let bytes = u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX);
+        let limits = &self.listener.limits;
+        ctx.upload.part(bytes, end_of_stream, self.clock.mono_us(), limits).map_err(|body| {
+            let kind = match body {
+                Unacceptable::TooSlow => ErrorType::ReadTimedout,
+                Unacceptable::TooLarge => ErrorType::HTTPStatus(413),
+            };
+            Error::explain(kind, "the request's body is refused").into_down()
+        })
     }
 
     async fn upstream_peer(
@@ -166,11 +226,11 @@ impl ProxyHttp for Phases {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::to_target(request, client_ip(session), &ctx.request_id())
+        forward::to_target(request, ctx.origin()?, &self.identity, &ctx.request_id())
     }
 
     async fn upstream_response_filter(
@@ -181,7 +241,18 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         if !response.status.is_informational() {
             ctx.attempt()?.answered(response.status.as_u16());
+            ctx.attempt()?.grpc_status(&response.headers);
         }
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.attempt()?.grpc_status(trailers);
         Ok(())
     }
 
@@ -197,9 +268,8 @@ impl ProxyHttp for Phases {
         if session.is_process_shutting_down() {
             session.set_keepalive(None);
         }
-        let attempt = ctx.attempt()?;
         let version = session.req_header().version;
-        forward::to_client(response, version, &attempt.service, attempt.side, attempt.issued)?;
+        ctx.attempt()?.headers_to_client(session, response)?;
         let framed = [CONTENT_LENGTH, TRANSFER_ENCODING];
         if version < Version::HTTP_11 && !framed.iter().any(|n| response.headers.contains_key(n)) {
             session.set_keepalive(None);
@@ -215,6 +285,16 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
+        if !ctx.upload.is_whole()
+            && *error.esource() == ErrorSource::Upstream
+            && is_timeout(&error.etype)
+        {
+            // The target waited for the client: it is not the target that was slow.
+            error.as_down();
+            error.etype = ErrorType::ReadTimedout;
+            error.set_retry(false);
+            return error;
+        }
         match &mut ctx.attempt {
             Some(attempt) => attempt.broken(session, reused, &mut error),
             None => error.set_retry(false),
@@ -229,7 +309,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> FailToProxy {
         let id = ctx.request_id();
-        tracing::debug!(%error, request_id = ?id, listener = %self.listener, "request failed");
+        tracing::debug!(%error, request_id = ?id, listener = %self.listener.name, "request failed");
         session.set_keepalive(None);
         let may_answer =
             session.response_written().is_none_or(|header| header.status.is_informational());
@@ -263,15 +343,21 @@ impl Context {
         self.request_id.clone().expect("the first hook sets it")
     }
 
+    fn origin(&self) -> Result<&Origin> {
+        self.origin
+            .as_ref()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without an origin"))
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        self.origin.as_ref()?.client
+    }
+
     fn attempt(&mut self) -> Result<&mut Attempt> {
         self.attempt
             .as_mut()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a target"))
     }
-}
-
-fn client_ip(session: &Session) -> Option<IpAddr> {
-    session.client_addr()?.as_inet().map(std::net::SocketAddr::ip)
 }
 
 #[cfg(test)]
@@ -465,7 +551,7 @@ mod tests {
             "method_not_allowed",
         )
         .await;
-        let upgrade = "GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        let upgrade = "POST / HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         check(upgrade, "upgrade_not_served").await;
         let body = "POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 3, 3\r\n\r\nabc";
         check(body, "bad_request").await;

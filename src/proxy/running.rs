@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerOptions;
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::Service as _;
@@ -15,21 +17,24 @@ use pingora_core::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::core::model::ListenerName;
+use crate::core::model::{ClientLimits, ListenerName, ListenerSpec};
 use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
+use crate::tls::ServerTls;
 
 use super::attempt::MAX_ATTEMPTS;
 use super::deadline::Guarded;
+use super::departures::Departures;
 use super::drain::Drain;
 use super::edge::Edge;
-use super::limits::Limits;
+use super::forward::IdentityHeaders;
 use super::listener::BoundListener;
 use super::phases::Phases;
+use super::tunnel::Tunnels;
 
 /// What the data plane is made of.
 #[derive(Clone, Debug)]
@@ -40,8 +45,6 @@ pub struct ProxyParts {
     pub recorder: Arc<Recorder>,
     /// For latencies.
     pub clock: Clock,
-    /// The bounds on clients.
-    pub limits: Limits,
 }
 
 /// A data plane that serves; dropping it stops accepting.
@@ -51,6 +54,8 @@ pub struct RunningProxy {
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
     accepting: Vec<JoinHandle<()>>,
+    /// What goes on beside the requests; ended when it is dropped.
+    beside: JoinSet<()>,
 }
 
 /// Starts serving all listeners on the current runtime.
@@ -64,18 +69,43 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
     let conf = Arc::new(ServerConf {
         threads: Handle::current().metrics().num_workers(),
         max_retries: MAX_ATTEMPTS,
-        upstream_keepalive_pool_size: parts.limits.idle_per_worker,
+        upstream_keepalive_pool_size: IDLE_PER_WORKER,
         ..ServerConf::default()
     });
-    let addresses = bound.iter().map(|l| (l.name.clone(), l.address)).collect();
+    let addresses = bound.iter().map(|l| (l.name().clone(), l.address)).collect();
+    let departures = Departures::new();
+    let tunnels = Arc::new(Tunnels::new(
+        TransportConnector::new(None),
+        Arc::clone(&departures),
+        Arc::clone(&parts.recorder),
+        drain.goodbye_signal(),
+    ));
+    let mut beside = JoinSet::new();
+    let (follower, table, clock) = (Arc::clone(&departures), Arc::clone(&parts.table), parts.clock);
+    beside.spawn(async move { follower.follow(&table, clock).await });
+    let identities: Vec<Arc<ServerTls>> = bound.iter().filter_map(|l| l.tls.clone()).collect();
+    if !identities.is_empty() {
+        beside.spawn(follow_files(identities));
+    }
+    let specs: Vec<ListenerSpec> = bound.iter().map(|l| l.spec.clone()).collect();
+    let shared = Shared { parts, conf: &conf, drain: &drain, departures: &departures };
     let accepting = bound
         .into_iter()
         .map(|listener| {
-            let app = http_proxy(&conf, phases(parts, &listener.name, &drain));
-            tokio::spawn(accept(listener, app, parts.limits.clone(), &drain, stop.subscribe()))
+            let identity = IdentityHeaders::of(&listener.spec, &specs);
+            let app = shared.app(&listener.spec, identity, Arc::clone(&tunnels));
+            tokio::spawn(accept(listener, app, stop.subscribe()))
         })
         .collect();
-    RunningProxy { addresses, drain, stop, accepting }
+    RunningProxy { addresses, drain, stop, accepting, beside }
+}
+
+/// What all listeners have in common.
+struct Shared<'a> {
+    parts: &'a ProxyParts,
+    conf: &'a Arc<ServerConf>,
+    drain: &'a Arc<Drain>,
+    departures: &'a Arc<Departures>,
 }
 
 impl RunningProxy {
@@ -93,17 +123,28 @@ impl RunningProxy {
 
     /// Stops accepting, closes idle connections, waits for the requests in flight, and cuts those
     /// that are left at the deadline; returns how many.
-    pub async fn shutdown(self, deadline: Duration) -> u64 {
+    pub async fn shutdown(mut self, deadline: Duration) -> u64 {
         self.stop.send_replace(true);
-        for task in self.accepting {
+        for task in std::mem::take(&mut self.accepting) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a listener had ended before the shutdown");
             }
         }
+        let left = self.end_connections(deadline).await;
+        self.beside.shutdown().await;
+        left
+    }
+
+    /// Waits for what is open, and ends what is left.
+    async fn end_connections(&self, deadline: Duration) -> u64 {
         if timeout(deadline, self.drain.none_open()).await.is_ok() {
             return 0;
         }
         let left = self.drain.requests();
+        self.drain.say_goodbye();
+        if timeout(GOODBYE_LIMIT, self.drain.none_open()).await.is_ok() {
+            return left;
+        }
         self.drain.cut();
         if timeout(CUT_LIMIT, self.drain.none_open()).await.is_err() {
             tracing::warn!("connections are still open after they were cut");
@@ -112,42 +153,105 @@ impl RunningProxy {
     }
 }
 
+/// How long tunnels may take to end in their own protocol.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 /// A cut connection ends at its next turn; more than this means that a hook blocks its thread.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
-fn phases(parts: &ProxyParts, listener: &ListenerName, drain: &Arc<Drain>) -> Phases {
-    Phases {
-        listener: listener.clone(),
-        table: Arc::clone(&parts.table),
-        recorder: Arc::clone(&parts.recorder),
-        clock: parts.clock,
-        limits: parts.limits.clone(),
-        drain: Arc::clone(drain),
+impl Shared<'_> {
+    fn app(
+        &self,
+        listener: &ListenerSpec,
+        identity: IdentityHeaders,
+        tunnels: Arc<Tunnels>,
+    ) -> (HttpProxy<Phases>, Wrapping) {
+        let phases = Phases {
+            listener: listener.clone(),
+            identity,
+            tunnels,
+            table: Arc::clone(&self.parts.table),
+            recorder: Arc::clone(&self.parts.recorder),
+            clock: self.parts.clock,
+            drain: Arc::clone(self.drain),
+        };
+        let mut app = http_proxy(self.conf, phases);
+        let mut options = HttpServerOptions::default();
+        // Lets CONNECT through to admission, which refuses it in our own words.
+        options.allow_connect_method_proxying = true;
+        options.h2_idle_timeout = Some(listener.limits.keepalive.into());
+        app.server_options = Some(options);
+        app.h2_options = Some(h2_options(&listener.limits));
+        let wrapping = Wrapping {
+            departures: Arc::clone(self.departures),
+            recorder: Arc::clone(&self.parts.recorder),
+            drain: Arc::clone(self.drain),
+        };
+        (app, wrapping)
+    }
+}
+
+/// What the layers around Pingora's own need.
+struct Wrapping {
+    departures: Arc<Departures>,
+    recorder: Arc<Recorder>,
+    drain: Arc<Drain>,
+}
+
+fn h2_options(limits: &ClientLimits) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_header_list_size(limits.header_bytes);
+    options.max_concurrent_streams(limits.h2_streams);
+    options.initial_window_size(H2_STREAM_WINDOW);
+    options.initial_connection_window_size(H2_CONNECTION_WINDOW);
+    options
+}
+
+/// Reads certificates again where their files change.
+async fn follow_files(identities: Vec<Arc<ServerTls>>) {
+    let mut ticks = tokio::time::interval(FOLLOW_FILES);
+    loop {
+        ticks.tick().await;
+        for identity in &identities {
+            let identity = Arc::clone(identity);
+            match tokio::task::spawn_blocking(move || identity.follow()).await {
+                Ok(Ok(true)) => tracing::info!("certificates were read again"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "new certificates do not count: the old ones serve on");
+                }
+                Err(error) => tracing::error!(%error, "certificates could not be looked at"),
+            }
+        }
     }
 }
 
 /// Accepts on one listener until the stop; Pingora takes the socket over and closes it.
 fn accept(
     listener: BoundListener,
-    mut app: HttpProxy<Phases>,
-    limits: Limits,
-    drain: &Arc<Drain>,
+    (app, around): (HttpProxy<Phases>, Wrapping),
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let mut options = HttpServerOptions::default();
-    // Lets CONNECT through to admission, which refuses it in our own words.
-    options.allow_connect_method_proxying = true;
-    app.server_options = Some(options);
-    let name = listener.name.to_string();
+    let BoundListener { spec, socket, tls, .. } = listener;
+    let name = spec.name.to_string();
     let mut fds = Fds::new();
-    fds.add(name.clone(), listener.socket.into_raw_fd());
+    fds.add(name.clone(), socket.into_raw_fd());
     let fds: ListenFds = Arc::new(parking_lot::Mutex::new(fds));
-    let edge = Edge::new(Guarded::new(app, limits), Arc::clone(drain));
+    let recorder = || Arc::clone(&around.recorder);
+    let guarded = Guarded::new(app, spec.limits, Arc::clone(&around.departures), recorder());
+    let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
     let mut service = Service::new(name.clone(), edge);
     service.add_tcp(&name);
     async move { service.start_service(Some(fds), stop, ACCEPT_LOOPS).await }
 }
 
+/// How often the files of certificates are looked at.
+const FOLLOW_FILES: Duration = Duration::from_secs(2);
+/// The most idle connections to targets that each worker thread adds to a listener's pool.
+const IDLE_PER_WORKER: usize = 128;
+/// How much of a request's body a client of HTTP/2 may send ahead.
+const H2_STREAM_WINDOW: u32 = 256 * 1_024;
+/// The same for all requests of a connection.
+const H2_CONNECTION_WINDOW: u32 = 1_024 * 1_024;
 const ACCEPT_LOOPS: usize = 1;
 
 #[cfg(test)]

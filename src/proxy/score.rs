@@ -49,6 +49,11 @@ impl Score {
         self.stand = self.stand.failed(outcome);
     }
 
+    /// The answer turned out to be another one than its header said.
+    pub(super) fn regraded(&mut self, status: u16) {
+        self.stand = self.stand.regraded(status);
+    }
+
     fn outcome(&self, kind: OutcomeKind) -> Outcome {
         let latency_us = self.clock.mono_us().saturating_sub(self.started_us);
         Outcome { kind, latency_us, rescued: false }
@@ -64,6 +69,18 @@ impl Stand {
                 let rescued = matches!(outcome.kind, OutcomeKind::Status(status) if status < 500);
                 Self::Failed(Outcome { rescued, ..first })
             }
+        }
+    }
+
+    fn regraded(self, status: u16) -> Self {
+        match self {
+            Self::Answered(answer) => {
+                Self::Answered(Outcome { kind: OutcomeKind::Status(status), ..answer })
+            }
+            Self::Failed(first) => {
+                Self::Failed(Outcome { rescued: first.rescued && status < 500, ..first })
+            }
+            Self::Open => self,
         }
     }
 

@@ -14,15 +14,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::core::model::{
-    Balance, Exposure, HostMatch, ListenerName, ListenerSpec, Panic, PathMatch, Rule, Split,
-    Target, TargetGroup, TargetGroupName, Timeouts, Weight, WhenIdle,
+    Balance, ClientLimits, DrainPolicy, Exposure, HostMatch, ListenerName, ListenerSpec, Panic,
+    PathMatch, Rule, Split, Target, TargetGroup, TargetGroupName, Timeouts, Transport, Weight,
+    WhenIdle,
 };
 use crate::core::routing::{
-    ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute, TargetHealth,
+    Link, ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute, TargetHealth,
 };
 use crate::telemetry::Recorder;
 
-use super::{Limits, ProxyParts, RunningProxy, bind, start};
+use super::{ProxyParts, RunningProxy, bind, start};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -225,6 +226,7 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
             targets: live.targets(&name).cloned().collect(),
             live: live.group(&name),
             meter: MeterId(0),
+            link: Arc::new(Link::new(0, Transport::default())),
         }
     };
     ServiceRoute {
@@ -238,6 +240,7 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         panic: Panic::TryAll,
         timeouts: Timeouts::default(),
         tell_side: true,
+        drain: DrainPolicy::default(),
     }
 }
 
@@ -276,23 +279,25 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(service: ServiceRoute) -> Self {
-        Self::with(table(service, WhenIdle::Refuse), Limits::default())
+        Self::with(table(service, WhenIdle::Refuse), ClientLimits::default())
     }
 
-    pub(super) fn with(table: RoutingTable, limits: Limits) -> Self {
-        let table = Arc::new(ArcSwap::from_pointee(table));
-        let spec = |name: ListenerName| ListenerSpec {
-            name,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            test: None,
-            rules: Vec::new(),
+    pub(super) fn with(table: RoutingTable, limits: ClientLimits) -> Self {
+        let spec = |name: ListenerName| {
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
+            ListenerSpec { limits, ..ListenerSpec::plain(name, address) }
         };
-        let bound = bind(&[spec(public()), spec(test_listener())]).expect("bound");
+        Self::listening(table, &[spec(public()), spec(test_listener())])
+    }
+
+    /// A proxy with listeners of its own.
+    pub(super) fn listening(table: RoutingTable, listeners: &[ListenerSpec]) -> Self {
+        let table = Arc::new(ArcSwap::from_pointee(table));
+        let bound = bind(listeners).expect("bound");
         let parts = ProxyParts {
             table: Arc::clone(&table),
             recorder: Arc::new(Recorder::default()),
             clock: Clock::start(),
-            limits,
         };
         Self { proxy: start(&parts, bound), table }
     }

@@ -9,7 +9,7 @@ use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
 use crate::core::analysis::{Counts, upper_bound_us};
 
 use super::family::{counter, family, labelled};
-use super::{Gauges, MeterKey, Recorder};
+use super::{EdgeEvent, Gauges, MeterKey, Recorder};
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -46,6 +46,14 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
             "Requests that are counted nowhere else, because there are too many services.",
             MetricType::COUNTER,
             vec![counter(&[], recorder.overflow().requests())],
+        ),
+        family(
+            "tidegate_edge_events_total",
+            "What happened to connections and long-lived streams of clients.",
+            MetricType::COUNTER,
+            EdgeEvent::ALL
+                .map(|e| counter(&[("event", e.as_str())], recorder.edge_count(e)))
+                .into(),
         ),
     ];
     families.extend(gauges.families());

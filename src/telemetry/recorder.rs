@@ -11,6 +11,7 @@ use crate::core::analysis::{Counts, Observed, ObservedWindow};
 use crate::core::model::{MonoTime, ServiceName, Side, TargetGroupName};
 use crate::core::routing::MeterId;
 
+use super::edge::{EdgeCounts, EdgeEvent};
 use super::meter::Meter;
 
 /// What a meter counts.
@@ -56,6 +57,7 @@ pub struct Outcome {
 pub struct Recorder {
     meters: Box<[OnceLock<Box<Meter>>]>,
     overflow: Meter,
+    edge: EdgeCounts,
     registry: Mutex<Registry>,
 }
 
@@ -95,6 +97,17 @@ impl Recorder {
     /// Counts a finished request; lock-free, allocates nothing.
     pub fn record(&self, meter: MeterId, outcome: Outcome) {
         self.meter(meter).count(outcome);
+    }
+
+    /// Counts something that happened at the edge; lock-free, allocates nothing.
+    pub fn edge(&self, event: EdgeEvent) {
+        self.edge.count(event);
+    }
+
+    /// How often something happened at the edge.
+    #[must_use]
+    pub fn edge_count(&self, event: EdgeEvent) -> u64 {
+        self.edge.of(event)
     }
 
     /// What a meter counted so far.
@@ -171,6 +184,7 @@ impl Default for Recorder {
         Self {
             meters: std::iter::repeat_with(OnceLock::new).take(Self::METERS).collect(),
             overflow: Meter::new(),
+            edge: EdgeCounts::default(),
             registry: Mutex::default(),
         }
     }

@@ -65,7 +65,7 @@ const PLACES: &[Place] = &[
     place("anstream", &["cli", "app", "main"]),
     place("anstyle", &["cli", "app"]),
     place("anyhow", &["cli", "main"]),
-    place("arc_swap", &["control", "proxy", "app"]),
+    place("arc_swap", &["control", "proxy", "tls", "app"]),
     place("async_trait", &["store", "proxy", "control"]),
     place("axum", &["admin"]),
     place("bytes", HTTP),
@@ -75,16 +75,19 @@ const PLACES: &[Place] = &[
     place("http_body_util", HTTP),
     place("hyper", HTTP),
     place("hyper_util", HTTP),
+    place("ipnet", &["core", "config", "proxy"]),
     place("jiff", &["admin", "cli", "app"]),
     place("jsonschema", &["gate"]),
     place("parking_lot", &["proxy"]),
     place("pingora_core", &["proxy"]),
     place("pingora_http", &["proxy"]),
     place("pingora_proxy", &["proxy"]),
+    place("ppp", &["proxy"]),
     place("prometheus", &["telemetry"]),
     place("rand", &["store", "control", "proxy", "admin", "app"]),
     place("rusqlite", &["store"]),
     place("rustix", &["store", "cli", "app"]),
+    place("rustls", &["tls"]),
     place("saphyr", &["config"]),
     // In core, derived by types alone: what they are written as is for others to say.
     place("serde", &["core", "config", "store", "gate", "control", "admin", "cli", "app"]),
@@ -94,13 +97,17 @@ const PLACES: &[Place] = &[
     place("subtle", &["admin"]),
     place(
         "thiserror",
-        &["core", "config", "store", "probe", "gate", "control", "proxy", "admin", "cli", "app"],
+        &[
+            "core", "config", "store", "probe", "gate", "control", "proxy", "admin", "cli", "app",
+            "tls",
+        ],
     ),
     place("tokio", ASYNC),
     place("tracing", ADAPTERS),
     place("tracing_subscriber", &["main"]),
     place("utoipa", &["admin"]),
     place("wasmtime", &["gate"]),
+    place("x509_parser", &["tls"]),
 ];
 
 /// The parts of `std` that read or change the world outside of the process, or wait.

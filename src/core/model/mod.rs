@@ -15,6 +15,7 @@ mod service;
 mod span;
 mod strategy;
 mod target;
+mod transport;
 mod weight;
 
 pub use alarm::{
@@ -28,14 +29,18 @@ pub use gate::{
 pub use health::{
     GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError, TargetHealth,
 };
-pub use listener::{ListenerSpec, WhenIdle};
+pub use listener::{
+    CertificateFiles, ClientCertificates, ClientLimits, ListenerProtocol, ListenerSpec,
+    ListenerTls, TlsVersion, WhenIdle,
+};
 pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
 };
 pub use rule::{HostMatch, PathMatch, Rule, RuleError};
 pub use service::{
-    Balance, OnRegression, Panic, Policies, ServiceSpec, Stickiness, StickyFallback, Timeouts,
+    Balance, DrainPolicy, OnRegression, Panic, Policies, ServiceSpec, Stickiness, StickyFallback,
+    StreamsOnRollback, Timeouts,
 };
 pub use span::{MonoTime, Now, Span, SpanError, WallTime};
 pub use strategy::{
@@ -43,4 +48,5 @@ pub use strategy::{
     Shift, Step, Strategy, StrategyError,
 };
 pub use target::{Target, TargetAddress, TargetError, TargetGroup};
+pub use transport::{ClientIdentity, TargetProtocol, TargetTls, Transport, Verify};
 pub use weight::{Split, Weight, WeightError};

@@ -75,6 +75,8 @@ pub struct Timeouts {
     pub write: Span,
     /// How long an idle connection to a target is kept.
     pub idle: Span,
+    /// How long nothing may move in a tunnel or a call of gRPC.
+    pub stream_idle: Span,
 }
 
 impl Default for Timeouts {
@@ -84,7 +86,34 @@ impl Default for Timeouts {
             read: Span::from_secs(60),
             write: Span::from_secs(60),
             idle: Span::from_secs(60),
+            stream_idle: Span::from_secs(3_600),
         }
+    }
+}
+
+/// What a rollback does to the streams on green.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamsOnRollback {
+    /// Lets them go on for the drain's time.
+    #[default]
+    Drain,
+    /// Ends them at once.
+    Cut,
+}
+
+/// What becomes of streams when their side loses its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainPolicy {
+    /// How long they may go on.
+    pub timeout: Span,
+    /// What a rollback does to those on green.
+    pub on_rollback: StreamsOnRollback,
+}
+
+impl Default for DrainPolicy {
+    fn default() -> Self {
+        Self { timeout: Span::from_secs(600), on_rollback: StreamsOnRollback::default() }
     }
 }
 
@@ -148,4 +177,6 @@ pub struct ServiceSpec {
     pub policies: Policies,
     /// Whether responses tell side, revision and generation in headers.
     pub tell_side: bool,
+    /// What becomes of streams when their side loses its weight.
+    pub drain: DrainPolicy,
 }

@@ -72,12 +72,24 @@ impl LiveTarget {
 #[derive(Debug, Default)]
 pub struct LiveGroup {
     rotation: AtomicU32,
+    departures: AtomicU64,
 }
 
 impl LiveGroup {
     /// The next number of the round robin.
     pub fn next_turn(&self) -> u32 {
         self.rotation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How often what ran on the group was told to leave. Who began at another number has to.
+    #[must_use]
+    pub fn departures(&self) -> u64 {
+        self.departures.load(Ordering::Acquire)
+    }
+
+    /// Tells what runs on the group to leave; what begins later stays.
+    pub fn depart(&self) {
+        self.departures.fetch_add(1, Ordering::AcqRel);
     }
 }
 

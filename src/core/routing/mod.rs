@@ -7,12 +7,14 @@
 //! Nothing here takes a lock or allocates once a table is built.
 
 mod cohort;
+mod link;
 mod live;
 mod side;
 mod table;
 
 pub use crate::core::model::TargetHealth;
 pub use cohort::cohort_position;
+pub use link::Link;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use side::{MeterId, ServiceRoute, SideRoute};
 pub use table::{ListenerRoutes, RoutingTable};

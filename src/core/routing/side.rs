@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    Balance, Exposure, Panic, Revision, ServiceName, Side, Stickiness, TargetGroupName, Timeouts,
+    Balance, DrainPolicy, Exposure, Panic, Revision, ServiceName, Side, Stickiness,
+    TargetGroupName, Timeouts,
 };
 
-use super::{LiveGroup, LiveTarget, TargetHealth, cohort_position};
+use super::{Link, LiveGroup, LiveTarget, TargetHealth, cohort_position};
 
 /// The number under which a side's requests are counted; the telemetry adapter hands it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct SideRoute {
     pub live: Arc<LiveGroup>,
     /// Where its requests are counted.
     pub meter: MeterId,
+    /// How its targets are spoken to.
+    pub link: Arc<Link>,
 }
 
 /// One service in one table.
@@ -50,6 +53,8 @@ pub struct ServiceRoute {
     pub timeouts: Timeouts,
     /// Whether responses tell side, revision and generation.
     pub tell_side: bool,
+    /// What becomes of streams when their side loses its weight.
+    pub drain: DrainPolicy,
 }
 
 impl ServiceRoute {
@@ -161,6 +166,7 @@ pub(super) mod tests {
                 targets: live.targets(&name).cloned().collect(),
                 live: live.group(&name),
                 meter: MeterId(0),
+                link: Arc::new(Link::new(0, Default::default())),
             }
         };
         ServiceRoute {
@@ -174,6 +180,7 @@ pub(super) mod tests {
             panic: Panic::TryAll,
             timeouts: Timeouts::default(),
             tell_side: false,
+            drain: DrainPolicy::default(),
         }
     }
 

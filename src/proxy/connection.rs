@@ -1,0 +1,78 @@
+//! What is known of a client's connection, from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderValue;
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_http::ResponseHeader;
+use tokio::sync::watch;
+
+/// A client's connection, as far as every request on it is concerned.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: SocketAddr,
+    secure: bool,
+    /// The subject of the client's certificate; `None` if it showed none.
+    subject: Option<HeaderValue>,
+    requests: AtomicU64,
+    goodbye: watch::Sender<bool>,
+}
+
+impl Connection {
+    pub(super) fn new(client: SocketAddr, secure: bool, subject: Option<HeaderValue>) -> Self {
+        let (requests, goodbye) = (AtomicU64::new(0), watch::Sender::new(false));
+        Self { client, secure, subject, requests, goodbye }
+    }
+
+    /// The connection of a session; `None` only in a session that no listener of ours accepted.
+    pub(super) fn of(digest: Option<&Digest>) -> Option<&Arc<Self>> {
+        digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
+    /// What carries this to the requests of the connection.
+    pub(super) fn digest(self: &Arc<Self>) -> Arc<ProxyDigest> {
+        // The type is made for what a proxy answered to CONNECT; here nobody reads the response.
+        let response = ResponseHeader::build_no_case(200, None).expect("200 is a status");
+        let user_data = Some(Box::new(Arc::clone(self)) as Box<_>);
+        Arc::new(ProxyDigest::new(Box::new(response), user_data))
+    }
+
+    /// From where it comes: the PROXY header's word, else the socket's.
+    pub(super) fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Whether it is encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The subject of the client's certificate; `None` if it showed none.
+    pub(super) fn subject(&self) -> Option<&HeaderValue> {
+        self.subject.as_ref()
+    }
+
+    /// Counts a request whose header was read.
+    pub(super) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the header of a first request was read.
+    pub(super) fn has_been_used(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Asks the client to open another connection for what comes next: a GOAWAY in HTTP/2, no
+    /// keep-alive in HTTP/1.1. What is in flight goes on.
+    pub(super) fn say_goodbye(&self) {
+        self.goodbye.send_replace(true);
+    }
+
+    /// The signal that Pingora ends the connection at.
+    pub(super) fn farewell(&self) -> watch::Receiver<bool> {
+        self.goodbye.subscribe()
+    }
+}

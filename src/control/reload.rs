@@ -72,6 +72,14 @@ impl World {
                 against.push(format!("target group {blue} is blue in service {name}"));
             }
         }
+        for (name, declared) in &config.target_groups {
+            let Some(group) = self.groups.get(name).filter(|group| !group.record.registered) else {
+                continue;
+            };
+            if let Err(refusal) = self.check_in_use(name, &group.record, declared.targets(), None) {
+                against.push(format!("target_groups.{name}.targets: {refusal}"));
+            }
+        }
         if against.is_empty() { Ok(()) } else { Err(Refusal::Reload(against.join("; "))) }
     }
 

@@ -120,7 +120,7 @@ impl World {
     }
 
     /// Once green has had weight its targets change one by one, and its revision not at all.
-    fn check_in_use(
+    pub(in super::super) fn check_in_use(
         &self,
         name: &TargetGroupName,
         before: &GroupRecord,

@@ -60,6 +60,28 @@ async fn a_registered_group_keeps_its_targets_until_it_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_reload_does_not_replace_a_green_that_has_traffic() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    let with = |list: &str| SHOP.replace("['127.0.0.1:9002']", list);
+    for list in ["['127.0.0.1:9022']", "[]"] {
+        let answer = rig.reload(&with(list)).await.map(Reply::Reloaded);
+        let text = refused(answer, "reload_refused").to_string();
+        assert!(text.contains("target_groups.b.targets: green has traffic"), "{text}");
+        assert!(text.contains(id.as_str()), "{text}");
+    }
+    let ports = |rig: &Rig| -> Vec<u16> {
+        let targets = rig.shop().green.targets;
+        targets.iter().map(|target| target.address.socket_addr().port()).collect()
+    };
+    assert_eq!((ports(&rig), rig.green()), (vec![9_002], percent("10%")));
+    rig.reload(&with("['127.0.0.1:9002', '127.0.0.1:9022']")).await.expect("one stays");
+    rig.reload(&with("['127.0.0.1:9022']")).await.expect("one stays");
+    assert_eq!(ports(&rig), [9_022]);
+    assert_eq!(rig.rollout(&id).state, StateName::Shifting);
+}
+
+#[tokio::test]
 async fn a_new_service_is_served_at_once() {
     let rig = Rig::new().await;
     let more = SHOP

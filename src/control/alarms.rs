@@ -91,7 +91,7 @@ impl Alarms {
     ) -> Vec<Changed> {
         let mut changed = Vec::new();
         for ((service, alarm), own) in &mut self.own {
-            let to = own.judge.observe(now, &recorder.side(service, own.side));
+            let to = own.judge.observe(now, &recorder.present(service, own.side));
             let from = std::mem::replace(&mut own.state, to);
             if from != to {
                 own.since = Some(wall);

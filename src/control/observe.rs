@@ -65,7 +65,7 @@ impl World {
     fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
         let active = self.rollouts.get_mut(id)?;
         let spec = Arc::clone(active.rollout.spec());
-        let green = self.recorder.side(&spec.service, Side::Green);
+        let green = self.recorder.present(&spec.service, Side::Green);
         let scored_green = green.scored();
         let before = active.running.tally.leaked();
         active.running.add(green);

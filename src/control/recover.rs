@@ -333,7 +333,7 @@ impl World {
         let image = served.services.get(&spec.service);
         // Green exists for the first table already: a file that says otherwise means a rollback.
         state.exposure = in_force(rollout.exposure(), &spec.blue, image);
-        let meter = self.recorder.side(&spec.service, Side::Green);
+        let meter = self.recorder.present(&spec.service, Side::Green);
         self.rollouts.insert(spec.id.clone(), Active::new(rollout, tally, meter));
         Ok(())
     }

@@ -17,8 +17,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Renders every metric as Prometheus text.
 #[must_use]
 pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
-    let meters: Vec<(MeterKey, Counts)> =
-        recorder.meters().into_iter().map(|(key, id)| (key, recorder.snapshot(id))).collect();
+    let meters: Vec<(MeterKey, Counts)> = recorder.meters();
     let each = |samples: fn(&MeterKey, &Counts) -> Vec<Metric>| {
         meters.iter().flat_map(|(key, counts)| samples(key, counts)).collect::<Vec<_>>()
     };

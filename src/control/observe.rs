@@ -71,12 +71,12 @@ impl World {
         active.running.add(green);
         let leaked = active.running.tally.leaked().saturating_sub(before);
         self.totals.entry(spec.service.clone()).or_default().leaked += leaked;
-        let state = |name| (name, self.alarms.state(&spec.service, name, self.now.wall));
-        let alarms = spec.alarms.iter().map(|alarm| state(&alarm.name));
+        let state = |alarm| self.alarms.watched_state(&spec.service, alarm, self.now.wall);
+        let alarms = spec.alarms.iter().map(|alarm| (alarm.name.clone(), state(alarm)));
         Some(Observation {
             green: self.live.health(&spec.green),
             blue: self.live.health(&spec.blue),
-            alarms: alarms.map(|(name, state)| (name.clone(), state)).collect(),
+            alarms: alarms.collect(),
             scored_green,
             evidence: Evidence::Unavailable,
             slo_breach: None,

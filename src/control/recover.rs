@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::core::model::{
     AlarmName, Exposure, RolloutId, ServiceName, ServiceSpec, Sha256, Side, TargetGroupName,
 };
-use crate::core::rollout::{Actor, Event, Rollout};
+use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Verb};
 use crate::core::routing::{LiveTargets, RoutingTable};
 use crate::probe::Prober;
 use crate::store::{Record, ServiceImage, Snapshot, Store, TableImage};
@@ -30,6 +30,7 @@ use super::group::Group;
 use super::handle::Prepare;
 use super::history::History;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
+use super::reload::lost_for;
 use super::service::ServiceState;
 use super::snapshot::{of_machine, of_rollback_record};
 use super::world::Active;
@@ -160,7 +161,7 @@ impl Recovered {
             Err(why) => Err(why.clone()),
         };
         // What cannot be read is left untouched, and so is the table file that stands in for it.
-        let (records, store, outbox, table_writer) = match read {
+        let (mut records, store, outbox, table_writer) = match read {
             Ok(records) => (records, StoreState::Good, outbox, self.table_writer),
             Err(why) => {
                 let (unread, _) = TableWriter::new();
@@ -198,9 +199,9 @@ impl Recovered {
         };
         world.restore_groups(&records, &served);
         world.restore_services(&records, &served)?;
-        world.restore_alarms(&records);
         world.register_targets();
-        world.restore_rollouts(records.rollouts, &served)?;
+        world.restore_rollouts(std::mem::take(&mut records.rollouts), &served)?;
+        world.restore_alarms(&records);
         world.publish();
         world.resume_rollouts();
         let detail = serde_json::json!({
@@ -277,8 +278,7 @@ impl World {
     }
 
     fn restore_alarms(&mut self, records: &Records) {
-        let config = Arc::clone(&self.config);
-        self.alarms.configure(&config, |_| false);
+        self.configure_alarms();
         for (alarm, record) in &records.alarms {
             self.alarms.push(alarm, record.clone());
         }
@@ -347,7 +347,27 @@ impl World {
         });
         for (id, in_force) in served.collect::<Vec<_>>() {
             self.feed(&id, Event::Restored { in_force });
+            self.pause_what_lost_something(&id);
         }
+    }
+
+    /// A rollout that cannot have what it was created with waits for a person.
+    fn pause_what_lost_something(&mut self, id: &RolloutId) {
+        let Some(active) = self.rollouts.get(id) else {
+            return;
+        };
+        let lost = lost_for(active.rollout.spec(), &self.config);
+        let over = active.rollout.state().ending().is_some();
+        let paused = active.rollout.holds().iter().any(|hold| matches!(hold, Hold::Paused { .. }));
+        if lost.is_empty() || over || paused {
+            return;
+        }
+        let lost = lost.join(", ");
+        tracing::error!(rollout = %id, lost, "paused: the configuration no longer has this");
+        let reason =
+            Some(format!("the configuration no longer has what it was created with: {lost}"));
+        let command = Command { verb: Verb::Pause, actor: Actor::tidegate(), reason };
+        self.feed(id, Event::Commanded(command));
     }
 }
 

@@ -186,6 +186,7 @@ impl World {
             .map(|alarm| WatchedAlarm {
                 name: alarm.name.clone(),
                 on_insufficient: alarm.on_insufficient,
+                source: Some(alarm.source.clone()),
             })
             .collect()
     }

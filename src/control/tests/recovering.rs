@@ -4,6 +4,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::core::model::Split;
+use crate::core::rollout::{Cause, Hold};
+use crate::telemetry::{Outcome, OutcomeKind};
 
 #[tokio::test]
 async fn a_rollout_goes_on_after_a_restart_in_every_state() {
@@ -190,4 +192,50 @@ async fn targets_that_are_not_known_yet_are_not_taken_for_unhealthy_after_a_rest
     rig.until("it is judged", |rig| rig.handle.view().health == HealthView::Settled).await;
     assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
     answering.abort();
+}
+
+#[tokio::test]
+async fn a_rollout_is_judged_by_its_alarms_as_they_were_when_it_was_created() {
+    let own = "own: { metric: error_rate }, above: 1%, datapoints: 1 of 1, period: 1s";
+    let file = SHOP.replace("pushed: true", own);
+    let rig = Remains::none().start(&file).await;
+    let id = rig.shifting().await;
+    let rig = rig.restart(&file.replace("above: 1%", "above: 90%")).await;
+    rig.until("it is judged", |rig| rig.handle.view().health == HealthView::Settled).await;
+    let meter = rig.table.load().services[&name("shop")].green.meter;
+    for kind in [OutcomeKind::Status(200), OutcomeKind::Timeout] {
+        rig.handle.recorder.record(meter, Outcome { kind, latency_us: 1, rescued: false });
+    }
+    rig.until_state(&id, StateName::RolledBack).await;
+    assert_eq!(rig.rollout(&id).cause, Some(Cause::Alarm { alarm: name("pager") }));
+}
+
+#[tokio::test]
+async fn an_alarm_that_left_the_file_judges_the_rollout_that_was_created_with_it() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    let without = SHOP.replace(", alarms: [pager]", "");
+    let without: String = without
+        .lines()
+        .filter(|l| !l.starts_with("alarms:"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let rig = rig.restart(&without).await;
+    rig.push(AlarmState::Alarm).await;
+    rig.until_over(&id, StateName::RolledBack).await;
+    let push = Command::PushAlarm { alarm: name("pager"), state: AlarmState::Ok };
+    refused(rig.send(push).await, "no_such_alarm");
+}
+
+#[tokio::test]
+async fn a_rollout_whose_gate_left_the_file_waits_for_a_person() {
+    let rig = Remains::none().start(&gated()).await;
+    let id = rig.shifting().await;
+    let other = gated().replace("gate: probe", "gate: other").replace(" probe:", " other:");
+    let rig = rig.restart(&other).await;
+    let paused = |hold: &Hold| {
+        matches!(hold, Hold::Paused { by, reason: Some(reason) }
+            if by == "tidegate" && reason.contains("gate probe"))
+    };
+    assert!(rig.rollout(&id).holds.iter().any(paused), "{:?}", rig.rollout(&id).holds);
+    assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
 }

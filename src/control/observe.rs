@@ -18,13 +18,11 @@ impl World {
         let sampled = sampled.map(|active| &active.rollout.spec().service);
         self.windows.sample(self.now.mono, &self.recorder, sampled);
         // Before the look: what it shows is then no older than what was decided.
-        let settled = self.unsettled && self.prober.all_decided();
+        let settled = self.settled_rollouts();
+        let probed = self.unsettled && self.prober.all_decided();
         self.look();
-        if settled {
-            let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
-            for id in &ids {
-                self.feed(id, Event::Settled);
-            }
+        self.settle(&settled);
+        if probed {
             self.unsettled = false;
             self.changed = true;
         }

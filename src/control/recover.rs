@@ -334,7 +334,8 @@ impl World {
         // Green exists for the first table already: a file that says otherwise means a rollback.
         state.exposure = in_force(rollout.exposure(), &spec.blue, image);
         let meter = self.recorder.present(&spec.service, Side::Green);
-        self.rollouts.insert(spec.id.clone(), Active::new(rollout, tally, meter));
+        let active = Active { unsettled: true, ..Active::new(rollout, tally, meter) };
+        self.rollouts.insert(spec.id.clone(), active);
         Ok(())
     }
 

@@ -239,3 +239,19 @@ async fn a_rollout_whose_gate_left_the_file_waits_for_a_person() {
     assert!(rig.rollout(&id).holds.iter().any(paused), "{:?}", rig.rollout(&id).holds);
     assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
 }
+
+#[tokio::test]
+async fn a_rollout_does_not_wait_for_the_targets_of_another_service() {
+    let check = "health_check: { path: /, interval: 1h, timeout: 1s }";
+    let cart = format!("services:\n  cart: {{ target_groups: [c, d], {check} }}\n");
+    let both = SHOP.replace("services:\n", &cart).replace(
+        "target_groups: { a:",
+        "target_groups: { c: { targets: ['127.0.0.1:1'] }, d: {}, a:",
+    );
+    let rig = Remains::none().start(&both).await;
+    let id = rig.shifting().await;
+    let rig = rig.restart(&both).await;
+    rig.until("it is judged", |rig| rig.rollout(&id).holds.is_empty()).await;
+    assert_eq!(rig.handle.view().health, HealthView::Starting, "the other one is not known yet");
+    assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
+}

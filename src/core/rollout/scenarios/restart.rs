@@ -203,6 +203,19 @@ fn an_alarm_is_acted_on_before_the_restart_has_settled() {
 }
 
 #[test]
+fn a_deadline_runs_out_before_the_restart_has_settled() {
+    let mut drive = Drive::started(|_| {});
+    drive.pass(5);
+    drive.restart(drive.exposed, Span::from_hours(25));
+    drive.is(StateName::Shifting, 1_000);
+    drive.look();
+    drive.is(StateName::RolledBack, 0);
+    assert_eq!(drive.cause(), Some(&Cause::Deadline { of: "step".to_owned() }));
+    let dead = |notice: &Notice| matches!(notice, Notice::BlueCannotTakeTraffic { .. });
+    assert!(!drive.notices().any(dead), "nobody had looked at blue");
+}
+
+#[test]
 fn a_freeze_outlives_a_restart() {
     let mut drive = Drive::started(|spec| spec.policies.on_regression = OnRegression::Freeze);
     drive.alarm(AlarmState::Alarm);

@@ -114,6 +114,12 @@ impl Alarms {
         changed
     }
 
+    /// Whether each alarm on own numbers that a rollout is judged by was evaluated once.
+    pub(super) fn have_judged(&self, spec: &Spec) -> bool {
+        let own = |alarm: &WatchedAlarm| self.own.get(&(spec.service.clone(), alarm.name.clone()));
+        spec.alarms.iter().filter_map(own).all(|own| own.judge.has_judged())
+    }
+
     /// Whether an alarm is one that is pushed.
     pub(super) fn is_pushed(&self, alarm: &AlarmName) -> bool {
         self.pushed.contains_key(alarm)

@@ -1,7 +1,8 @@
 //! Settling: when a rollout from before the start has seen enough of its own world to be judged.
 //!
-//! Enough are checks that have decided about every target of its two groups. What another service
-//! waits for is no reason to look away from this one.
+//! Enough are checks that have decided about every target of its two groups, and a first datapoint
+//! of each of its alarms on own numbers: an alarm that cannot say anything yet is not silent. What
+//! another service waits for is no reason to look away from this one.
 
 use crate::core::model::RolloutId;
 use crate::core::rollout::Event;
@@ -30,6 +31,8 @@ impl World {
     fn has_settled(&self, active: &Active) -> bool {
         let spec = active.rollout.spec();
         let mut targets = [&spec.blue, &spec.green].into_iter().flat_map(|g| self.live.targets(g));
-        active.unsettled && targets.all(|target| self.prober.is_decided(target))
+        active.unsettled
+            && self.alarms.have_judged(spec)
+            && targets.all(|target| self.prober.is_decided(target))
     }
 }

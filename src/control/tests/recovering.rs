@@ -255,3 +255,20 @@ async fn a_rollout_does_not_wait_for_the_targets_of_another_service() {
     assert_eq!(rig.handle.view().health, HealthView::Starting, "the other one is not known yet");
     assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
 }
+
+#[tokio::test]
+async fn a_rollout_waits_for_the_first_datapoint_of_its_alarm_after_a_restart() {
+    let own = "own: { metric: error_rate }, above: 1%, datapoints: 1 of 1, period: 2s";
+    let file = SHOP.replace("pushed: true", own);
+    let rig = Remains::none().start(&file).await;
+    let id = rig.shifting().await;
+    let rig = rig.restart(&file).await;
+    let restarting = |rig: &Rig| rig.rollout(&id).holds.contains(&Hold::Restarting);
+    rig.until("targets are known", |rig| rig.handle.view().health == HealthView::Settled).await;
+    assert!(restarting(&rig), "the alarm is not");
+    let meter = rig.table.load().services[&name("shop")].green.meter;
+    let kind = OutcomeKind::Status(200);
+    rig.handle.recorder.record(meter, Outcome { kind, latency_us: 1, rescued: false });
+    rig.until("it is judged", |rig| !restarting(rig)).await;
+    assert_eq!(rig.handle.view().alarms[0].state, AlarmState::Ok);
+}

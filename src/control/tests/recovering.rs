@@ -272,3 +272,45 @@ async fn a_rollout_waits_for_the_first_datapoint_of_its_alarm_after_a_restart() 
     rig.until("it is judged", |rig| !restarting(rig)).await;
     assert_eq!(rig.handle.view().alarms[0].state, AlarmState::Ok);
 }
+
+#[tokio::test]
+async fn the_gates_after_a_rollback_are_asked_after_a_crash_before_its_record_was_confirmed() {
+    let rig = Remains::none().start(&gated()).await;
+    let id = rig.shifting().await;
+    rig.tell(&id, Verb::Abort).await.expect("aborted");
+    rig.until_over(&id, StateName::RolledBack).await;
+    let last = rig.shifting().await;
+    rig.saved().await;
+    // The end is saved, and the process dies before it hears of that.
+    rig.store.lose_answers(outage());
+    let aborting = rig.sending(Command::Rollout { id: last.clone(), verb: Verb::Abort });
+    let key = format!("rollout/{last}");
+    let ended = async {
+        while record(&rig.store, &key).await.expect("saved").0["rollout"]["ended"].is_null() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the end is saved");
+    assert!(!persisted(&aborting.await.unwrap().expect("aborted")));
+    let asked = |rig: &Rig, id: &RolloutId| {
+        let calls = rig.gates.asked.lock().unwrap();
+        let of = |c: &&GateCall| c.stage == GateStage::AfterRollback && c.rollout == *id;
+        calls.iter().filter(of).count()
+    };
+    assert_eq!((asked(&rig, &id), asked(&rig, &last)), (1, 0));
+
+    let rig = rig.crash().await.start(&gated()).await;
+    rig.until("they are asked", |rig| asked(rig, &last) == 1).await;
+    rig.until_over(&last, StateName::RolledBack).await;
+    let RollbackOf::RolledBackBy(rollback) = rig.rollout(&last).link.clone() else {
+        panic!("no rollback")
+    };
+    assert_eq!(rig.rollout(&rollback).link, RollbackOf::RollbackOf(last.clone()));
+    assert_eq!(asked(&rig, &id), 0, "those of the one before were");
+    assert_eq!((rig.green(), rig.exposure().green_exists), (Weight::ZERO, false));
+
+    let rig = rig.restart(&gated()).await;
+    rig.until("it has looked", |rig| rig.handle.view().health == HealthView::Settled).await;
+    assert_eq!(asked(&rig, &last), 0, "nobody is asked twice");
+    rig.started("quick").await;
+}

@@ -253,6 +253,24 @@ fn an_approval_that_ran_out_in_the_downtime_ends_when_the_restart_has_settled() 
 }
 
 #[test]
+fn the_gates_after_a_rollback_are_asked_by_a_restart_unless_they_were() {
+    let mut drive = Drive::with_gate(GateStage::AfterRollback, GateAnswer::Pass, |_| {});
+    drive.confirms = false;
+    drive.say(Verb::Abort);
+    drive.is(StateName::RolledBack, 0);
+    assert_eq!(drive.calls().count(), 0);
+    drive.stored = drive.saves[&drive.rollout.seq()].clone();
+    assert!(drive.stored.has_gates_to_ask());
+    drive.confirms = true;
+    drive.restart(drive.exposed, GONE);
+    assert_eq!(drive.calls().count(), 1);
+    assert!(!drive.stored.has_gates_to_ask(), "it is saved that they were asked");
+    drive.restart(drive.exposed, GONE);
+    assert_eq!(drive.calls().count(), 1);
+    drive.is(StateName::RolledBack, 0);
+}
+
+#[test]
 fn an_end_that_was_saved_is_followed_by_what_belongs_to_it_after_a_restart() {
     let mut drive = Drive::started(|spec| spec.steps = vec![shift(10_000, 0)]);
     drive.confirms = false;

@@ -122,7 +122,7 @@ const BOUNDS_US: [u64; 14] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::model::{AlarmState, ServiceName, Side, TargetHealth, Weight};
+    use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
         AlarmGauge, GateCallsGauge, Outcome, OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
     };
@@ -190,6 +190,7 @@ mod tests {
                 verdict: "pass",
                 calls: 5,
             }],
+            writer_silent: Span::from_ms(1_250),
         }
     }
 
@@ -222,6 +223,7 @@ mod tests {
         check(r#"tidegate_alarm_state{alarm="mute",service="shop"} -1"#);
         check(r#"tidegate_gate_calls_total{gate="budget",verdict="pass"} 5"#);
         check("tidegate_generation 42");
+        check("tidegate_writer_silent_seconds 1.25");
     }
 
     #[test]

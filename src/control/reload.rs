@@ -71,6 +71,10 @@ impl World {
         if addresses(config) != addresses(&self.config) {
             against.push("listeners and their addresses change only with a restart".to_owned());
         }
+        against.extend(
+            fixed_at_start(&self.config, config)
+                .map(|key| format!("{key} changes only with a restart")),
+        );
         for spec in config.services.values() {
             let blue = self.services.get(&spec.name).map(|state| &state.record.blue);
             if let Some(blue) = blue.filter(|blue| !spec.target_groups.contains(blue)) {
@@ -118,6 +122,19 @@ impl World {
             self.services.entry(spec.name.clone()).or_insert_with(fresh);
         }
     }
+}
+
+/// The keys whose values differ and are read by a start alone.
+fn fixed_at_start(before: &Config, after: &Config) -> impl Iterator<Item = &'static str> {
+    let (old, new) = (&before.admin, &after.admin);
+    [
+        ("admin.address", old.address == new.address),
+        ("admin.metrics_address", old.metrics_address == new.metrics_address),
+        ("admin.token_file", old.token_file == new.token_file),
+        ("store", before.store == after.store),
+    ]
+    .into_iter()
+    .filter_map(|(key, same)| (!same).then_some(key))
 }
 
 /// What an active rollout runs on and a configuration does not have.

@@ -42,6 +42,23 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_reload_does_not_say_that_it_did_what_only_a_restart_does() {
+    let rig = Rig::new().await;
+    let check = async |more: &str, key: &str| {
+        let edited = format!("{SHOP}{more}\n");
+        let refusal = refused(rig.reload(&edited).await.map(Reply::Reloaded), "reload_refused");
+        let expected = format!("{key} changes only with a restart");
+        assert!(refusal.to_string().contains(&expected), "{refusal}");
+    };
+    check("admin: { address: '127.0.0.1:7999' }", "admin.address").await;
+    check("admin: { metrics_address: '127.0.0.1:7999' }", "admin.metrics_address").await;
+    check("admin: { token_file: ./others.token }", "admin.token_file").await;
+    check("store: { path: ./other.db }", "store").await;
+    check("store: { memory: true }", "store").await;
+    rig.reload(&format!("{SHOP}store: {{ path: tidegate.db }}\n")).await.expect("the same one");
+}
+
+#[tokio::test]
 async fn a_registered_group_keeps_its_targets_until_it_is_given_back() {
     let rig = Rig::new().await;
     let group = GroupRef::Named(name("a"));

@@ -106,6 +106,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::AlarmActive(_)
         | Refusal::NothingToRevert { .. }
         | Refusal::GreenInUse { .. }
+        | Refusal::GroupServes { .. }
         | Refusal::Busy(_)
         | Refusal::Rollout(
             rollout::Refusal::Over { .. }

@@ -1,10 +1,13 @@
 //! Rollouts: starting one, and looking at them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use http::header::{HeaderName, LOCATION};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::AdminState;
 use super::auth::Caller;
@@ -137,8 +140,8 @@ pub(super) async fn show(
 }
 
 impl AdminState {
-    /// A rollout's last entries of the ledger, the newest last; `None` if it cannot be read: what
-    /// is known of the rollout itself is told all the same.
+    /// A rollout's last entries of the ledger, the newest last; `None` if it cannot be read, or not
+    /// soon: what is known of the rollout itself is told all the same.
     async fn history(&self, rollout: RolloutId) -> Option<Vec<json::LedgerEntry>> {
         let query = LedgerQuery {
             limit: HISTORY,
@@ -146,7 +149,7 @@ impl AdminState {
             newest_first: true,
             ..LedgerQuery::default()
         };
-        let newest_first = self.handle.ledger(query).await.ok()?;
+        let newest_first = timeout(PATIENCE, self.handle.ledger(query)).await.ok()?.ok()?;
         Some(newest_first.into_iter().rev().map(json::LedgerEntry::from).collect())
     }
 }
@@ -157,3 +160,5 @@ fn newest_first(rollout: &RolloutView) -> String {
 }
 
 const HISTORY: usize = 200;
+/// How long the store may take to tell a history.
+const PATIENCE: Duration = Duration::from_secs(1);

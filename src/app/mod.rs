@@ -20,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub struct App {
     inbox: mpsc::Sender<Message>,
     proxy_runtime: Runtime,
     control_runtime: Runtime,
+    /// Always there until the end.
+    writer: Option<JoinHandle<()>>,
 }
 
 /// How long requests in flight may take to finish when the process ends.
@@ -103,7 +106,7 @@ impl App {
         if let Some(store) = opened.store {
             control_runtime.spawn(outbox.clone().run(store, inbox.clone()));
         }
-        control_runtime.spawn(writer.run());
+        let writer = Some(control_runtime.spawn(writer.run()));
         proxy_runtime.spawn(watchdog.run());
         let parts = ProxyParts { table, recorder, clock };
         let proxy = {
@@ -122,6 +125,7 @@ impl App {
             inbox,
             proxy_runtime,
             control_runtime,
+            writer,
         })
     }
 
@@ -163,11 +167,17 @@ impl App {
         if let Some(admin) = self.admin.take() {
             self.control_runtime.block_on(admin.shutdown());
         }
+        let writer = self.writer.take();
         self.control_runtime.block_on(async {
             let (done, stopped) = oneshot::channel();
             if self.inbox.send(Message::Shutdown(done)).await.is_ok() {
                 // A writer that is gone has stopped, too.
                 let _ = stopped.await;
+            }
+            if let Some(writer) = writer
+                && let Err(error) = writer.await
+            {
+                tracing::error!(%error, "the writer had failed: nothing was decided since");
             }
             self.prober.shutdown().await;
             let flushed = async {

@@ -100,7 +100,10 @@ impl Handle {
     /// The metrics in Prometheus' text format.
     #[must_use]
     pub fn metrics(&self) -> String {
-        render(&self.recorder, &self.gauges.load())
+        // The gauges are as old as the writer's last round; how old that is it cannot say itself.
+        let writer_silent = self.watchdog.silence();
+        let gauges = Gauges { writer_silent, ..Gauges::clone(&self.gauges.load()) };
+        render(&self.recorder, &gauges)
     }
 }
 

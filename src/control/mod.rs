@@ -27,6 +27,7 @@ mod refusal;
 mod reload;
 mod request;
 mod service;
+mod settle;
 mod snapshot;
 mod table_writer;
 mod tally;

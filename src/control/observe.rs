@@ -18,13 +18,11 @@ impl World {
         let sampled = sampled.map(|active| &active.rollout.spec().service);
         self.windows.sample(self.now.mono, &self.recorder, sampled);
         // Before the look: what it shows is then no older than what was decided.
-        let settled = self.unsettled && self.prober.all_decided();
+        let settled = self.settled_rollouts();
+        let probed = self.unsettled && self.prober.all_decided();
         self.look();
-        if settled {
-            let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
-            for id in &ids {
-                self.feed(id, Event::Settled);
-            }
+        self.settle(&settled);
+        if probed {
             self.unsettled = false;
             self.changed = true;
         }
@@ -65,18 +63,18 @@ impl World {
     fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
         let active = self.rollouts.get_mut(id)?;
         let spec = Arc::clone(active.rollout.spec());
-        let green = self.recorder.side(&spec.service, Side::Green);
+        let green = self.recorder.present(&spec.service, Side::Green);
         let scored_green = green.scored();
         let before = active.running.tally.leaked();
         active.running.add(green);
         let leaked = active.running.tally.leaked().saturating_sub(before);
         self.totals.entry(spec.service.clone()).or_default().leaked += leaked;
-        let state = |name| (name, self.alarms.state(&spec.service, name, self.now.wall));
-        let alarms = spec.alarms.iter().map(|alarm| state(&alarm.name));
+        let state = |alarm| self.alarms.watched_state(&spec.service, alarm, self.now.wall);
+        let alarms = spec.alarms.iter().map(|alarm| (alarm.name.clone(), state(alarm)));
         Some(Observation {
             green: self.live.health(&spec.green),
             blue: self.live.health(&spec.blue),
-            alarms: alarms.map(|(name, state)| (name.clone(), state)).collect(),
+            alarms: alarms.collect(),
             scored_green,
             evidence: Evidence::Unavailable,
             slo_breach: None,

@@ -197,6 +197,7 @@ impl World {
         if let Some(state) = self.services.get_mut(&spec.service) {
             state.active = None;
         }
+        self.configure_alarms();
         let totals = self.totals.entry(spec.service.clone()).or_default();
         totals.count_end(active.rollout.state().name());
         let view = super::snapshot::of_rollout(&active);

@@ -3,7 +3,7 @@
 //! Roles are never guessed from the configuration where a store or a table file knows them, and a
 //! service serves the lower green weight of the two from its first request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,8 +16,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::model::{
     AlarmName, Exposure, RolloutId, ServiceName, ServiceSpec, Sha256, Side, TargetGroupName,
+    WallTime,
 };
-use crate::core::rollout::{Actor, Event, Rollout};
+use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Spec, Verb};
 use crate::core::routing::{LiveTargets, RoutingTable};
 use crate::probe::Prober;
 use crate::store::{Record, ServiceImage, Snapshot, Store, TableImage};
@@ -31,6 +32,7 @@ use super::handle::Prepare;
 use super::history::History;
 use super::links::Links;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
+use super::reload::lost_for;
 use super::service::ServiceState;
 use super::snapshot::{of_machine, of_rollback_record};
 use super::world::Active;
@@ -161,7 +163,7 @@ impl Recovered {
             Err(why) => Err(why.clone()),
         };
         // What cannot be read is left untouched, and so is the table file that stands in for it.
-        let (records, store, outbox, table_writer) = match read {
+        let (mut records, store, outbox, table_writer) = match read {
             Ok(records) => (records, StoreState::Good, outbox, self.table_writer),
             Err(why) => {
                 let (unread, _) = TableWriter::new();
@@ -200,9 +202,9 @@ impl Recovered {
         };
         world.restore_groups(&records, &served);
         world.restore_services(&records, &served)?;
-        world.restore_alarms(&records);
         world.register_targets();
-        world.restore_rollouts(records.rollouts, &served)?;
+        world.restore_rollouts(std::mem::take(&mut records.rollouts), &served)?;
+        world.restore_alarms(&records);
         world.publish();
         world.resume_rollouts();
         let detail = serde_json::json!({
@@ -279,8 +281,7 @@ impl World {
     }
 
     fn restore_alarms(&mut self, records: &Records) {
-        let config = Arc::clone(&self.config);
-        self.alarms.configure(&config, |_| false);
+        self.configure_alarms();
         for (alarm, record) in &records.alarms {
             self.alarms.push(alarm, record.clone());
         }
@@ -292,21 +293,60 @@ impl World {
         served: &TableImage,
     ) -> Result<(), RecoverError> {
         let mut ended = Vec::new();
+        let mut rollbacks = Vec::new();
         for record in records {
             match record {
-                RolloutRecord::Rollback(rollback) => {
-                    ended.push(Arc::new(of_rollback_record(&rollback)));
-                }
-                RolloutRecord::Rollout { rollout, tally, ended: at @ Some(_) } => {
-                    ended.push(Arc::new(of_machine(&rollout, tally, at)));
-                }
+                RolloutRecord::Rollback(rollback) => rollbacks.push(rollback),
                 RolloutRecord::Rollout { rollout, tally, ended: None } => {
                     self.restore_active(*rollout, tally, served)?;
                 }
+                RolloutRecord::Rollout { rollout, tally, ended: Some(at) } => {
+                    ended.push((at, rollout, tally));
+                }
             }
         }
-        self.history.restore(ended);
+        // The newest first: what came before it was over when it began.
+        ended.sort_by_key(|(at, rollout, _)| std::cmp::Reverse((*at, rollout.spec().id.clone())));
+        let mut seen = BTreeSet::new();
+        let mut views = Vec::new();
+        for (at, rollout, tally) in ended {
+            let service = &rollout.spec().service;
+            let newest = seen.insert(service.clone());
+            if newest && rollout.has_gates_to_ask() && self.may_restore(rollout.spec()) {
+                rollbacks.retain(|rollback| rollback.of != rollout.spec().id);
+                self.restore_ended(*rollout, tally, at, served)?;
+            } else {
+                views.push(Arc::new(of_machine(&rollout, tally, Some(at))));
+            }
+        }
+        views.extend(rollbacks.iter().map(|rollback| Arc::new(of_rollback_record(rollback))));
+        self.history.restore(views);
         Ok(())
+    }
+
+    /// Puts back a rollout that ended without what follows the record of that; both then go to the
+    /// history together.
+    fn restore_ended(
+        &mut self,
+        rollout: Rollout,
+        tally: Tally,
+        at: WallTime,
+        served: &TableImage,
+    ) -> Result<(), RecoverError> {
+        let id = rollout.spec().id.clone();
+        self.restore_active(rollout, tally, served)?;
+        if let Some(active) = self.rollouts.get_mut(&id) {
+            active.ended = Some(at);
+        }
+        Ok(())
+    }
+
+    /// Whether the service of a rollout is there with its groups, and has no other rollout.
+    fn may_restore(&self, spec: &Spec) -> bool {
+        let declared = self.config.services.get(&spec.service);
+        let state = self.services.get(&spec.service);
+        declared.is_some_and(|declared| has_groups(declared, spec))
+            && state.is_some_and(|state| state.active.is_none())
     }
 
     /// Puts a rollout back; the first table already says of green what it may.
@@ -317,10 +357,7 @@ impl World {
         served: &TableImage,
     ) -> Result<(), RecoverError> {
         let spec = Arc::clone(rollout.spec());
-        let fits = |declared: &ServiceSpec| {
-            declared.target_groups.contains(&spec.blue)
-                && declared.target_groups.contains(&spec.green)
-        };
+        let fits = |declared: &ServiceSpec| has_groups(declared, &spec);
         let state = self.services.get_mut(&spec.service);
         let declared = self.config.services.get(&spec.service).filter(|declared| fits(declared));
         let Some((state, _)) = state.zip(declared) else {
@@ -335,8 +372,9 @@ impl World {
         let image = served.services.get(&spec.service);
         // Green exists for the first table already: a file that says otherwise means a rollback.
         state.exposure = in_force(rollout.exposure(), &spec.blue, image);
-        let meter = self.recorder.side(&spec.service, Side::Green);
-        self.rollouts.insert(spec.id.clone(), Active::new(rollout, tally, meter));
+        let meter = self.recorder.present(&spec.service, Side::Green);
+        let active = Active { unsettled: true, ..Active::new(rollout, tally, meter) };
+        self.rollouts.insert(spec.id.clone(), active);
         Ok(())
     }
 
@@ -349,8 +387,32 @@ impl World {
         });
         for (id, in_force) in served.collect::<Vec<_>>() {
             self.feed(&id, Event::Restored { in_force });
+            self.pause_what_lost_something(&id);
         }
     }
+
+    /// A rollout that cannot have what it was created with waits for a person.
+    fn pause_what_lost_something(&mut self, id: &RolloutId) {
+        let Some(active) = self.rollouts.get(id) else {
+            return;
+        };
+        let lost = lost_for(active.rollout.spec(), &self.config);
+        let over = active.rollout.state().ending().is_some();
+        let paused = active.rollout.holds().iter().any(|hold| matches!(hold, Hold::Paused { .. }));
+        if lost.is_empty() || over || paused {
+            return;
+        }
+        let lost = lost.join(", ");
+        tracing::error!(rollout = %id, lost, "paused: the configuration no longer has this");
+        let reason =
+            Some(format!("the configuration no longer has what it was created with: {lost}"));
+        let command = Command { verb: Verb::Pause, actor: Actor::tidegate(), reason };
+        self.feed(id, Event::Commanded(command));
+    }
+}
+
+fn has_groups(declared: &ServiceSpec, spec: &Spec) -> bool {
+    [&spec.blue, &spec.green].into_iter().all(|group| declared.target_groups.contains(group))
 }
 
 /// What may be served: the lower of what is stored and what was served with the same roles.

@@ -105,6 +105,14 @@ pub enum Refusal {
     /// The process ends.
     #[error("tidegate is shutting down")]
     ShuttingDown,
+    /// A group that serves would have no targets.
+    #[error("target group {group} serves service {service}, and would have no targets")]
+    GroupServes {
+        /// The group.
+        group: TargetGroupName,
+        /// The service.
+        service: ServiceName,
+    },
 }
 
 impl Refusal {
@@ -137,6 +145,7 @@ impl Refusal {
             Self::Store(_) => "store_failed",
             Self::StoreSlow => "store_slow",
             Self::ShuttingDown => "shutting_down",
+            Self::GroupServes { .. } => "group_serves",
         }
     }
 
@@ -174,6 +183,7 @@ impl Refusal {
             Self::GreenInUse { .. } => {
                 Some("add or remove targets one by one, or abort the rollout".to_owned())
             }
+            Self::GroupServes { .. } => Some("name the targets that take over".to_owned()),
             Self::NoService(_)
             | Self::NoRollout(_)
             | Self::NoGroup(_)

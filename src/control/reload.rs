@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::core::model::{ListenerName, ListenerSpec, ServiceName, TargetGroup};
-use crate::core::rollout::Spec;
+use crate::core::model::{ListenerName, ListenerSpec, TargetGroup};
+use crate::core::rollout::{BoundGate, Spec, WatchedAlarm};
 
 use super::draft::{About, EntryKind, entry};
 use super::group::Group;
@@ -28,9 +28,7 @@ impl World {
         let ignored = self.reload_groups(config);
         self.config = Arc::clone(config);
         self.reload_services();
-        let in_use =
-            |name: &ServiceName| self.services.get(name).is_some_and(|s| s.active.is_some());
-        self.alarms.configure(config, in_use);
+        self.configure_alarms();
         self.register_targets();
         self.publish();
         let detail = json!({ "generation": self.generation, "ignored": ignored });
@@ -38,6 +36,13 @@ impl World {
         let kind = EntryKind::ConfigReloaded;
         self.note(entry(kind, About::default(), &detail, by, self.now.wall));
         Ok(Reply::Reloaded(ReloadReport { generation: self.generation, ignored }))
+    }
+
+    /// Makes the alarms those of the configuration, and those that rollouts were created with.
+    pub(super) fn configure_alarms(&mut self) {
+        let specs = self.rollouts.values().map(|active| Arc::clone(active.rollout.spec()));
+        let active: BTreeMap<_, _> = specs.map(|spec| (spec.service.clone(), spec)).collect();
+        self.alarms.configure(&self.config, &active);
     }
 
     /// What a change will do once it is saved was decided on the present configuration.
@@ -64,11 +69,23 @@ impl World {
                     .to_owned(),
             );
         }
+        against.extend(
+            fixed_at_start(&self.config, config)
+                .map(|key| format!("{key} changes only with a restart")),
+        );
         for spec in config.services.values() {
             let blue = self.services.get(&spec.name).map(|state| &state.record.blue);
             if let Some(blue) = blue.filter(|blue| !spec.target_groups.contains(blue)) {
                 let name = &spec.name;
                 against.push(format!("target group {blue} is blue in service {name}"));
+            }
+        }
+        for (name, declared) in &config.target_groups {
+            let Some(group) = self.groups.get(name).filter(|group| !group.record.registered) else {
+                continue;
+            };
+            if let Err(refusal) = self.check_in_use(name, &group.record, declared.targets(), None) {
+                against.push(format!("target_groups.{name}.targets: {refusal}"));
             }
         }
         if against.is_empty() { Ok(()) } else { Err(Refusal::Reload(against.join("; "))) }
@@ -111,6 +128,19 @@ fn sockets(config: &Config) -> BTreeMap<ListenerName, ListenerSpec> {
     config.listeners.iter().map(|spec| (spec.name.clone(), bare(spec))).collect()
 }
 
+/// The keys whose values differ and are read by a start alone.
+fn fixed_at_start(before: &Config, after: &Config) -> impl Iterator<Item = &'static str> {
+    let (old, new) = (&before.admin, &after.admin);
+    [
+        ("admin.address", old.address == new.address),
+        ("admin.metrics_address", old.metrics_address == new.metrics_address),
+        ("admin.token_file", old.token_file == new.token_file),
+        ("store", before.store == after.store),
+    ]
+    .into_iter()
+    .filter_map(|(key, same)| (!same).then_some(key))
+}
+
 /// What an active rollout runs on and a configuration does not have.
 fn missing_for(spec: &Spec, config: &Config) -> Vec<String> {
     let (id, name) = (&spec.id, &spec.service);
@@ -123,17 +153,37 @@ fn missing_for(spec: &Spec, config: &Config) -> Vec<String> {
             missing.push(format!("target group {group} is in use by rollout {id}"));
         }
     }
-    for alarm in &spec.alarms {
-        let kept = config.alarms.contains_key(&alarm.name) && service.alarms.contains(&alarm.name);
-        if !kept {
-            missing.push(format!("alarm {} is in use by rollout {id}", alarm.name));
-        }
-    }
-    for gate in &spec.gates {
-        let name = &gate.usage.gate;
-        if config.gates.get(name).is_none_or(|declared| declared.sha256 != gate.digest) {
-            missing.push(format!("gate {name} is in use by rollout {id}"));
-        }
-    }
+    let in_use = |what: String| format!("{what} is in use by rollout {id}");
     missing
+        .extend(missing_alarms(spec, config).map(|alarm| in_use(format!("alarm {}", alarm.name))));
+    missing.extend(
+        missing_gates(spec, config).map(|gate| in_use(format!("gate {}", gate.usage.gate))),
+    );
+    missing
+}
+
+/// What an active rollout was created with and a start cannot give it. Its alarms it has itself.
+pub(super) fn lost_for(spec: &Spec, config: &Config) -> Vec<String> {
+    let alarms = missing_alarms(spec, config).filter(|alarm| alarm.source.is_none());
+    let alarms = alarms.map(|alarm| format!("alarm {}", alarm.name));
+    let gates = missing_gates(spec, config).map(|gate| format!("gate {}", gate.usage.gate));
+    alarms.chain(gates).collect()
+}
+
+fn missing_alarms<'a>(
+    spec: &'a Spec,
+    config: &'a Config,
+) -> impl Iterator<Item = &'a WatchedAlarm> {
+    let service = config.services.get(&spec.service);
+    spec.alarms.iter().filter(move |alarm| {
+        let listed = service.is_some_and(|service| service.alarms.contains(&alarm.name));
+        !listed || !config.alarms.contains_key(&alarm.name)
+    })
+}
+
+fn missing_gates<'a>(spec: &'a Spec, config: &'a Config) -> impl Iterator<Item = &'a BoundGate> {
+    spec.gates.iter().filter(move |gate| {
+        let declared = config.gates.get(&gate.usage.gate);
+        declared.is_none_or(|declared| declared.sha256 != gate.digest)
+    })
 }

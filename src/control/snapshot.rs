@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    AlarmName, Revision, ServiceName, ServiceSpec, Side, TargetGroupName, WallTime,
+    AlarmName, Revision, ServiceName, ServiceSpec, Side, Span, TargetGroupName, WallTime,
 };
 use crate::core::rollout::{Cause, Rollout, Stage, StateName};
 use crate::telemetry::{AlarmGauge, Gauges, RevisionGauge, ServiceGauges, TargetGauge};
@@ -136,6 +136,8 @@ impl World {
                 })
                 .collect(),
             gate_calls: self.gates.calls(),
+            // The writer itself is not silent; whoever exposes this asks the watchdog.
+            writer_silent: Span::ZERO,
         }
     }
 

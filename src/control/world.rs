@@ -72,7 +72,7 @@ pub struct World {
     pub(super) inbox: mpsc::Sender<Message>,
     /// Whether the view is older than the state.
     pub(super) changed: bool,
-    /// Whether rollouts from before the start still wait for a first look at their world.
+    /// Whether a target was not probed enough yet since the start.
     pub(super) unsettled: bool,
 }
 
@@ -85,13 +85,15 @@ pub(super) struct Active {
     pub(super) drafts: Vec<Draft>,
     /// When it ended; `None` while it runs.
     pub(super) ended: Option<WallTime>,
+    /// Whether it is from before the start, and waits for a first look at its world.
+    pub(super) unsettled: bool,
 }
 
 impl Active {
     /// A rollout that begins, or goes on; what green's meter counted before is not its own.
     pub(super) fn new(rollout: Rollout, tally: Tally, meter: Counts) -> Self {
         let running = Running::resume(tally, meter);
-        Self { rollout, running, drafts: Vec::new(), ended: None }
+        Self { rollout, running, drafts: Vec::new(), ended: None, unsettled: false }
     }
 }
 

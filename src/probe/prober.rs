@@ -79,6 +79,13 @@ impl Prober {
         self.watches().by_target.values().all(Watch::is_decided)
     }
 
+    /// Whether the health of a target is decided, as in [`Self::all_decided`]; true if it is not
+    /// watched.
+    #[must_use]
+    pub fn is_decided(&self, target: &LiveTarget) -> bool {
+        self.watches().by_target.get(&key(target)).is_none_or(Watch::is_decided)
+    }
+
     /// What the checks of a target came to; `None` if it is not watched, or was not checked yet.
     #[must_use]
     pub fn last(&self, target: &LiveTarget) -> Option<ProbeResult> {
@@ -344,6 +351,8 @@ mod tests {
         until("it is checked", || prober.last(&target).is_some()).await;
         assert_eq!(target.health(), TargetHealth::Unknown);
         assert!(!prober.all_decided(), "one check decides nothing");
+        assert!(!prober.is_decided(&target));
+        assert!(prober.is_decided(&live(origin.address)), "another one, which is not watched");
         prober.shutdown().await;
     }
 

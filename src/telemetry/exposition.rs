@@ -17,8 +17,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Renders every metric as Prometheus text.
 #[must_use]
 pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
-    let meters: Vec<(MeterKey, Counts)> =
-        recorder.meters().into_iter().map(|(key, id)| (key, recorder.snapshot(id))).collect();
+    let meters: Vec<(MeterKey, Counts)> = recorder.meters();
     let each = |samples: fn(&MeterKey, &Counts) -> Vec<Metric>| {
         meters.iter().flat_map(|(key, counts)| samples(key, counts)).collect::<Vec<_>>()
     };
@@ -131,7 +130,7 @@ const BOUNDS_US: [u64; 14] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::model::{AlarmState, ServiceName, Side, TargetHealth, Weight};
+    use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
         AlarmGauge, GateCallsGauge, Outcome, OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
     };
@@ -199,6 +198,7 @@ mod tests {
                 verdict: "pass",
                 calls: 5,
             }],
+            writer_silent: Span::from_ms(1_250),
         }
     }
 
@@ -231,6 +231,7 @@ mod tests {
         check(r#"tidegate_alarm_state{alarm="mute",service="shop"} -1"#);
         check(r#"tidegate_gate_calls_total{gate="budget",verdict="pass"} 5"#);
         check("tidegate_generation 42");
+        check("tidegate_writer_silent_seconds 1.25");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::core::model::{
-    AlarmName, AlarmState, GateName, Revision, ServiceName, Side, TargetAddress, TargetGroupName,
-    TargetHealth, Weight,
+    AlarmName, AlarmState, GateName, Revision, ServiceName, Side, Span, TargetAddress,
+    TargetGroupName, TargetHealth, Weight,
 };
 
 use super::family::{counter, family, gauge};
@@ -39,6 +39,8 @@ pub struct Gauges {
     pub alarms: Vec<AlarmGauge>,
     /// Calls of gates by verdict.
     pub gate_calls: Vec<GateCallsGauge>,
+    /// How long the writer has not come round; it does so ten times a second.
+    pub writer_silent: Span,
 }
 
 /// A service's weights and rollouts.
@@ -136,6 +138,12 @@ impl Gauges {
             "The routing table's generation.",
             MetricType::GAUGE,
             vec![gauge(&[], self.generation as f64)],
+        ));
+        families.push(family(
+            "tidegate_writer_silent_seconds",
+            "How long the writer has not come round: nothing is decided in that time.",
+            MetricType::GAUGE,
+            vec![gauge(&[], self.writer_silent.ms() as f64 / 1e3)],
         ));
         families
     }

@@ -3,6 +3,11 @@
 //! Meters live in a table of fixed size whose slots are filled once and never emptied, so that the
 //! request path finds its meter with one load and needs no lock, and no count is ever lost. When
 //! the table is full, further keys share one overflow meter, which is exposed as such.
+//!
+//! A request is counted when it is over, which may be after its rollout and in the midst of the
+//! next one. So green has a meter of its own for each of its *turns*: a rollout begins one, and
+//! reads nothing but that. The turns of a group go round, and what they counted is told together; a
+//! request would have to outlive as many rollouts as there are turns to be taken for a later one's.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -70,20 +75,23 @@ struct Registry {
 
 #[derive(Debug, Default)]
 struct ServiceMeters {
-    meters: BTreeMap<(Side, TargetGroupName), MeterId>,
+    meters: BTreeMap<(Side, TargetGroupName, u8), MeterId>,
     window: ObservedWindow,
+    /// Green's present turn, below [`TURNS`].
+    turn: u8,
 }
 
 impl Recorder {
-    /// The most meters there are, four for each service; keys beyond it share the overflow meter.
-    pub const METERS: usize = 4_096;
+    /// The most meters there are, ten for each service; keys beyond it share the overflow meter.
+    pub const METERS: usize = 10_240;
 
-    /// The meter of a key, made at the first call; not for the request path.
+    /// The meter of a key in the present turn, made at the first call; not for the request path.
     pub fn register(&self, key: &MeterKey) -> MeterId {
         let mut registry = self.registry();
-        let role = (key.side, key.target_group.clone());
-        let known = registry.services.get(&key.service).and_then(|s| s.meters.get(&role));
-        if let Some(id) = known {
+        let known = registry.services.get(&key.service);
+        let turn = known.map_or(0, |known| known.turn_of(key.side));
+        let role = (key.side, key.target_group.clone(), turn);
+        if let Some(id) = known.and_then(|known| known.meters.get(&role)) {
             return *id;
         }
         let Some(slot) = self.meters.get(registry.filled) else { return OVERFLOW };
@@ -92,6 +100,14 @@ impl Recorder {
         registry.filled += 1;
         registry.services.entry(key.service.clone()).or_default().meters.insert(role, id);
         id
+    }
+
+    /// Begins a turn of green: keys that are registered from now on have other meters, and what is
+    /// still in flight of the turns before does not count for [`Self::present`].
+    pub fn begin_turn(&self, service: &ServiceName) {
+        let mut registry = self.registry();
+        let meters = registry.services.entry(service.clone()).or_default();
+        meters.turn = (meters.turn + 1) % TURNS;
     }
 
     /// Counts a finished request; lock-free, allocates nothing.
@@ -122,27 +138,40 @@ impl Recorder {
         self.overflow.snapshot()
     }
 
-    /// Every registered meter, ordered by key.
+    /// Every registered key, in order, with what it counted in all turns.
     #[must_use]
-    pub fn meters(&self) -> Vec<(MeterKey, MeterId)> {
-        let keys = |(service, meters): (&ServiceName, &ServiceMeters)| {
-            let service = service.clone();
-            let entries: Vec<_> = meters.meters.iter().map(|(k, id)| (k.clone(), *id)).collect();
-            entries.into_iter().map(move |((side, target_group), id)| {
-                (MeterKey { service: service.clone(), side, target_group }, id)
-            })
-        };
-        self.registry().services.iter().flat_map(keys).collect()
+    pub fn meters(&self) -> Vec<(MeterKey, Counts)> {
+        let mut all: BTreeMap<MeterKey, Counts> = BTreeMap::new();
+        for (service, known) in &self.registry().services {
+            for ((side, target_group, _), id) in &known.meters {
+                let (side, target_group) = (*side, target_group.clone());
+                let key = MeterKey { service: service.clone(), side, target_group };
+                let sum = all.entry(key).or_default();
+                *sum = sum.merge(&self.snapshot(*id));
+            }
+        }
+        all.into_iter().collect()
     }
 
-    /// What a side of a service counted so far, whichever group had the role.
+    /// What a side of a service counted so far, whichever group had the role in whichever turn.
     #[must_use]
     pub fn side(&self, service: &ServiceName, side: Side) -> Counts {
         let ids: Vec<MeterId> = match self.registry().services.get(service) {
             Some(known) => known.of_side(side).collect(),
             None => Vec::new(),
         };
-        ids.iter().fold(Counts::default(), |sum, id| sum.merge(&self.snapshot(*id)))
+        self.sum(&ids)
+    }
+
+    /// What a side of a service counted in the present turn: never what is left over of an earlier
+    /// rollout.
+    #[must_use]
+    pub fn present(&self, service: &ServiceName, side: Side) -> Counts {
+        let ids: Vec<MeterId> = match self.registry().services.get(service) {
+            Some(known) => known.of_turn(side, known.turn_of(side)).collect(),
+            None => Vec::new(),
+        };
+        self.sum(&ids)
     }
 
     /// Moves the windows of observed weights on; to be called about once a second.
@@ -162,6 +191,10 @@ impl Recorder {
         self.registry().services.get(service).map(|s| s.window.observed()).unwrap_or_default()
     }
 
+    fn sum(&self, ids: &[MeterId]) -> Counts {
+        ids.iter().fold(Counts::default(), |sum, id| sum.merge(&self.snapshot(*id)))
+    }
+
     fn meter(&self, id: MeterId) -> &Meter {
         let slot = usize::try_from(id.0).ok().and_then(|slot| self.meters.get(slot));
         slot.and_then(OnceLock::get).map_or(&self.overflow, Box::as_ref)
@@ -175,7 +208,20 @@ impl Recorder {
 
 impl ServiceMeters {
     fn of_side(&self, side: Side) -> impl Iterator<Item = MeterId> {
-        self.meters.iter().filter(move |((s, _), _)| *s == side).map(|(_, id)| *id)
+        self.meters.iter().filter(move |((s, _, _), _)| *s == side).map(|(_, id)| *id)
+    }
+
+    fn of_turn(&self, side: Side, turn: u8) -> impl Iterator<Item = MeterId> {
+        let meters = self.meters.iter();
+        meters.filter(move |((s, _, t), _)| (*s, *t) == (side, turn)).map(|(_, id)| *id)
+    }
+
+    /// The turn in which a side is; blue has one alone.
+    fn turn_of(&self, side: Side) -> u8 {
+        match side {
+            Side::Blue => 0,
+            Side::Green => self.turn,
+        }
     }
 }
 
@@ -190,6 +236,8 @@ impl Default for Recorder {
     }
 }
 
+/// How many turns a group has as green before its first one comes round again.
+const TURNS: u8 = 4;
 /// No slot of the table, and therefore the overflow meter.
 const OVERFLOW: MeterId = MeterId(u32::MAX);
 
@@ -293,6 +341,42 @@ mod tests {
         let service = key("shop", Side::Blue, "a").service;
         assert_eq!(recorder.side(&service, Side::Green).requests(), 2);
         assert_eq!(recorder.side(&service, Side::Blue).requests(), 1);
+    }
+
+    #[test]
+    fn a_turn_counts_nothing_of_the_turns_before_it_and_all_are_told_together() {
+        let recorder = Recorder::default();
+        let (blue, green) = (key("shop", Side::Blue, "a"), key("shop", Side::Green, "b"));
+        let first = recorder.register(&green);
+        let of_blue = recorder.register(&blue);
+        recorder.begin_turn(&green.service);
+        let second = recorder.register(&green);
+        assert_ne!(second, first);
+        assert_eq!(recorder.register(&blue), of_blue);
+        recorder.record(first, outcome(OutcomeKind::Timeout));
+        let present = || recorder.present(&green.service, Side::Green).requests();
+        assert_eq!(present(), 0);
+        recorder.record(second, outcome(OutcomeKind::Status(200)));
+        recorder.record(of_blue, outcome(OutcomeKind::Status(200)));
+        assert_eq!(present(), 1);
+        assert_eq!(recorder.present(&green.service, Side::Blue).requests(), 1);
+        assert_eq!(recorder.side(&green.service, Side::Green).requests(), 2);
+        let told: Vec<u64> =
+            recorder.meters().iter().map(|(_, counts)| counts.requests()).collect();
+        assert_eq!(told, [1, 2]);
+    }
+
+    #[test]
+    fn turns_go_round_however_many_there_are() {
+        let recorder = Recorder::default();
+        let green = key("shop", Side::Green, "b");
+        let meters: std::collections::BTreeSet<u32> = (0..1_000)
+            .map(|_| {
+                recorder.begin_turn(&green.service);
+                recorder.register(&green).0
+            })
+            .collect();
+        assert_eq!(meters.len(), usize::from(TURNS));
     }
 
     #[test]

@@ -28,11 +28,16 @@ impl Windows {
         for service in services {
             let mut pair = histories.remove(service).unwrap_or_default();
             for side in [Side::Blue, Side::Green] {
-                pair[place(side)].push(now, recorder.side(service, side));
+                pair[place(side)].push(now, recorder.present(service, side));
             }
             kept.insert(service.clone(), pair);
         }
         *histories = kept;
+    }
+
+    /// Forgets a service: what comes next is counted by another meter.
+    pub fn forget(&self, service: &ServiceName) {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner).remove(service);
     }
 
     fn over(&self, service: &ServiceName, side: Side, window: Span) -> Option<Counts> {
@@ -107,5 +112,10 @@ mod tests {
         assert_eq!(metric(Side::Green, "shoe_size"), None);
         windows.sample(MonoTime::from_ms(2_000), &recorder, std::iter::empty());
         assert_eq!(metric(Side::Green, "requests"), None, "forgotten");
+        sample(3);
+        sample(4);
+        assert_eq!(metric(Side::Green, "requests"), Some(0.0));
+        windows.forget(&service);
+        assert_eq!(metric(Side::Green, "requests"), None, "another turn began");
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Sky {
     evidence: Evidence,
     slo_breach: bool,
     scored: u64,
+    /// Whether alarms have no datapoint yet since the process started.
+    blind: bool,
 }
 
 /// A world that does not change.
@@ -52,6 +54,8 @@ pub(crate) struct Fixed {
     scored_each: u64,
     scored: u64,
     approves_after: Span,
+    /// Whether alarms have no datapoint yet since the process started.
+    blind: bool,
 }
 
 /// More than any step asks for, so that it does not matter how often somebody looks.
@@ -68,6 +72,7 @@ impl Sky {
             evidence: Evidence::Pass,
             slo_breach: false,
             scored: 0,
+            blind: false,
         }
     }
 
@@ -105,11 +110,12 @@ impl Sky {
 
     fn observation(&self, spec: &Spec, weight: Weight) -> Observation {
         let serves = weight > Weight::ZERO;
+        let told = |state| if self.blind { AlarmState::InsufficientData } else { state };
         let alarms = spec.alarms.iter().zip(&self.alarms);
         Observation {
             green: self.green,
             blue: self.blue,
-            alarms: alarms.map(|(alarm, state)| (alarm.name.clone(), *state)).collect(),
+            alarms: alarms.map(|(alarm, state)| (alarm.name.clone(), told(*state))).collect(),
             scored_green: self.scored,
             evidence: if serves { self.evidence.clone() } else { Evidence::Unavailable },
             slo_breach: (serves && self.slo_breach).then(|| "errors".to_owned()),
@@ -142,13 +148,20 @@ impl Fixed {
             scored_each: if rng.random_ratio(1, 10) { 0 } else { MANY },
             scored: 0,
             approves_after: Span::from_ms(rng.random_range(0..5_000)),
+            blind: false,
         }
     }
 
     fn observation(&self, spec: &Spec, weight: Weight) -> Observation {
         let speaks = weight > Weight::ZERO || !matches!(self.evidence, Evidence::Against { .. });
         let alarmed = self.alarm_from.is_some_and(|from| weight >= from);
-        let state = if alarmed { AlarmState::Alarm } else { AlarmState::Ok };
+        let state = if self.blind {
+            AlarmState::InsufficientData
+        } else if alarmed {
+            AlarmState::Alarm
+        } else {
+            AlarmState::Ok
+        };
         Observation {
             green: self.green,
             blue: self.blue,
@@ -209,11 +222,21 @@ impl Nature {
         }
     }
 
-    /// A process that starts counts from zero.
+    /// A process that starts counts from zero, and its alarms know nothing.
     pub(crate) fn restart(&mut self) {
         match self {
-            Self::Changing { sky, .. } | Self::Calm { sky } => sky.scored = 0,
-            Self::Fixed(fixed) => fixed.scored = 0,
+            Self::Changing { sky, .. } | Self::Calm { sky } => {
+                (sky.scored, sky.blind) = (0, true);
+            }
+            Self::Fixed(fixed) => (fixed.scored, fixed.blind) = (0, true),
+        }
+    }
+
+    /// Every alarm has a first datapoint.
+    pub(crate) fn settle(&mut self) {
+        match self {
+            Self::Changing { sky, .. } | Self::Calm { sky } => sky.blind = false,
+            Self::Fixed(fixed) => fixed.blind = false,
         }
     }
 }

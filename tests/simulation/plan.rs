@@ -139,7 +139,7 @@ pub(crate) fn bound(usage: GateUse) -> BoundGate {
 
 fn alarm(name: &str, rng: &mut SmallRng) -> WatchedAlarm {
     let on_insufficient = draw(rng, &[OnInsufficient::Hold, OnInsufficient::Ignore]);
-    WatchedAlarm { name: name.parse().expect("a name"), on_insufficient }
+    WatchedAlarm { name: name.parse().expect("a name"), on_insufficient, source: None }
 }
 
 fn policies(rng: &mut SmallRng, pace: Pace, final_bake: FinalBake) -> Policies {

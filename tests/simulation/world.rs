@@ -340,6 +340,9 @@ impl World {
             self.skew = self.rng.random_range(0..2 * SKEW_MS);
         }
         let settles = self.settles_at.is_some_and(|at| self.time >= at);
+        if settles {
+            self.nature.settle();
+        }
         let looks = settles || matches!(self.nature, Nature::Fixed(_));
         let event = if looks || self.rng.random_ratio(4, 5) {
             Event::Observed(self.nature.look(&self.spec, self.table.green(), &mut self.rng))

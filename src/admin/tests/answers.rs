@@ -87,6 +87,19 @@ async fn a_rollout_is_told_with_holds_bake_and_history() {
 }
 
 #[tokio::test]
+async fn a_rollout_is_told_without_its_history_while_the_store_blocks() {
+    let api = Api::start().await;
+    api.store.block();
+    let answer = api.send("GET", "/v1/rollouts/d-ABCDEFGHI", "").await;
+    let found = answer.json();
+    assert_eq!((answer.status, &found["state"]), (200, &json!("shifting")));
+    assert!(found.get("history").is_none(), "{found}");
+    api.store.release();
+    let found = api.send("GET", "/v1/rollouts/d-ABCDEFGHI", "").await.json();
+    assert_eq!(found["history"], json!([]));
+}
+
+#[tokio::test]
 async fn rollouts_are_listed_newest_first_page_by_page() {
     let api = Api::start().await;
     api.change_view(|view| {

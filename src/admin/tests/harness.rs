@@ -27,7 +27,7 @@ use crate::core::model::{
     AlarmState, GroupHealth, RolloutId, Sha256, Span, TargetHealth, WallTime, Weight,
 };
 use crate::core::rollout::{Hold, Stage, StateName};
-use crate::store::{MemoryStore, Store};
+use crate::store::{Faulty, MemoryStore, Store};
 
 /// What the writer answers next.
 type Script = Arc<Mutex<Option<Result<Reply, Refusal>>>>;
@@ -36,7 +36,7 @@ type Script = Arc<Mutex<Option<Result<Reply, Refusal>>>>;
 pub(super) struct Api {
     pub(super) address: SocketAddr,
     pub(super) token: String,
-    pub(super) store: Arc<MemoryStore>,
+    pub(super) store: Arc<Faulty<MemoryStore>>,
     requests: Arc<Mutex<Vec<Request>>>,
     script: Script,
     view: Arc<ArcSwap<View>>,
@@ -76,7 +76,7 @@ impl Api {
         let tokens = TokenFile::open_or_create(&paths, clock.wall()).expect("tokens");
 
         let view = Arc::new(ArcSwap::from_pointee(view()));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(Faulty::new(MemoryStore::new()));
         let (inbox, messages) = mpsc::channel(8);
         let handle =
             Handle::detached(inbox, Arc::clone(&view), Some(Arc::clone(&store) as Arc<dyn Store>));

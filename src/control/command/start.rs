@@ -186,6 +186,7 @@ impl World {
             .map(|alarm| WatchedAlarm {
                 name: alarm.name.clone(),
                 on_insufficient: alarm.on_insufficient,
+                source: Some(alarm.source.clone()),
             })
             .collect()
     }
@@ -205,7 +206,10 @@ impl World {
         }
         self.repeatable.extend(start.repeatable);
         self.alarms.begin_anew(&self.config, &spec.service);
-        let meter = self.recorder.side(&spec.service, Side::Green);
+        // What is in flight of the last rollout is counted when it ends, and not as this one's.
+        self.recorder.begin_turn(&spec.service);
+        self.windows.forget(&spec.service);
+        let meter = self.recorder.present(&spec.service, Side::Green);
         let seq = start.rollout.seq();
         let active = Active::new(start.rollout, Tally::default(), meter);
         self.rollouts.insert(spec.id.clone(), active);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::core::model::{Revision, ServiceName, Target, TargetGroup, TargetGroupName};
+use crate::core::model::{Revision, ServiceName, Target, TargetGroup, TargetGroupName, Weight};
 use crate::store::Transaction;
 
 use super::super::change::After;
@@ -119,8 +119,9 @@ impl World {
         services.find(|spec| spec.target_groups.contains(group)).map(|spec| &spec.name)
     }
 
-    /// Once green has had weight its targets change one by one, and its revision not at all.
-    fn check_in_use(
+    /// Once green has had weight its targets change one by one, and its revision not at all. A group
+    /// that serves keeps a target.
+    pub(in super::super) fn check_in_use(
         &self,
         name: &TargetGroupName,
         before: &GroupRecord,
@@ -129,7 +130,13 @@ impl World {
     ) -> Result<(), Refusal> {
         let rollout = self.service_of(name).and_then(|service| self.active_of(service));
         let Some(rollout) = rollout.filter(|rollout| rollout.spec().green == *name) else {
-            return Ok(());
+            let emptied = targets.is_empty() && !before.targets.is_empty();
+            return match self.served_by(name).filter(|_| emptied) {
+                Some(service) => {
+                    Err(Refusal::GroupServes { group: name.clone(), service: service.clone() })
+                }
+                None => Ok(()),
+            };
         };
         let refuse = |why: &str| {
             let active = rollout.spec().id.clone();
@@ -144,6 +151,14 @@ impl World {
             return refuse("none of its targets would stay");
         }
         Ok(())
+    }
+
+    /// The service that a group serves: as its blue, or with weight as its green.
+    fn served_by(&self, name: &TargetGroupName) -> Option<&ServiceName> {
+        let service = self.service_of(name)?;
+        let state = self.services.get(service)?;
+        let has_weight = state.exposure.split.green() > Weight::ZERO;
+        (state.record.blue == *name || has_weight).then_some(service)
     }
 
     pub(super) fn targets_saved(&mut self, name: TargetGroupName, record: GroupRecord) -> Reply {

@@ -11,6 +11,7 @@ mod roles;
 mod splits;
 mod starting;
 mod targets;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

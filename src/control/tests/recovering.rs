@@ -4,6 +4,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::core::model::Split;
+use crate::core::rollout::{Cause, Hold};
+use crate::telemetry::{Outcome, OutcomeKind};
 
 #[tokio::test]
 async fn a_rollout_goes_on_after_a_restart_in_every_state() {
@@ -190,4 +192,125 @@ async fn targets_that_are_not_known_yet_are_not_taken_for_unhealthy_after_a_rest
     rig.until("it is judged", |rig| rig.handle.view().health == HealthView::Settled).await;
     assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
     answering.abort();
+}
+
+#[tokio::test]
+async fn a_rollout_is_judged_by_its_alarms_as_they_were_when_it_was_created() {
+    let own = "own: { metric: error_rate }, above: 1%, datapoints: 1 of 1, period: 1s";
+    let file = SHOP.replace("pushed: true", own);
+    let rig = Remains::none().start(&file).await;
+    let id = rig.shifting().await;
+    let rig = rig.restart(&file.replace("above: 1%", "above: 90%")).await;
+    rig.until("it is judged", |rig| rig.handle.view().health == HealthView::Settled).await;
+    let meter = rig.table.load().services[&name("shop")].green.meter;
+    for kind in [OutcomeKind::Status(200), OutcomeKind::Timeout] {
+        rig.handle.recorder.record(meter, Outcome { kind, latency_us: 1, rescued: false });
+    }
+    rig.until_state(&id, StateName::RolledBack).await;
+    assert_eq!(rig.rollout(&id).cause, Some(Cause::Alarm { alarm: name("pager") }));
+}
+
+#[tokio::test]
+async fn an_alarm_that_left_the_file_judges_the_rollout_that_was_created_with_it() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    let without = SHOP.replace(", alarms: [pager]", "");
+    let without: String = without
+        .lines()
+        .filter(|l| !l.starts_with("alarms:"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let rig = rig.restart(&without).await;
+    rig.push(AlarmState::Alarm).await;
+    rig.until_over(&id, StateName::RolledBack).await;
+    let push = Command::PushAlarm { alarm: name("pager"), state: AlarmState::Ok };
+    refused(rig.send(push).await, "no_such_alarm");
+}
+
+#[tokio::test]
+async fn a_rollout_whose_gate_left_the_file_waits_for_a_person() {
+    let rig = Remains::none().start(&gated()).await;
+    let id = rig.shifting().await;
+    let other = gated().replace("gate: probe", "gate: other").replace(" probe:", " other:");
+    let rig = rig.restart(&other).await;
+    let paused = |hold: &Hold| {
+        matches!(hold, Hold::Paused { by, reason: Some(reason) }
+            if by == "tidegate" && reason.contains("gate probe"))
+    };
+    assert!(rig.rollout(&id).holds.iter().any(paused), "{:?}", rig.rollout(&id).holds);
+    assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
+}
+
+#[tokio::test]
+async fn a_rollout_does_not_wait_for_the_targets_of_another_service() {
+    let check = "health_check: { path: /, interval: 1h, timeout: 1s }";
+    let cart = format!("services:\n  cart: {{ target_groups: [c, d], {check} }}\n");
+    let both = SHOP.replace("services:\n", &cart).replace(
+        "target_groups: { a:",
+        "target_groups: { c: { targets: ['127.0.0.1:1'] }, d: {}, a:",
+    );
+    let rig = Remains::none().start(&both).await;
+    let id = rig.shifting().await;
+    let rig = rig.restart(&both).await;
+    rig.until("it is judged", |rig| rig.rollout(&id).holds.is_empty()).await;
+    assert_eq!(rig.handle.view().health, HealthView::Starting, "the other one is not known yet");
+    assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
+}
+
+#[tokio::test]
+async fn a_rollout_waits_for_the_first_datapoint_of_its_alarm_after_a_restart() {
+    let own = "own: { metric: error_rate }, above: 1%, datapoints: 1 of 1, period: 2s";
+    let file = SHOP.replace("pushed: true", own);
+    let rig = Remains::none().start(&file).await;
+    let id = rig.shifting().await;
+    let rig = rig.restart(&file).await;
+    let restarting = |rig: &Rig| rig.rollout(&id).holds.contains(&Hold::Restarting);
+    rig.until("targets are known", |rig| rig.handle.view().health == HealthView::Settled).await;
+    assert!(restarting(&rig), "the alarm is not");
+    let meter = rig.table.load().services[&name("shop")].green.meter;
+    let kind = OutcomeKind::Status(200);
+    rig.handle.recorder.record(meter, Outcome { kind, latency_us: 1, rescued: false });
+    rig.until("it is judged", |rig| !restarting(rig)).await;
+    assert_eq!(rig.handle.view().alarms[0].state, AlarmState::Ok);
+}
+
+#[tokio::test]
+async fn the_gates_after_a_rollback_are_asked_after_a_crash_before_its_record_was_confirmed() {
+    let rig = Remains::none().start(&gated()).await;
+    let id = rig.shifting().await;
+    rig.tell(&id, Verb::Abort).await.expect("aborted");
+    rig.until_over(&id, StateName::RolledBack).await;
+    let last = rig.shifting().await;
+    rig.saved().await;
+    // The end is saved, and the process dies before it hears of that.
+    rig.store.lose_answers(outage());
+    let aborting = rig.sending(Command::Rollout { id: last.clone(), verb: Verb::Abort });
+    let key = format!("rollout/{last}");
+    let ended = async {
+        while record(&rig.store, &key).await.expect("saved").0["rollout"]["ended"].is_null() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the end is saved");
+    assert!(!persisted(&aborting.await.unwrap().expect("aborted")));
+    let asked = |rig: &Rig, id: &RolloutId| {
+        let calls = rig.gates.asked.lock().unwrap();
+        let of = |c: &&GateCall| c.stage == GateStage::AfterRollback && c.rollout == *id;
+        calls.iter().filter(of).count()
+    };
+    assert_eq!((asked(&rig, &id), asked(&rig, &last)), (1, 0));
+
+    let rig = rig.crash().await.start(&gated()).await;
+    rig.until("they are asked", |rig| asked(rig, &last) == 1).await;
+    rig.until_over(&last, StateName::RolledBack).await;
+    let RollbackOf::RolledBackBy(rollback) = rig.rollout(&last).link.clone() else {
+        panic!("no rollback")
+    };
+    assert_eq!(rig.rollout(&rollback).link, RollbackOf::RollbackOf(last.clone()));
+    assert_eq!(asked(&rig, &id), 0, "those of the one before were");
+    assert_eq!((rig.green(), rig.exposure().green_exists), (Weight::ZERO, false));
+
+    let rig = rig.restart(&gated()).await;
+    rig.until("it has looked", |rig| rig.handle.view().health == HealthView::Settled).await;
+    assert_eq!(asked(&rig, &last), 0, "nobody is asked twice");
+    rig.started("quick").await;
 }

@@ -42,6 +42,23 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_reload_does_not_say_that_it_did_what_only_a_restart_does() {
+    let rig = Rig::new().await;
+    let check = async |more: &str, key: &str| {
+        let edited = format!("{SHOP}{more}\n");
+        let refusal = refused(rig.reload(&edited).await.map(Reply::Reloaded), "reload_refused");
+        let expected = format!("{key} changes only with a restart");
+        assert!(refusal.to_string().contains(&expected), "{refusal}");
+    };
+    check("admin: { address: '127.0.0.1:7999' }", "admin.address").await;
+    check("admin: { metrics_address: '127.0.0.1:7999' }", "admin.metrics_address").await;
+    check("admin: { token_file: ./others.token }", "admin.token_file").await;
+    check("store: { path: ./other.db }", "store").await;
+    check("store: { memory: true }", "store").await;
+    rig.reload(&format!("{SHOP}store: {{ path: tidegate.db }}\n")).await.expect("the same one");
+}
+
+#[tokio::test]
 async fn a_registered_group_keeps_its_targets_until_it_is_given_back() {
     let rig = Rig::new().await;
     let group = GroupRef::Named(name("a"));
@@ -57,6 +74,28 @@ async fn a_registered_group_keeps_its_targets_until_it_is_given_back() {
     assert_eq!(rig.reload(&edited).await.expect("reloaded").ignored, [""; 0]);
     rig.send(Command::ResetTargets { group: name("a") }).await.expect("reset");
     assert_eq!(address(rig.shop().blue), "127.0.0.1:9021");
+}
+
+#[tokio::test]
+async fn a_reload_does_not_replace_a_green_that_has_traffic() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    let with = |list: &str| SHOP.replace("['127.0.0.1:9002']", list);
+    for list in ["['127.0.0.1:9022']", "[]"] {
+        let answer = rig.reload(&with(list)).await.map(Reply::Reloaded);
+        let text = refused(answer, "reload_refused").to_string();
+        assert!(text.contains("target_groups.b.targets: green has traffic"), "{text}");
+        assert!(text.contains(id.as_str()), "{text}");
+    }
+    let ports = |rig: &Rig| -> Vec<u16> {
+        let targets = rig.shop().green.targets;
+        targets.iter().map(|target| target.address.socket_addr().port()).collect()
+    };
+    assert_eq!((ports(&rig), rig.green()), (vec![9_002], percent("10%")));
+    rig.reload(&with("['127.0.0.1:9002', '127.0.0.1:9022']")).await.expect("one stays");
+    rig.reload(&with("['127.0.0.1:9022']")).await.expect("one stays");
+    assert_eq!(ports(&rig), [9_022]);
+    assert_eq!(rig.rollout(&id).state, StateName::Shifting);
 }
 
 #[tokio::test]

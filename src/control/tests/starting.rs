@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::rollout::Hold;
+use crate::telemetry::{Outcome, OutcomeKind};
 
 #[tokio::test]
 async fn a_second_rollout_is_refused_with_the_id_of_the_first() {
@@ -46,6 +47,33 @@ async fn an_alarm_refuses_a_rollout_that_does_not_ignore_it() {
     let bold = StartRollout { ignore_alarms: vec![name("pager")], ..rig.start("quick") };
     let id = id_of(start(&rig, bold).await.expect("started"));
     rig.until_over(&id, StateName::Succeeded).await;
+}
+
+#[tokio::test]
+async fn a_slow_request_of_the_last_revision_does_not_count_for_the_next() {
+    let errors = "own: { metric: error_rate }, above: 1%, datapoints: 1 of 1, period: 1s";
+    let rig = Remains::none().start(&SHOP.replace("pushed: true", errors)).await;
+    let meter = |rig: &Rig| rig.table.load().services[&name("shop")].green.meter;
+    let record = |rig: &Rig, meter, kind| {
+        rig.handle.recorder.record(meter, Outcome { kind, latency_us: 1, rescued: false });
+    };
+    let last = rig.shifting().await;
+    let slow = meter(&rig);
+    rig.tell(&last, Verb::Abort).await.expect("aborted");
+    rig.until_over(&last, StateName::RolledBack).await;
+
+    let next = rig.shifting().await;
+    for _ in 0..100 {
+        record(&rig, slow, OutcomeKind::Timeout);
+    }
+    record(&rig, meter(&rig), OutcomeKind::Status(200));
+    let alarm = |rig: &Rig| rig.handle.view().alarms[0].state;
+    rig.until("the alarm is judged", |rig| alarm(rig) != AlarmState::InsufficientData).await;
+    assert_eq!(alarm(&rig), AlarmState::Ok);
+    let view = rig.rollout(&next);
+    assert_eq!((view.state, view.tally.green_requests), (StateName::Shifting, 1));
+    assert_eq!(view.tally.green_failed, 0);
+    assert_eq!((rig.shop().green.requests, rig.shop().green.failed), (101, 100), "all are told");
 }
 
 #[tokio::test]

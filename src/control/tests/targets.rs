@@ -31,6 +31,37 @@ async fn a_registration_that_the_store_refuses_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_group_that_serves_keeps_a_target() {
+    let rig = Rig::new().await;
+    let refusal = refused(set(&rig, "a", &[]).await, "group_serves");
+    assert!(refusal.fix().is_some(), "{refusal}");
+    set(&rig, "a", &[9_011]).await.expect("others may take over");
+    refused(set(&rig, "a", &[]).await, "group_serves");
+    assert_eq!(ports(&rig.shop().blue), [9_011]);
+
+    set(&rig, "b", &[]).await.expect("nobody is sent there");
+    set(&rig, "b", &[9_012]).await.expect("registered");
+    rig.set_split("10%").await.expect("raised");
+    refused(set(&rig, "b", &[]).await, "group_serves");
+    rig.set_split("0%").await.expect("lowered");
+    set(&rig, "b", &[]).await.expect("nobody is sent there");
+
+    let emptied = SHOP.replace("['127.0.0.1:9001']", "[]");
+    rig.reload(&emptied).await.expect("the file's list does not count");
+    let reset = rig.send(Command::ResetTargets { group: name("a") }).await;
+    refused(reset, "group_serves");
+}
+
+#[tokio::test]
+async fn a_reload_leaves_a_group_that_serves_a_target() {
+    let rig = Rig::new().await;
+    let emptied = SHOP.replace("['127.0.0.1:9001']", "[]");
+    let refusal = refused(rig.reload(&emptied).await.map(Reply::Reloaded), "reload_refused");
+    assert!(refusal.to_string().contains("target_groups.a.targets: "), "{refusal}");
+    assert_eq!(ports(&rig.shop().blue), [9_001]);
+}
+
+#[tokio::test]
 async fn green_is_not_replaced_while_it_has_traffic() {
     let rig = Rig::new().await;
     let id = rig.shifting().await;

@@ -37,6 +37,8 @@ pub struct AlarmJudge {
     missing: MissingData,
     current: Option<Current>,
     datapoints: VecDeque<Datapoint>,
+    /// Whether a first datapoint is over, be it a missing one.
+    judged: bool,
 }
 
 /// The datapoint that is not over.
@@ -73,6 +75,7 @@ impl AlarmJudge {
                     missing: *missing,
                     current: None,
                     datapoints: VecDeque::new(),
+                    judged: false,
                 })
             }
             AlarmSource::Pushed { expires_after: _ } => None,
@@ -112,12 +115,19 @@ impl AlarmJudge {
         }
     }
 
+    /// Whether the alarm was evaluated once: a first datapoint is over, with or without data.
+    #[must_use]
+    pub fn has_judged(&self) -> bool {
+        self.judged
+    }
+
     fn advance(&mut self, mut current: Current, now: MonoTime, counts: &Counts) -> Current {
         let over = now.since(current.from).ms() / self.period.ms();
         if over == 0 {
             current.latest.clone_from(counts);
             return current;
         }
+        self.judged = true;
         let window = counts.since(&current.first);
         self.enter(self.judge(&window, now.since(current.counted_from)));
         let unwatched = usize::try_from(over - 1).unwrap_or(usize::MAX);
@@ -181,6 +191,17 @@ mod tests {
     fn error_judge(missing: MissingData) -> AlarmJudge {
         let source = source(OwnMetric::ErrorRate, AlarmBound::Above(2.0), missing);
         AlarmJudge::new(&source).expect("an alarm on own numbers")
+    }
+
+    #[test]
+    fn it_has_judged_when_a_first_datapoint_is_over_even_without_data() {
+        for missing in [MissingData::Insufficient, MissingData::Bad, MissingData::Ignore] {
+            let mut judge = error_judge(missing);
+            for (ms, judged) in [(0, false), (PERIOD_MS - 1, false), (PERIOD_MS, true)] {
+                judge.observe(MonoTime::from_ms(ms), &Counts::default());
+                assert_eq!(judge.has_judged(), judged, "{missing:?} at {ms}");
+            }
+        }
     }
 
     /// Counts that grow by what the letters say.

@@ -67,7 +67,7 @@ impl OwnMetric {
 }
 
 /// Where an alarm's state comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmSource {
     /// The proxy's own numbers of the service that lists the alarm.
@@ -103,6 +103,9 @@ pub enum AlarmBound {
     /// Bad below this.
     Below(f64),
 }
+
+/// A threshold is a number: the configuration refuses what is none.
+impl Eq for AlarmBound {}
 
 /// What a datapoint without data counts as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

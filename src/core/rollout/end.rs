@@ -61,7 +61,11 @@ impl Rollout {
         ending.settles_with = None;
         match name {
             StateName::Succeeded => out.push(Effect::SwapRoles),
-            StateName::RolledBack => self.ask_all(GateStage::AfterRollback, out),
+            StateName::RolledBack => {
+                self.ask_all(GateStage::AfterRollback, out);
+                // A restart asks them again unless it knows that they were.
+                out.dirty |= self.asks_after_rollback();
+            }
             StateName::Created
             | StateName::Installing
             | StateName::Testing
@@ -71,6 +75,29 @@ impl Rollout {
             | StateName::Stopped
             | StateName::Failed => {}
         }
+    }
+
+    /// Whether it has ended with gates that are asked once that is saved.
+    #[must_use]
+    pub fn has_gates_to_ask(&self) -> bool {
+        match &self.state {
+            State::RolledBack(ending) => {
+                ending.settles_with.is_some() && self.asks_after_rollback()
+            }
+            State::Created(_)
+            | State::Installing(_)
+            | State::Testing(_)
+            | State::Ready(_)
+            | State::Shifting(_)
+            | State::Baking(_)
+            | State::Succeeded(_)
+            | State::Stopped(_)
+            | State::Failed(_) => false,
+        }
+    }
+
+    fn asks_after_rollback(&self) -> bool {
+        self.spec.gates_at(GateStage::AfterRollback).next().is_some()
     }
 
     /// Asks every gate of a stage that cannot veto: the answers are only recorded.

@@ -15,6 +15,10 @@ impl Rollout {
     /// Looks for deadlines that passed and for what speaks against green, and acts on it.
     pub(super) fn judge(&mut self, out: &mut Effects) {
         if self.restarting {
+            // Before anybody has looked blue cannot be given anything.
+            if self.seen.is_some() {
+                self.check_deadlines(out);
+            }
             self.judge_alarms(out);
             return;
         }
@@ -37,8 +41,8 @@ impl Rollout {
         self.take_back_when_possible(out);
     }
 
-    /// Acts on alarms alone: after a start too little is known for anything else, but an alarm that
-    /// is in ALARM takes the traffic back all the same.
+    /// Acts on alarms alone: after a start too little is known for anything else that can be seen,
+    /// but an alarm that is in ALARM takes the traffic back all the same.
     fn judge_alarms(&mut self, out: &mut Effects) {
         for cause in self.conditions() {
             if matches!(cause, Cause::Alarm { .. }) {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
-    AlarmName, FinalBake, GateStage, GateUse, OnInsufficient, Policies, Revision, RolloutId, Salt,
-    ServiceName, Sha256, Shift, Step, StrategyName, TargetGroupName, WallTime, Weight,
+    AlarmName, AlarmSource, FinalBake, GateStage, GateUse, OnInsufficient, Policies, Revision,
+    RolloutId, Salt, ServiceName, Sha256, Shift, Step, StrategyName, TargetGroupName, WallTime,
+    Weight,
 };
 
 use super::Actor;
@@ -25,6 +26,10 @@ pub struct WatchedAlarm {
     pub name: AlarmName,
     /// What INSUFFICIENT_DATA does.
     pub on_insufficient: OnInsufficient,
+    /// What it was when the rollout was created; `None` in records that do not say, whose rollout
+    /// is judged by what the configuration says.
+    #[serde(default)]
+    pub source: Option<AlarmSource>,
 }
 
 /// Everything a rollout needs to know to run to its end.

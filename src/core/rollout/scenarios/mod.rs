@@ -296,6 +296,7 @@ fn spec() -> Spec {
         alarms: vec![WatchedAlarm {
             name: alarm_name(),
             on_insufficient: OnInsufficient::default(),
+            source: None,
         }],
         policies: Policies::default(),
         salt: Salt { k0: 3, k1: 4 },

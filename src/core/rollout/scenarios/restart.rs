@@ -203,6 +203,19 @@ fn an_alarm_is_acted_on_before_the_restart_has_settled() {
 }
 
 #[test]
+fn a_deadline_runs_out_before_the_restart_has_settled() {
+    let mut drive = Drive::started(|_| {});
+    drive.pass(5);
+    drive.restart(drive.exposed, Span::from_hours(25));
+    drive.is(StateName::Shifting, 1_000);
+    drive.look();
+    drive.is(StateName::RolledBack, 0);
+    assert_eq!(drive.cause(), Some(&Cause::Deadline { of: "step".to_owned() }));
+    let dead = |notice: &Notice| matches!(notice, Notice::BlueCannotTakeTraffic { .. });
+    assert!(!drive.notices().any(dead), "nobody had looked at blue");
+}
+
+#[test]
 fn a_freeze_outlives_a_restart() {
     let mut drive = Drive::started(|spec| spec.policies.on_regression = OnRegression::Freeze);
     drive.alarm(AlarmState::Alarm);
@@ -237,6 +250,24 @@ fn an_approval_that_ran_out_in_the_downtime_ends_when_the_restart_has_settled() 
     drive.is(StateName::RolledBack, 0);
     let dead = |notice: &Notice| matches!(notice, Notice::BlueCannotTakeTraffic { .. });
     assert!(!drive.notices().any(dead), "nobody had looked at blue");
+}
+
+#[test]
+fn the_gates_after_a_rollback_are_asked_by_a_restart_unless_they_were() {
+    let mut drive = Drive::with_gate(GateStage::AfterRollback, GateAnswer::Pass, |_| {});
+    drive.confirms = false;
+    drive.say(Verb::Abort);
+    drive.is(StateName::RolledBack, 0);
+    assert_eq!(drive.calls().count(), 0);
+    drive.stored = drive.saves[&drive.rollout.seq()].clone();
+    assert!(drive.stored.has_gates_to_ask());
+    drive.confirms = true;
+    drive.restart(drive.exposed, GONE);
+    assert_eq!(drive.calls().count(), 1);
+    assert!(!drive.stored.has_gates_to_ask(), "it is saved that they were asked");
+    drive.restart(drive.exposed, GONE);
+    assert_eq!(drive.calls().count(), 1);
+    drive.is(StateName::RolledBack, 0);
 }
 
 #[test]

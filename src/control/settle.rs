@@ -1,0 +1,38 @@
+//! Settling: when a rollout from before the start has seen enough of its own world to be judged.
+//!
+//! Enough are checks that have decided about every target of its two groups, and a first datapoint
+//! of each of its alarms on own numbers: an alarm that cannot say anything yet is not silent. What
+//! another service waits for is no reason to look away from this one.
+
+use crate::core::model::RolloutId;
+use crate::core::rollout::Event;
+
+use super::World;
+use super::world::Active;
+
+impl World {
+    /// The rollouts that have settled and do not know it yet.
+    pub(super) fn settled_rollouts(&self) -> Vec<RolloutId> {
+        let settled = self.rollouts.iter().filter(|(_, active)| self.has_settled(active));
+        settled.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Tells rollouts that they have settled.
+    pub(super) fn settle(&mut self, settled: &[RolloutId]) {
+        for id in settled {
+            if let Some(active) = self.rollouts.get_mut(id) {
+                active.unsettled = false;
+            }
+            self.feed(id, Event::Settled);
+            self.changed = true;
+        }
+    }
+
+    fn has_settled(&self, active: &Active) -> bool {
+        let spec = active.rollout.spec();
+        let mut targets = [&spec.blue, &spec.green].into_iter().flat_map(|g| self.live.targets(g));
+        active.unsettled
+            && self.alarms.have_judged(spec)
+            && targets.all(|target| self.prober.is_decided(target))
+    }
+}

@@ -1,12 +1,14 @@
 //! `services`: what rules lead to, each with a pair of target groups.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::declared::Declared;
 use super::gate_uses::gate_uses;
 use super::health_check::health_check;
 use super::node::Node;
 use super::policies::policies;
+use super::release::release;
 use super::stickiness::stickiness;
 use crate::core::model::{
     AlarmName, Balance, Panic, ServiceName, ServiceSpec, Span, TargetGroup, TargetGroupName,
@@ -41,6 +43,7 @@ fn service(
     let gates = fields.take("gates").map(|node| gate_uses(&node, &declared.gates));
     let policies = policies(&mut fields);
     let tell_side = fields.take("tell_side").and_then(|node| node.flag());
+    let release = release(&mut fields);
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -57,6 +60,7 @@ fn service(
         gates: gates.unwrap_or_default(),
         policies,
         tell_side: tell_side.unwrap_or(false),
+        release: Arc::new(release),
     })
 }
 

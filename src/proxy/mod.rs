@@ -10,7 +10,8 @@
 //! - `edge`: counts connections, so that a shutdown can wait for them and cut what is left;
 //! - `deadline`: bounds the time of a request's whole header;
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`), try again (`attempt`), answer (`answer`) and score (`score`).
+//!   (`forward`, `rewrite`), try again (`attempt`), answer (`answer`, `redirect`) and score
+//!   (`score`).
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
@@ -23,10 +24,13 @@ mod cookie;
 mod deadline;
 mod drain;
 mod edge;
+mod fields;
 mod forward;
 mod limits;
 mod listener;
 mod phases;
+mod redirect;
+mod rewrite;
 mod running;
 mod score;
 mod selection;

@@ -20,7 +20,7 @@ use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
 use super::admission::admit;
-use super::answer::Refusal;
+use super::answer::{LocalAnswer, Refusal};
 use super::attempt::Attempt;
 use super::deadline::{HeaderRead, Reused};
 use super::drain::{Drain, OpenRequest};
@@ -67,7 +67,11 @@ impl Phases {
         session.set_total_drain_timeout(Some(limits.body_drain));
     }
 
-    fn route(&self, session: &Session, started_us: u64) -> std::result::Result<Attempt, Refusal> {
+    fn route(
+        &self,
+        session: &Session,
+        started_us: u64,
+    ) -> std::result::Result<Attempt, LocalAnswer> {
         let header_bytes =
             session.as_http1().map_or(0, |http1| http1.get_headers_raw_bytes().len());
         let request = session.req_header();
@@ -78,15 +82,17 @@ impl Phases {
             path: admitted.path,
             headers: &request.headers,
             client: client_ip(session),
+            method: request.method.as_str(),
         };
         let draws = Draws::random();
         let table = self.table.load();
-        let selection = Selection::choose(&table, &question, &draws)?;
+        let selection = Selection::choose(&table, &question, &draws)
+            .map_err(|unrouted| LocalAnswer::unrouted(unrouted, admitted.host, request))?;
         let score = || {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
         };
-        Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)
+        Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget.into())
     }
 }
 
@@ -134,9 +140,9 @@ impl ProxyHttp for Phases {
                 ctx.attempt = Some(attempt);
                 Ok(false)
             }
-            Err(refusal) => {
+            Err(answer) => {
                 let id = ctx.request_id();
-                refusal.write(session, &id).await.map_err(|error| error.into_down())?;
+                answer.write(session, &id).await.map_err(|error| error.into_down())?;
                 Ok(true)
             }
         }
@@ -170,7 +176,8 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::to_target(request, client_ip(session), &ctx.request_id())
+        let id = ctx.request_id();
+        forward::to_target(request, client_ip(session), &id, ctx.attempt()?)
     }
 
     async fn upstream_response_filter(
@@ -199,7 +206,8 @@ impl ProxyHttp for Phases {
         }
         let attempt = ctx.attempt()?;
         let version = session.req_header().version;
-        forward::to_client(response, version, &attempt.service, attempt.side, attempt.issued)?;
+        let (service, actions) = (&attempt.service, &attempt.actions);
+        forward::to_client(response, version, service, attempt.side, attempt.issued, actions)?;
         let framed = [CONTENT_LENGTH, TRANSFER_ENCODING];
         if version < Version::HTTP_11 && !framed.iter().any(|n| response.headers.contains_key(n)) {
             session.set_keepalive(None);
@@ -276,12 +284,16 @@ fn client_ip(session: &Session) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::testkit::{
         Act, Origin, World, body, field, ok, service, status, table, until, with_green,
     };
-    use crate::core::model::{Side, Span, Stickiness, StickyFallback, WhenIdle};
+    use crate::core::model::{
+        CookieAttributes, GreenFor, IssuedCookie, ReleaseTraffic, Side, Span, Stickiness,
+        StickyFallback, Wanted, WhenIdle,
+    };
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n";
 
@@ -338,9 +350,13 @@ mod tests {
     async fn a_user_stays_on_the_side_of_their_cohort() {
         let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
         let mut route = service(5_000, &[blue.address], &[green.address]);
-        let fallback = StickyFallback::IssuedCookie;
-        route.stickiness =
-            Some(Stickiness { header: Some("x-user-id".to_owned()), cookie: None, fallback });
+        let (fallback, issued) = (StickyFallback::IssuedCookie, IssuedCookie::default());
+        route.stickiness = Some(Stickiness {
+            header: Some("x-user-id".to_owned()),
+            cookie: None,
+            fallback,
+            issued,
+        });
         let world = World::new(route.clone());
         let mut client = world.client().await;
         let mut sides = Vec::new();
@@ -361,8 +377,8 @@ mod tests {
     async fn an_issued_cookie_already_decides_the_first_answer() {
         let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
         let mut route = service(5_000, &[blue.address], &[green.address]);
-        let fallback = StickyFallback::IssuedCookie;
-        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback });
+        let (fallback, issued) = (StickyFallback::IssuedCookie, IssuedCookie::default());
+        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback, issued });
         let world = World::new(route.clone());
         let mut client = world.client().await;
         for _ in 0..20 {
@@ -376,6 +392,65 @@ mod tests {
             assert_eq!(body(&second), body(&first));
             assert_eq!(field(&second, "set-cookie"), None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_cookie_is_issued_and_read_as_the_service_says() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(5_000, &[blue.address], &[green.address]);
+        let attributes = CookieAttributes {
+            path: "/shop".parse().expect("valid"),
+            max_age: Some(Span::from_mins(1)),
+            ..CookieAttributes::default()
+        };
+        let name = "side".parse().expect("valid");
+        let issued = IssuedCookie::new(name, &attributes).expect("kept by clients");
+        let fallback = StickyFallback::IssuedCookie;
+        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback, issued });
+        let world = World::new(route.clone());
+        let mut client = world.client().await;
+        let first = client.get("/", "").await;
+        let (pair, attributes) = field(&first, "set-cookie")
+            .and_then(|cookie| cookie.split_once("; "))
+            .expect("a cookie with attributes");
+        assert_eq!(attributes, "Path=/shop; Max-Age=60; HttpOnly; SameSite=Lax");
+        let value = pair.strip_prefix("side=").expect("the service's cookie");
+        assert_eq!(body(&first), route.side_by_cohort(value.as_bytes()).as_str());
+        let second = client.get("/", &format!("cookie: {pair}\r\n")).await;
+        assert_eq!((body(&second), field(&second, "set-cookie")), (body(&first), None));
+        let default = format!("cookie: tidegate-cohort={value}\r\n");
+        assert!(field(&client.get("/", &default).await, "set-cookie").is_some());
+    }
+
+    #[tokio::test]
+    async fn test_users_see_green_and_neither_they_nor_excluded_paths_are_scored() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(0, &[blue.address], &[green.address]);
+        route.exposure.green_exists = true;
+        let mut green_for = GreenFor::default();
+        let side = Wanted::of_header("green").expect("valid");
+        green_for.headers.insert("x-tidegate-side".parse().expect("valid"), side);
+        green_for.cookies.insert("beta".parse().expect("valid"), Wanted::Present);
+        let excluded = ReleaseTraffic::exclusion("/static/").expect("valid");
+        route.release = Arc::new(ReleaseTraffic { green_for, excluded: vec![excluded] });
+        let world = World::new(route);
+        let mut client = world.client().await;
+        for (path, fields, expected) in [
+            ("/", "x-tidegate-side: green\r\n", "green"),
+            ("/", "x-tidegate-side: blue\r\ncookie: a=b; beta=1\r\n", "green"),
+            ("/static/a.css?beta=1", "", "blue"),
+            ("/", "x-tidegate-side: blue\r\n", "blue"),
+        ] {
+            let answer = client.get(path, fields).await;
+            assert_eq!(body(&answer), expected, "{path} {fields}");
+            assert_eq!(field(&answer, "x-tidegate-side"), Some(expected));
+        }
+        for seen in green.seen().into_iter().chain(blue.seen()) {
+            assert_eq!(field(&seen, "x-tidegate-side"), None, "{seen}");
+        }
+        // One connection serves one request after the other, so the last one is counted last.
+        until("a request was scored", || world.recorder.overflow().requests() > 0).await;
+        assert_eq!(world.recorder.overflow().requests(), 1);
     }
 
     #[tokio::test]

@@ -15,4 +15,4 @@ pub use crate::core::model::TargetHealth;
 pub use cohort::cohort_position;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use side::{MeterId, ServiceRoute, SideRoute};
-pub use table::{ListenerRoutes, RoutingTable};
+pub use table::{ListenerRoutes, RouteEnd, RouteMatch, RoutingTable};

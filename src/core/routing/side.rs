@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    Balance, Exposure, Panic, Revision, ServiceName, Side, Stickiness, TargetGroupName, Timeouts,
+    Balance, Exposure, Panic, ReleaseTraffic, Revision, ServiceName, Side, Stickiness,
+    TargetGroupName, Timeouts,
 };
 
 use super::{LiveGroup, LiveTarget, TargetHealth, cohort_position};
@@ -50,6 +51,8 @@ pub struct ServiceRoute {
     pub timeouts: Timeouts,
     /// Whether responses tell side, revision and generation.
     pub tell_side: bool,
+    /// What a release treats apart of its traffic.
+    pub release: Arc<ReleaseTraffic>,
 }
 
 impl ServiceRoute {
@@ -174,6 +177,7 @@ pub(super) mod tests {
             panic: Panic::TryAll,
             timeouts: Timeouts::default(),
             tell_side: false,
+            release: Arc::default(),
         }
     }
 

@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 use criterion::Criterion;
 use http::{HeaderMap, HeaderValue};
 use tidegate::core::model::{
-    Balance, DrainPolicy, Exposure, HostMatch, ListenerName, Panic, PathMatch, Rule, Salt,
-    ServiceName, Split, Stickiness, StickyFallback, Target, TargetGroup, TargetGroupName,
-    TargetHealth, Timeouts, Transport, Weight,
+    Balance, DrainPolicy, Exposure, HostMatch, IssuedCookie, ListenerName, Panic, PathMatch,
+    RequestMatch, Rule, Salt, ServiceName, Split, Stickiness, StickyFallback, Target, TargetGroup,
+    TargetGroupName, TargetHealth, Timeouts, Transport, Weight,
 };
 use tidegate::core::routing::{
     Link, ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute,
@@ -25,6 +25,7 @@ fn main() {
         header: Some("x-user-id".to_owned()),
         cookie: Some("session".to_owned()),
         fallback: StickyFallback::IssuedCookie,
+        issued: IssuedCookie::default(),
     };
     let plain = HeaderMap::new();
     let by_header = headers("x-user-id", "user-4711");
@@ -55,6 +56,7 @@ fn bench(
                 path: black_box("/api/orders/17"),
                 headers,
                 client: None,
+                method: "GET",
             };
             let side = u16::try_from(turn % 10_000).expect("a rest of 10000 is below it");
             let draws = Draws { side, target: turn, cohort: u128::from(turn) };
@@ -72,13 +74,16 @@ fn table(listener: &ListenerName, stickiness: Option<&Stickiness>) -> RoutingTab
         .iter()
         .map(|name| (parsed(name), Arc::new(service(name, stickiness, &mut live))))
         .collect();
-    let rule = |(n, name): (usize, &String)| Rule {
-        host: HostMatch::exact("shop.example.com").expect("it is a host"),
-        path: match n {
-            0 => PathMatch::prefix("/api").expect("it is a path"),
-            n => PathMatch::prefix(&format!("/api/{n}")).expect("it is a path"),
-        },
-        service: parsed(name),
+    let rule = |(n, name): (usize, &String)| {
+        let matched = RequestMatch {
+            host: HostMatch::exact("shop.example.com").expect("it is a host"),
+            path: match n {
+                0 => PathMatch::prefix("/api").expect("it is a path"),
+                n => PathMatch::prefix(&format!("/api/{n}")).expect("it is a path"),
+            },
+            ..RequestMatch::default()
+        };
+        Rule::to_service(matched, parsed(name))
     };
     let rules: Vec<Rule> = names.iter().enumerate().map(rule).collect();
     let routes = ListenerRoutes::new(None, &rules, &services);
@@ -103,6 +108,7 @@ fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) 
         timeouts: Timeouts::default(),
         tell_side: false,
         drain: DrainPolicy::default(),
+        release: Arc::default(),
     }
 }
 

@@ -48,7 +48,7 @@ fn probe_path(text: &str) -> Result<String, String> {
 }
 
 /// A host name with or without a port.
-fn host_header(text: &str) -> Result<String, String> {
+pub(super) fn host_header(text: &str) -> Result<String, String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         Some(_) | None => (text, None),

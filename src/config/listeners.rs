@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -12,8 +13,11 @@ use super::declared::Declared;
 use super::fields::Fields;
 use super::listener_tls::listener_tls;
 use super::node::{Node, shorten};
+use super::request_match::request_match;
+use super::rule_actions::rule_actions;
 use crate::core::model::{
-    HostMatch, ListenerName, ListenerProtocol, ListenerSpec, ListenerTls, PathMatch, Rule, WhenIdle,
+    Destination, ListenerName, ListenerProtocol, ListenerSpec, ListenerTls, RequestMatch, Rule,
+    WhenIdle,
 };
 
 /// Reads the section.
@@ -54,6 +58,13 @@ fn listener(
     let when_idle = when_idle.and_then(|node| node.word(&WHEN_IDLE)).unwrap_or_default();
     let rules = fields.require("rules").map(|node| rules(&node, declared));
     let (protocol, tls) = protocol_and_tls(&mut fields, base_dir);
+    let redirects = |rule: &Rule| rule.to == Destination::RedirectToHttps;
+    if tls.is_some() && rules.iter().flatten().any(redirects) {
+        node.mistake_with_fix(
+            "a rule redirects to https, which this listener speaks itself",
+            "redirect on a listener without `tls`",
+        );
+    }
     let proxy_protocol = fields.take("proxy_protocol").map(|node| networks(&node));
     let trusted_proxies = fields.take("trusted_proxies").map(|node| networks(&node));
     let limits = fields.take("limits").as_ref().map(client_limits);
@@ -103,14 +114,13 @@ fn networks(node: &Node<'_>) -> Vec<IpNet> {
 fn rules(node: &Node<'_>, declared: &Declared<'_>) -> Vec<Rule> {
     let items = node.some_items(MAX_RULES, "rule");
     let mut rules = Vec::new();
-    let mut seen: HashMap<(HostMatch, PathMatch), String> = HashMap::new();
+    let mut seen: HashMap<RequestMatch, String> = HashMap::new();
     for item in &items {
         let Some(rule) = rule(item, declared) else { continue };
-        let key = (rule.host.clone(), rule.path.clone());
-        match seen.get(&key) {
+        match seen.get(&rule.matched) {
             Some(other) => item.mistake(format!("matches the same requests as {other}")),
             None => {
-                seen.insert(key, item.at().to_owned());
+                seen.insert(rule.matched.clone(), item.at().to_owned());
                 rules.push(rule);
             }
         }
@@ -122,30 +132,15 @@ fn rules(node: &Node<'_>, declared: &Declared<'_>) -> Vec<Rule> {
 fn rule(node: &Node<'_>, declared: &Declared<'_>) -> Option<Rule> {
     let mut fields = node.fields();
     let matched = fields.take("match");
-    let matched = matched.as_ref().map_or(Some((HostMatch::Any, PathMatch::any())), matched_by);
-    let service = fields.require("service").and_then(|node| node.reference(&declared.services));
+    let matched = matched.as_ref().map_or(Some(RequestMatch::default()), request_match);
+    let to = fields.sole(&["service", "redirect"]).and_then(|(key, node)| match key {
+        "service" => node.reference(&declared.services).map(Destination::Service),
+        _ => node.word(&[("https", ())]).map(|()| Destination::RedirectToHttps),
+    });
+    let path = matched.as_ref().map(|matched| &matched.path);
+    let actions = rule_actions(&mut fields, path, to.as_ref());
     fields.finish();
-    let (host, path) = matched?;
-    Some(Rule { host, path, service: service? })
-}
-
-fn matched_by(node: &Node<'_>) -> Option<(HostMatch, PathMatch)> {
-    let mut fields = node.fields();
-    let host =
-        fields.take("host").map_or(Some(HostMatch::Any), |node| node.checked(HostMatch::exact));
-    let prefix = fields.take("path_prefix");
-    let exact = fields.take("path");
-    fields.finish();
-    let path = match (prefix, exact) {
-        (None, None) => Some(PathMatch::any()),
-        (Some(prefix), None) => prefix.checked(PathMatch::prefix),
-        (None, Some(exact)) => exact.checked(PathMatch::exact),
-        (Some(_), Some(exact)) => {
-            exact.mistake("only one of `path_prefix`, `path` can be here");
-            None
-        }
-    };
-    Some((host?, path?))
+    Some(Rule { matched: matched?, to: to?, actions: Arc::new(actions) })
 }
 
 const PROTOCOLS: [(&str, ListenerProtocol); 2] =
@@ -233,7 +228,12 @@ mod tests {
     fn rules_lead_to_declared_services_and_match_different_requests() {
         let check = |list: &str, expected: &str| refuses(&rules(list), expected);
         check("[]", "listeners[0].rules: wanted at least one rule, found an empty list");
-        check("[{ match: {} }]", "listeners[0].rules[0]: `service` is missing");
+        check("[{ match: {} }]", "listeners[0].rules[0]: one of `service`, `redirect` is missing");
+        check(
+            "[{ service: shop, redirect: https }]",
+            "rules[0].redirect: only one of `service`, `redirect` can be here",
+        );
+        check("[{ redirect: http }]", "rules[0].redirect: found \"http\", wanted one of https");
         check(
             "[{ service: shop }, { match: { path: /x }, service: other }]",
             "listeners[0].rules[1].service: unknown service \"other\"; declared: shop",
@@ -244,6 +244,10 @@ mod tests {
         );
         check(
             "[{ match: { host: A.b }, service: shop }, { match: { host: a.B }, service: shop }]",
+            "listeners[0].rules[1]: matches the same requests",
+        );
+        check(
+            "[{ match: { methods: [GET, PUT] }, service: shop }, { match: { methods: [PUT, GET] }, redirect: https }]",
             "listeners[0].rules[1]: matches the same requests",
         );
         check(
@@ -264,10 +268,17 @@ mod tests {
     #[test]
     fn rules_are_ordered_from_the_most_specific() {
         let text = rules(
-            "[{ service: shop }, { match: { path_prefix: /a }, service: shop }, { match: { host: x.y }, service: shop }, { match: { path: /a }, service: shop }]",
+            "[{ service: shop }, { match: { path_prefix: /a }, service: shop }, { match: { host: x.y }, service: shop }, { match: { path: /a }, service: shop }, { match: { host: '*.y', methods: [PUT], headers: { X-A: '*' } }, redirect: https }]",
         );
         let shown: Vec<String> =
             parse(&text).unwrap().listeners[0].rules.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["x.y/* -> shop", "*/a -> shop", "*/a* -> shop", "*/* -> shop"]);
+        let expected = [
+            "x.y/* -> shop",
+            "*.y/* PUT x-a=* -> redirect to https",
+            "*/a -> shop",
+            "*/a* -> shop",
+            "*/* -> shop",
+        ];
+        assert_eq!(shown, expected);
     }
 }

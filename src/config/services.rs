@@ -1,6 +1,7 @@
 //! `services`: what rules lead to, each with a pair of target groups.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::declared::Declared;
 use super::fields::Fields;
@@ -8,6 +9,7 @@ use super::gate_uses::gate_uses;
 use super::health_check::health_check;
 use super::node::Node;
 use super::policies::policies;
+use super::release::release;
 use super::stickiness::stickiness;
 use crate::core::model::{
     AlarmName, Balance, DrainPolicy, Panic, ServiceName, ServiceSpec, Span, StreamsOnRollback,
@@ -43,6 +45,7 @@ fn service(
     let policies = policies(&mut fields);
     let tell_side = fields.take("tell_side").and_then(|node| node.flag());
     let drain = drain(&mut fields);
+    let release = release(&mut fields);
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -60,6 +63,7 @@ fn service(
         policies,
         tell_side: tell_side.unwrap_or(false),
         drain,
+        release: Arc::new(release),
     })
 }
 

@@ -1,7 +1,8 @@
 //! `stickiness`: what keeps a user on a side.
 
+use super::issued_cookie::issued_cookie;
 use super::node::{Node, shorten};
-use crate::core::model::{Stickiness, StickyFallback};
+use crate::core::model::{IssuedCookie, Stickiness, StickyFallback};
 
 /// Reads the section.
 pub(super) fn stickiness(node: &Node<'_>) -> Stickiness {
@@ -10,8 +11,20 @@ pub(super) fn stickiness(node: &Node<'_>) -> Stickiness {
     let header = token("header").map(|name| name.to_ascii_lowercase());
     let cookie = token("cookie");
     let fallback = fields.take("fallback").and_then(|node| node.word(&FALLBACKS));
+    let fallback = fallback.unwrap_or_default();
+    let issued = fields.take("issued");
     fields.finish();
-    Stickiness { header, cookie, fallback: fallback.unwrap_or_default() }
+    let issued = issued.map_or_else(IssuedCookie::default, |node| match fallback {
+        StickyFallback::IssuedCookie => issued_cookie(&node, cookie.as_deref()),
+        StickyFallback::ClientAddress => {
+            node.mistake_with_fix(
+                "nothing is issued with `fallback: client_address`",
+                "leave the key out",
+            );
+            IssuedCookie::default()
+        }
+    });
+    Stickiness { header, cookie, fallback, issued }
 }
 
 /// The name of a header or cookie: a token of RFC 9110, section 5.6.2.
@@ -40,7 +53,8 @@ mod tests {
         let check = |text: &str, header: Option<&str>, cookie: Option<&str>, fallback| {
             let config = parse(&with_service(&format!("stickiness: {text}"))).unwrap();
             let (header, cookie) = (header.map(str::to_owned), cookie.map(str::to_owned));
-            let expected = Some(Stickiness { header, cookie, fallback });
+            let issued = IssuedCookie::default();
+            let expected = Some(Stickiness { header, cookie, fallback, issued });
             assert_eq!(config.services.into_values().next().unwrap().stickiness, expected);
         };
         check("{}", None, None, StickyFallback::IssuedCookie);

@@ -54,6 +54,7 @@ impl World {
             timeouts: spec.timeouts,
             tell_side: spec.tell_side,
             drain: spec.drain,
+            release: Arc::clone(&spec.release),
         }
     }
 

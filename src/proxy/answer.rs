@@ -1,17 +1,58 @@
 //! Answers of the proxy's own: what it says when no target's answer can be given.
 //!
-//! Each carries `x-tidegate-error`, which no target can send, so that a client can tell the
+//! Each refusal carries `x-tidegate-error`, which no target can send, so that a client can tell the
 //! proxy's 502 from its service's.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use pingora_core::{Error, ErrorSource, ErrorType};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::grpc;
+use super::redirect::Redirect;
 use super::selection::Unrouted;
+
+/// What the proxy says itself instead of asking a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LocalAnswer {
+    /// That it cannot or will not.
+    Refusal(Refusal),
+    /// That the client should come again over TLS.
+    Redirect(Redirect),
+}
+
+impl LocalAnswer {
+    /// The answer to a request that leads nowhere; `host` is its admitted one.
+    pub(super) fn unrouted(unrouted: Unrouted, host: &str, request: &RequestHeader) -> Self {
+        match unrouted {
+            Unrouted::NoRule => Self::Refusal(Refusal::NoRule),
+            Unrouted::Idle => Self::Refusal(Refusal::Idle),
+            Unrouted::RedirectToHttps => {
+                Redirect::https(host, request).map_or_else(Self::Refusal, Self::Redirect)
+            }
+        }
+    }
+
+    /// Writes the answer.
+    pub(super) async fn write(
+        self,
+        session: &mut Session,
+        request_id: &HeaderValue,
+    ) -> pingora_core::Result<()> {
+        match self {
+            Self::Refusal(refusal) => refusal.write(session, request_id).await,
+            Self::Redirect(redirect) => redirect.write(session, request_id).await,
+        }
+    }
+}
+
+impl From<Refusal> for LocalAnswer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
 
 /// Why the proxy answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +97,7 @@ impl Refusal {
             Self::BodyTooLarge => (413, "body_too_large", "the request's body is too large"),
             Self::Method => (405, "method_not_allowed", "CONNECT and TRACE are not served"),
             Self::Upgrade => (501, "upgrade_not_served", "an upgrade must be a GET without a body"),
-            Self::NoRule => (404, "no_rule", "no rule matches the request's host and path"),
+            Self::NoRule => (404, "no_rule", "no rule of the listener matches the request"),
             Self::Idle => (503, "no_green", "there is no green now for this test listener"),
             Self::NoTarget => (503, "no_target", "the service has no target for this request"),
             Self::ConnectFailed => (502, "connect_failed", "the target cannot be connected to"),
@@ -182,15 +223,6 @@ impl Refusal {
             "request_id": request_id.to_str().unwrap_or_default(),
         });
         Bytes::from(problem.to_string())
-    }
-}
-
-impl From<Unrouted> for Refusal {
-    fn from(unrouted: Unrouted) -> Self {
-        match unrouted {
-            Unrouted::NoRule => Self::NoRule,
-            Unrouted::Idle => Self::Idle,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use pingora_core::{Error, ErrorSource, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use crate::core::model::{Side, TargetProtocol, Verify};
+use crate::core::model::{RuleActions, Side, TargetProtocol, Verify};
 use crate::core::routing::{Link, LiveTarget, ServiceRoute};
 use crate::telemetry::OutcomeKind;
 
@@ -42,18 +42,20 @@ pub(super) struct Attempt {
     draw: u64,
     rescue: Rescue,
     number: usize,
-    /// `None` on a test listener, whose requests are evidence of nothing.
+    /// `None` for a request that is evidence of nothing.
     score: Option<Score>,
     /// Whether it is a call of gRPC, whose outcome is in its trailers.
     is_grpc: bool,
+    /// What the rule does to the request and to its answer.
+    pub(super) actions: Arc<RuleActions>,
 }
 
 /// Whether blue may answer for green.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescue {
     ToBlue,
-    /// On blue there is nothing to rescue; on a test listener it would pass green's tests with
-    /// blue's answers.
+    /// On blue there is nothing to rescue; on a test listener, and for those whom a condition
+    /// leads to green, it would pass green's tests with blue's answers.
     Never,
 }
 
@@ -64,15 +66,15 @@ impl Attempt {
         draw: u64,
         score: impl FnOnce() -> Score,
     ) -> Option<Self> {
-        let Selection { service, side, by, target } = *selection;
-        let (mut score, issued) = match by {
-            AssignedBy::Chance => (Some(score()), None),
-            AssignedBy::Issued(id) => (Some(score()), Some(id)),
-            AssignedBy::TestListener => (None, None),
+        let Selection { service, side, by, target, actions, scored } = *selection;
+        let mut score = scored.then(score);
+        let issued = match by {
+            AssignedBy::Issued(id) => Some(id),
+            AssignedBy::Chance | AssignedBy::TestListener | AssignedBy::Condition => None,
         };
-        let rescue = match (side, &score) {
-            (Side::Green, Some(_)) => Rescue::ToBlue,
-            (Side::Green, None) | (Side::Blue, _) => Rescue::Never,
+        let rescue = match side {
+            Side::Green if by.by_chance() => Rescue::ToBlue,
+            Side::Green | Side::Blue => Rescue::Never,
         };
         if let (None, Some(score)) = (target, &mut score) {
             score.failed(OutcomeKind::ConnectError);
@@ -87,8 +89,13 @@ impl Attempt {
         let (target, side) = found?;
         Course::tell(|course| course.goes_to(&service.side(side).live));
         let (service, target) = (Arc::clone(service), InFlight::enter(target));
-        let (number, is_grpc) = (1, false);
-        Some(Self { service, issued, side, target, draw, rescue, number, score, is_grpc })
+        let (number, is_grpc, actions) = (1, false, Arc::clone(actions));
+        Some(Self { service, issued, side, target, draw, rescue, number, score, is_grpc, actions })
+    }
+
+    /// The target that is being tried.
+    pub(super) fn target(&self) -> &LiveTarget {
+        &self.target.0
     }
 
     /// What Pingora needs to know of the target.
@@ -165,7 +172,8 @@ impl Attempt {
         header: &mut ResponseHeader,
     ) -> Result<()> {
         let version = session.req_header().version;
-        forward::to_client(header, version, &self.service, self.side, self.issued)
+        let actions = &self.actions;
+        forward::to_client(header, version, &self.service, self.side, self.issued, actions)
     }
 
     pub(super) fn fail(&mut self, kind: OutcomeKind) {
@@ -267,6 +275,7 @@ mod tests {
         Act, Client, Dead, Origin, World, body, field, ok, service, status, until,
     };
     use super::*;
+    use crate::core::model::{GreenFor, ReleaseTraffic, Wanted};
 
     async fn post(client: &mut Client) -> String {
         client.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 4\r\n\r\nbody").await;
@@ -298,6 +307,21 @@ mod tests {
         assert_eq!(body(&answer), "blue");
         assert_eq!(field(&answer, "x-tidegate-side"), Some("blue"));
         let tested = post(&mut world.test_client().await).await;
+        assert_eq!(field(&tested, "x-tidegate-error"), Some("connect_failed"));
+    }
+
+    #[tokio::test]
+    async fn blue_answers_on_excluded_paths_but_not_for_a_green_that_a_condition_asks_for() {
+        let (dead, blue) = (Dead::new(), Origin::saying("blue").await);
+        let mut route = service(10_000, &[blue.address], &[dead.address]);
+        route.exposure.green_exists = true;
+        let mut green_for = GreenFor::default();
+        green_for.headers.insert("x-test-user".parse().expect("valid"), Wanted::Present);
+        let excluded = vec![ReleaseTraffic::exclusion("/").expect("valid")];
+        route.release = Arc::new(ReleaseTraffic { green_for, excluded });
+        let world = World::new(route);
+        assert_eq!(body(&world.get("").await), "blue");
+        let tested = world.get("x-test-user: ann\r\n").await;
         assert_eq!(field(&tested, "x-tidegate-error"), Some("connect_failed"));
     }
 
@@ -376,6 +400,8 @@ mod tests {
             side: Side::Blue,
             by: AssignedBy::TestListener,
             target: route.pick(Side::Blue, 0, None),
+            actions: &Arc::default(),
+            scored: false,
         };
         let mut attempt =
             Attempt::first(&selection, 0, || unreachable!("not scored")).expect("a target");

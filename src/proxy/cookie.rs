@@ -5,8 +5,7 @@ use std::fmt;
 use http::HeaderMap;
 use http::header::COOKIE;
 
-/// The cookie in which an issued cohort key is handed out.
-const COHORT_COOKIE: &str = "tidegate-cohort";
+use crate::core::model::IssuedCookie;
 
 /// A cohort key that the proxy issued: 128 random bits in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +27,11 @@ impl CohortId {
         Self(text)
     }
 
-    /// The key that a client sends back; `None` if it sends none that could have been issued.
+    /// The key that a client sends back in a cookie of this name; `None` if it sends none that
+    /// could have been issued.
     #[must_use]
-    pub fn sent_back(headers: &HeaderMap) -> Option<Self> {
-        let value: [u8; Self::LENGTH] = cookie(headers, COHORT_COOKIE)?.try_into().ok()?;
+    pub fn sent_back(headers: &HeaderMap, name: &str) -> Option<Self> {
+        let value: [u8; Self::LENGTH] = cookie(headers, name)?.try_into().ok()?;
         let hexadecimal = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
         value.iter().all(hexadecimal).then_some(Self(value))
     }
@@ -43,8 +43,8 @@ impl CohortId {
     }
 
     /// The value of the `Set-Cookie` header that issues it.
-    pub(super) fn set_cookie(&self) -> String {
-        format!("{COHORT_COOKIE}={self}; Path=/; HttpOnly; SameSite=Lax")
+    pub(super) fn set_cookie(&self, cookie: &IssuedCookie) -> String {
+        format!("{}={self}{}", cookie.name(), cookie.attributes())
     }
 }
 
@@ -56,6 +56,12 @@ impl fmt::Display for CohortId {
 
 /// The first value of a cookie that is not empty.
 pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    cookies(headers, name).next()
+}
+
+/// The values of the cookies of a name that are not empty.
+pub(super) fn cookies<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let name = name.as_bytes();
     headers
         .get_all(COOKIE)
         .into_iter()
@@ -64,13 +70,14 @@ pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]>
             let at = pair.iter().position(|b| *b == b'=')?;
             Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
         })
-        .find(|(found, value)| *found == name.as_bytes() && !value.is_empty())
+        .filter(move |(found, value)| *found == name && !value.is_empty())
         .map(|(_, value)| value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::CookieAttributes;
 
     fn headers(lines: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -94,13 +101,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_issued_in_the_cookie_that_the_service_says() {
+        let id = CohortId::from_draw(7);
+        let key = "00000000000000000000000000000007";
+        let plain = format!("tidegate-cohort={key}; Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(id.set_cookie(&IssuedCookie::default()), plain);
+        let secure = CookieAttributes { secure: true, ..CookieAttributes::default() };
+        let name = "__Host-side".parse().expect("valid");
+        let cookie = IssuedCookie::new(name, &secure).expect("kept by clients");
+        let expected = format!("__Host-side={key}; Path=/; HttpOnly; Secure; SameSite=Lax");
+        assert_eq!(id.set_cookie(&cookie), expected);
+    }
+
+    #[test]
     fn an_issued_key_comes_back_as_itself_and_nothing_else_does() {
         let id = CohortId::from_draw(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
         assert_eq!(id.to_string(), "0123456789abcdef0011223344556677");
         let sent = headers(&["a=b; tidegate-cohort=0123456789abcdef0011223344556677"]);
-        assert_eq!(CohortId::sent_back(&sent), Some(id));
+        assert_eq!(CohortId::sent_back(&sent, "tidegate-cohort"), Some(id));
+        assert_eq!(CohortId::sent_back(&sent, "cohort"), None);
         for bad in ["tidegate-cohort=1", "tidegate-cohort=0123456789ABCDEF0011223344556677"] {
-            assert_eq!(CohortId::sent_back(&headers(&[bad])), None);
+            assert_eq!(CohortId::sent_back(&headers(&[bad]), "tidegate-cohort"), None);
         }
     }
 }

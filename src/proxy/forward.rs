@@ -10,11 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use crate::core::model::{ListenerSpec, Side};
+use crate::core::model::{ListenerSpec, RuleActions, Side};
 use crate::core::routing::ServiceRoute;
 
+use super::attempt::Attempt;
 use super::cookie::CohortId;
 use super::forwarded::Origin;
+use super::rewrite;
 
 /// The id of a request: the client's if it is a sane one, else 128 random bits.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -34,6 +36,7 @@ pub(super) fn to_target(
     origin: &Origin,
     identity: &IdentityHeaders,
     request_id: &HeaderValue,
+    attempt: &Attempt,
 ) -> Result<()> {
     let forged: Vec<HeaderName> =
         request.headers.keys().filter(|name| identity.is_forgeable(name)).cloned().collect();
@@ -56,7 +59,7 @@ pub(super) fn to_target(
         // A target that came as an absolute URI leaves as a path: this is the last proxy.
         request.set_uri(request.uri.clone());
     }
-    Ok(())
+    rewrite::request(request, &attempt.actions, attempt.target())
 }
 
 /// Prepares a target's final response for a client that speaks this version.
@@ -66,6 +69,7 @@ pub(super) fn to_client(
     service: &ServiceRoute,
     side: Side,
     issued: Option<CohortId>,
+    actions: &RuleActions,
 ) -> Result<()> {
     for name in not_to_pass(&response.headers) {
         response.remove_header(&name);
@@ -79,6 +83,7 @@ pub(super) fn to_client(
             response.remove_header(&TRANSFER_ENCODING);
         }
     }
+    rewrite::response(response, actions)?;
     if service.tell_side {
         response.insert_header("x-tidegate-side", side.as_str())?;
         response.insert_header("x-tidegate-generation", service.generation.to_string())?;
@@ -86,8 +91,8 @@ pub(super) fn to_client(
             response.insert_header("x-tidegate-revision", revision.as_str().as_bytes())?;
         }
     }
-    if let Some(id) = issued {
-        response.append_header(SET_COOKIE, id.set_cookie())?;
+    if let (Some(id), Some(sticky)) = (issued, &service.stickiness) {
+        response.append_header(SET_COOKIE, id.set_cookie(&sticky.issued))?;
     }
     Ok(())
 }

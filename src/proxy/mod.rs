@@ -12,8 +12,8 @@
 //! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
 //!   has departed (`departures`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`), try again (`attempt`), answer (`answer`) and score (`score`). Upgrades leave
-//!   Pingora there (`tunnel`).
+//!   (`forward`, `rewrite`), try again (`attempt`), answer (`answer`, `redirect`) and score
+//!   (`score`). Upgrades leave Pingora there (`tunnel`).
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
@@ -29,12 +29,15 @@ mod deadline;
 mod departures;
 mod drain;
 mod edge;
+mod fields;
 mod forward;
 mod forwarded;
 mod grpc;
 mod listener;
 mod phases;
 mod proxy_header;
+mod redirect;
+mod rewrite;
 mod running;
 mod score;
 mod selection;

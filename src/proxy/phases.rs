@@ -21,7 +21,7 @@ use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
 use super::admission::admit;
-use super::answer::{Refusal, is_timeout};
+use super::answer::{LocalAnswer, Refusal, is_timeout};
 use super::attempt::Attempt;
 use super::connection::Connection;
 use super::course::Course;
@@ -77,7 +77,7 @@ impl Phases {
         session.set_total_drain_timeout(time(limits.body_drain));
     }
 
-    fn route(&self, session: &Session, ctx: &Context) -> std::result::Result<Route, Refusal> {
+    fn route(&self, session: &Session, ctx: &Context) -> std::result::Result<Route, LocalAnswer> {
         let started_us = ctx.started_us;
         // The size of a header of HTTP/2 is bounded where it is decoded.
         let header_bytes =
@@ -90,10 +90,12 @@ impl Phases {
             path: admitted.path,
             headers: &request.headers,
             client: ctx.client(),
+            method: request.method.as_str(),
         };
         let draws = Draws::random();
         let table = self.table.load();
-        let selection = Selection::choose(&table, &question, &draws)?;
+        let selection = Selection::choose(&table, &question, &draws)
+            .map_err(|unrouted| LocalAnswer::unrouted(unrouted, admitted.host, request))?;
         let score = || {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
@@ -106,20 +108,19 @@ impl Phases {
         Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
     }
 
-    async fn refuse(
-        &self,
-        session: &mut Session,
-        refusal: Refusal,
-        id: &HeaderValue,
-    ) -> Result<()> {
-        refusal.write(session, id).await.map_err(|error| error.into_down())
-    }
-
     /// Answers an upgrade; the session is at its end when this returns.
     async fn upgrade(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let mut request = upgrade_request(session.req_header())?;
-        forward::to_target(&mut request, ctx.origin()?, &self.identity, &ctx.request_id())?;
-        self.tunnels.serve(session, ctx.attempt()?, request).await
+        let id = ctx.request_id();
+        let Context { origin: Some(origin), attempt: Some(attempt), .. } = ctx else {
+            return Err(no_target());
+        };
+        let from = upgrade_request(session.req_header())?;
+        let prepare = |attempt: &Attempt| {
+            let mut request = from.clone();
+            forward::to_target(&mut request, origin, &self.identity, &id, attempt)?;
+            Ok(request)
+        };
+        self.tunnels.serve(session, attempt, prepare).await
     }
 }
 
@@ -173,8 +174,9 @@ impl ProxyHttp for Phases {
                 self.upgrade(session, ctx).await?;
                 Ok(true)
             }
-            Err(refusal) => {
-                self.refuse(session, refusal, &ctx.request_id()).await?;
+            Err(answer) => {
+                let id = ctx.request_id();
+                answer.write(session, &id).await.map_err(|error| error.into_down())?;
                 Ok(true)
             }
         }
@@ -230,7 +232,9 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::to_target(request, ctx.origin()?, &self.identity, &ctx.request_id())
+        let id = ctx.request_id();
+        let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
+        forward::to_target(request, ctx.origin()?, &self.identity, &id, attempt)
     }
 
     async fn upstream_response_filter(
@@ -354,20 +358,26 @@ impl Context {
     }
 
     fn attempt(&mut self) -> Result<&mut Attempt> {
-        self.attempt
-            .as_mut()
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a target"))
+        self.attempt.as_mut().ok_or_else(no_target)
     }
+}
+
+fn no_target() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "a request without a target")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::testkit::{
         Act, Origin, World, body, field, ok, service, status, table, until, with_green,
     };
-    use crate::core::model::{Side, Span, Stickiness, StickyFallback, WhenIdle};
+    use crate::core::model::{
+        CookieAttributes, GreenFor, IssuedCookie, ReleaseTraffic, Side, Span, Stickiness,
+        StickyFallback, Wanted, WhenIdle,
+    };
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n";
 
@@ -424,9 +434,13 @@ mod tests {
     async fn a_user_stays_on_the_side_of_their_cohort() {
         let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
         let mut route = service(5_000, &[blue.address], &[green.address]);
-        let fallback = StickyFallback::IssuedCookie;
-        route.stickiness =
-            Some(Stickiness { header: Some("x-user-id".to_owned()), cookie: None, fallback });
+        let (fallback, issued) = (StickyFallback::IssuedCookie, IssuedCookie::default());
+        route.stickiness = Some(Stickiness {
+            header: Some("x-user-id".to_owned()),
+            cookie: None,
+            fallback,
+            issued,
+        });
         let world = World::new(route.clone());
         let mut client = world.client().await;
         let mut sides = Vec::new();
@@ -447,8 +461,8 @@ mod tests {
     async fn an_issued_cookie_already_decides_the_first_answer() {
         let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
         let mut route = service(5_000, &[blue.address], &[green.address]);
-        let fallback = StickyFallback::IssuedCookie;
-        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback });
+        let (fallback, issued) = (StickyFallback::IssuedCookie, IssuedCookie::default());
+        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback, issued });
         let world = World::new(route.clone());
         let mut client = world.client().await;
         for _ in 0..20 {
@@ -462,6 +476,65 @@ mod tests {
             assert_eq!(body(&second), body(&first));
             assert_eq!(field(&second, "set-cookie"), None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_cookie_is_issued_and_read_as_the_service_says() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(5_000, &[blue.address], &[green.address]);
+        let attributes = CookieAttributes {
+            path: "/shop".parse().expect("valid"),
+            max_age: Some(Span::from_mins(1)),
+            ..CookieAttributes::default()
+        };
+        let name = "side".parse().expect("valid");
+        let issued = IssuedCookie::new(name, &attributes).expect("kept by clients");
+        let fallback = StickyFallback::IssuedCookie;
+        route.stickiness = Some(Stickiness { header: None, cookie: None, fallback, issued });
+        let world = World::new(route.clone());
+        let mut client = world.client().await;
+        let first = client.get("/", "").await;
+        let (pair, attributes) = field(&first, "set-cookie")
+            .and_then(|cookie| cookie.split_once("; "))
+            .expect("a cookie with attributes");
+        assert_eq!(attributes, "Path=/shop; Max-Age=60; HttpOnly; SameSite=Lax");
+        let value = pair.strip_prefix("side=").expect("the service's cookie");
+        assert_eq!(body(&first), route.side_by_cohort(value.as_bytes()).as_str());
+        let second = client.get("/", &format!("cookie: {pair}\r\n")).await;
+        assert_eq!((body(&second), field(&second, "set-cookie")), (body(&first), None));
+        let default = format!("cookie: tidegate-cohort={value}\r\n");
+        assert!(field(&client.get("/", &default).await, "set-cookie").is_some());
+    }
+
+    #[tokio::test]
+    async fn test_users_see_green_and_neither_they_nor_excluded_paths_are_scored() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let mut route = service(0, &[blue.address], &[green.address]);
+        route.exposure.green_exists = true;
+        let mut green_for = GreenFor::default();
+        let side = Wanted::of_header("green").expect("valid");
+        green_for.headers.insert("x-tidegate-side".parse().expect("valid"), side);
+        green_for.cookies.insert("beta".parse().expect("valid"), Wanted::Present);
+        let excluded = ReleaseTraffic::exclusion("/static/").expect("valid");
+        route.release = Arc::new(ReleaseTraffic { green_for, excluded: vec![excluded] });
+        let world = World::new(route);
+        let mut client = world.client().await;
+        for (path, fields, expected) in [
+            ("/", "x-tidegate-side: green\r\n", "green"),
+            ("/", "x-tidegate-side: blue\r\ncookie: a=b; beta=1\r\n", "green"),
+            ("/static/a.css?beta=1", "", "blue"),
+            ("/", "x-tidegate-side: blue\r\n", "blue"),
+        ] {
+            let answer = client.get(path, fields).await;
+            assert_eq!(body(&answer), expected, "{path} {fields}");
+            assert_eq!(field(&answer, "x-tidegate-side"), Some(expected));
+        }
+        for seen in green.seen().into_iter().chain(blue.seen()) {
+            assert_eq!(field(&seen, "x-tidegate-side"), None, "{seen}");
+        }
+        // One connection serves one request after the other, so the last one is counted last.
+        until("a request was scored", || world.recorder.overflow().requests() > 0).await;
+        assert_eq!(world.recorder.overflow().requests(), 1);
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::core::model::{ListenerName, Side, Stickiness, StickyFallback, WhenIdle};
-use crate::core::routing::{ListenerRoutes, LiveTarget, RoutingTable, ServiceRoute};
+use crate::core::model::{ListenerName, RuleActions, Side, Stickiness, StickyFallback, WhenIdle};
+use crate::core::routing::{ListenerRoutes, LiveTarget, RouteEnd, RoutingTable, ServiceRoute};
 
 use super::cookie::{CohortId, cookie};
 
@@ -25,6 +25,8 @@ pub struct Question<'r> {
     pub headers: &'r HeaderMap,
     /// The client's address; `None` where the transport has none.
     pub client: Option<IpAddr>,
+    /// Its method.
+    pub method: &'r str,
 }
 
 /// The chance in a selection.
@@ -53,6 +55,8 @@ pub enum Unrouted {
     NoRule,
     /// A test listener that refuses while there is no green.
     Idle,
+    /// The rule sends the client to the same place over TLS.
+    RedirectToHttps,
 }
 
 /// Where a request goes.
@@ -66,6 +70,11 @@ pub struct Selection<'t> {
     pub by: AssignedBy,
     /// The target; `None` if the side has none that may be tried.
     pub target: Option<&'t Arc<LiveTarget>>,
+    /// What the rule does to it and to its answer.
+    pub actions: &'t Arc<RuleActions>,
+    /// Whether its outcome is evidence: it came to its side by chance, and the service excludes
+    /// no such path.
+    pub scored: bool,
 }
 
 /// How a request came to its side.
@@ -77,23 +86,42 @@ pub enum AssignedBy {
     Issued(CohortId),
     /// The test listener: not by chance, and so evidence of nothing.
     TestListener,
+    /// The service's conditions for green: not by chance either.
+    Condition,
+}
+
+impl AssignedBy {
+    /// Whether chance decided, so that the outcome may be evidence.
+    #[must_use]
+    pub fn by_chance(self) -> bool {
+        match self {
+            Self::Chance | Self::Issued(_) => true,
+            Self::TestListener | Self::Condition => false,
+        }
+    }
 }
 
 impl<'t> Selection<'t> {
     /// Selects service, side and target.
     ///
     /// # Errors
-    /// No rule matches, or the listener refuses.
+    /// No rule matches, the listener refuses, or the rule redirects.
     pub fn choose(
         table: &'t RoutingTable,
         question: &Question<'_>,
         draws: &Draws,
     ) -> Result<Self, Unrouted> {
         let routes = table.listeners.get(question.listener).ok_or(Unrouted::NoRule)?;
-        let service = routes.find(question.host, question.path).ok_or(Unrouted::NoRule)?;
+        let Question { host, path, method, headers, .. } = *question;
+        let route = routes.find(host, path, method, headers).ok_or(Unrouted::NoRule)?;
+        let service = match &route.to {
+            RouteEnd::Service(service) => service,
+            RouteEnd::RedirectToHttps => return Err(Unrouted::RedirectToHttps),
+        };
         let (side, by) = assign(routes, service, question, draws)?;
         let target = service.pick(side, draws.target, None);
-        Ok(Self { service, side, by, target })
+        let scored = by.by_chance() && !service.release.excludes(path);
+        Ok(Self { service, side, by, target, actions: &route.actions, scored })
     }
 }
 
@@ -109,6 +137,12 @@ fn assign(
         }
         (Some(WhenIdle::Blue), _) => Ok((Side::Blue, AssignedBy::TestListener)),
         (Some(WhenIdle::Refuse), _) => Err(Unrouted::Idle),
+        (None, _)
+            if service.exposure.green_exists
+                && service.release.green_for.matches(question.headers) =>
+        {
+            Ok((Side::Green, AssignedBy::Condition))
+        }
         (None, None) => Ok((service.side_by_draw(draws.side), AssignedBy::Chance)),
         (None, Some(sticky)) => Ok(by_cohort(service, sticky, question, draws)),
     }
@@ -132,7 +166,7 @@ fn by_cohort(
         return (service.side_by_cohort(key), AssignedBy::Chance);
     }
     match sticky.fallback {
-        StickyFallback::IssuedCookie => match CohortId::sent_back(headers) {
+        StickyFallback::IssuedCookie => match CohortId::sent_back(headers, sticky.issued.name()) {
             Some(id) => (service.side_by_cohort(id.as_bytes()), AssignedBy::Chance),
             None => {
                 let id = CohortId::from_draw(draws.cohort);
@@ -155,13 +189,17 @@ mod tests {
     use allocation_counter::measure;
     use http::HeaderValue;
 
-    use super::super::testkit::{public, service, table, test_listener, with_green};
+    use super::super::testkit::{
+        named_rule, public, service, table, table_with, test_listener, with_green,
+    };
     use super::*;
-    use crate::core::model::Salt;
+    use crate::core::model::{
+        Destination, GreenFor, IssuedCookie, ReleaseTraffic, Rule, Salt, Wanted,
+    };
 
     fn sticky(fallback: StickyFallback) -> Option<Stickiness> {
         let (header, cookie) = (Some("x-user-id".to_owned()), Some("session".to_owned()));
-        Some(Stickiness { header, cookie, fallback })
+        Some(Stickiness { header, cookie, fallback, issued: IssuedCookie::default() })
     }
 
     fn route(stickiness: Option<Stickiness>) -> ServiceRoute {
@@ -175,9 +213,31 @@ mod tests {
         table(route(stickiness), WhenIdle::Refuse)
     }
 
+    /// Green for the cookie `beta`, nothing scored at `/cart`, and a rule for a tenant before the
+    /// one for everybody.
+    fn with_conditions(stickiness: Option<Stickiness>) -> RoutingTable {
+        let mut route = route(stickiness);
+        route.exposure.green_exists = true;
+        route.release = Arc::new(release());
+        let mut tenant = named_rule("*.test");
+        tenant.matched.methods = ["GET", "PUT"].iter().map(|m| m.parse().expect("valid")).collect();
+        let name = "x-tenant".parse().expect("valid");
+        tenant.matched.headers.insert(name, Wanted::of_header("gold").expect("valid"));
+        table_with(&[tenant, named_rule("*.test")], route, WhenIdle::Refuse)
+    }
+
+    fn release() -> ReleaseTraffic {
+        let mut green_for = GreenFor::default();
+        let wanted = |text: &str| Wanted::of_cookie(text).expect("valid");
+        green_for.headers.insert("x-tidegate-side".parse().expect("valid"), wanted("green"));
+        green_for.cookies.insert("beta".parse().expect("valid"), wanted("*"));
+        let excluded = vec![ReleaseTraffic::exclusion("/cart").expect("valid")];
+        ReleaseTraffic { green_for, excluded }
+    }
+
     fn question<'r>(listener: &'r ListenerName, headers: &'r HeaderMap) -> Question<'r> {
         let client = Some(IpAddr::from([192, 0, 2, 1]));
-        Question { listener, host: "shop.test", path: "/cart", headers, client }
+        Question { listener, host: "shop.test", path: "/cart", headers, client, method: "GET" }
     }
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -200,6 +260,9 @@ mod tests {
             (world(sticky(StickyFallback::IssuedCookie)), brought),
             (world(sticky(StickyFallback::IssuedCookie)), HeaderMap::new()),
             (world(sticky(StickyFallback::ClientAddress)), HeaderMap::new()),
+            (with_conditions(sticky(StickyFallback::IssuedCookie)), HeaderMap::new()),
+            (with_conditions(None), headers(&[("cookie", "a=b"), ("x-tenant", "gold")])),
+            (with_conditions(None), headers(&[("cookie", "a=b; beta=1")])),
         ];
         let draws = Draws::random();
         for (number, (table, headers)) in cases.iter().enumerate() {
@@ -253,5 +316,58 @@ mod tests {
         check(true, WhenIdle::Blue, Ok(Side::Green));
         check(false, WhenIdle::Blue, Ok(Side::Blue));
         check(false, WhenIdle::Refuse, Err(Unrouted::Idle));
+    }
+
+    #[test]
+    fn conditions_lead_to_green_while_it_exists_and_are_no_evidence() {
+        let listener = public();
+        let draws = Draws { side: 0, target: 0, cohort: 0 };
+        type Found = (Side, AssignedBy, bool);
+        let check = |exists: bool, fields: &[(&'static str, &'static str)], expected: Found| {
+            let mut route = route(None);
+            route.exposure = with_green(0);
+            route.exposure.green_exists = exists;
+            route.release = Arc::new(ReleaseTraffic { excluded: Vec::new(), ..release() });
+            let table = table(route, WhenIdle::Refuse);
+            let headers = headers(fields);
+            let found = Selection::choose(&table, &question(&listener, &headers), &draws);
+            let found = found.map(|selection| (selection.side, selection.by, selection.scored));
+            assert_eq!(found, Ok(expected), "{fields:?}");
+        };
+        let green = (Side::Green, AssignedBy::Condition, false);
+        let blue = (Side::Blue, AssignedBy::Chance, true);
+        check(true, &[("x-tidegate-side", "green")], green);
+        check(true, &[("x-tidegate-side", "blue"), ("cookie", "beta=yes")], green);
+        check(true, &[("x-tidegate-side", "blue"), ("cookie", "beta=")], blue);
+        check(true, &[], blue);
+        check(false, &[("x-tidegate-side", "green")], blue);
+    }
+
+    #[test]
+    fn an_excluded_path_is_drawn_as_any_other_and_no_evidence() {
+        let listener = public();
+        let headers = HeaderMap::new();
+        let table = with_conditions(None);
+        let check = |path: &str, side: u16, expected: (Side, bool)| {
+            let draws = Draws { side, target: 0, cohort: 0 };
+            let question = Question { path, ..question(&listener, &headers) };
+            let found = Selection::choose(&table, &question, &draws).expect("routed");
+            assert_eq!((found.side, found.scored), expected, "{path}");
+        };
+        check("/cart", 0, (Side::Green, false));
+        check("/cart", 9_999, (Side::Blue, false));
+        check("/cart/1", 0, (Side::Green, true));
+    }
+
+    #[test]
+    fn a_rule_that_redirects_leads_to_no_service() {
+        let rule = Rule { to: Destination::RedirectToHttps, ..named_rule("shop.test") };
+        let table = table_with(&[rule], route(None), WhenIdle::Refuse);
+        let headers = HeaderMap::new();
+        for listener in [public(), test_listener()] {
+            let question = question(&listener, &headers);
+            let found = Selection::choose(&table, &question, &Draws::random());
+            assert_eq!(found.map(|selection| selection.side), Err(Unrouted::RedirectToHttps));
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::Clock;
 use crate::core::model::{
     Balance, ClientLimits, DrainPolicy, Exposure, HostMatch, ListenerName, ListenerSpec, Panic,
-    PathMatch, Rule, Split, Target, TargetGroup, TargetGroupName, Timeouts, Transport, Weight,
+    RequestMatch, Rule, Split, Target, TargetGroup, TargetGroupName, Timeouts, Transport, Weight,
     WhenIdle,
 };
 use crate::core::routing::{
@@ -241,6 +241,7 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         timeouts: Timeouts::default(),
         tell_side: true,
         drain: DrainPolicy::default(),
+        release: Arc::default(),
     }
 }
 
@@ -259,13 +260,24 @@ pub(super) fn test_listener() -> ListenerName {
 
 /// A table whose listeners `public` and `test` lead `shop.test` to the service.
 pub(super) fn table(service: ServiceRoute, when_idle: WhenIdle) -> RoutingTable {
-    let rule = Rule {
-        host: HostMatch::exact("shop.test").expect("valid"),
-        path: PathMatch::any(),
-        service: service.name.clone(),
-    };
+    table_with(&[named_rule("shop.test")], service, when_idle)
+}
+
+/// The rule that leads a host to the service `shop`.
+pub(super) fn named_rule(host: &str) -> Rule {
+    let host = HostMatch::pattern(host).expect("valid");
+    let matched = RequestMatch { host, ..RequestMatch::default() };
+    Rule::to_service(matched, "shop".parse().expect("valid"))
+}
+
+/// A table whose listeners `public` and `test` have these rules.
+pub(super) fn table_with(
+    rules: &[Rule],
+    service: ServiceRoute,
+    when_idle: WhenIdle,
+) -> RoutingTable {
     let services = BTreeMap::from([(service.name.clone(), Arc::new(service))]);
-    let routes = |test| ListenerRoutes::new(test, std::slice::from_ref(&rule), &services);
+    let routes = |test| ListenerRoutes::new(test, rules, &services);
     let listeners =
         BTreeMap::from([(public(), routes(None)), (test_listener(), routes(Some(when_idle)))]);
     RoutingTable { generation: 7, listeners, services }
@@ -275,6 +287,8 @@ pub(super) fn table(service: ServiceRoute, when_idle: WhenIdle) -> RoutingTable 
 pub(super) struct World {
     pub(super) proxy: RunningProxy,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    /// What counts the requests.
+    pub(super) recorder: Arc<Recorder>,
 }
 
 impl World {
@@ -294,12 +308,13 @@ impl World {
     pub(super) fn listening(table: RoutingTable, listeners: &[ListenerSpec]) -> Self {
         let table = Arc::new(ArcSwap::from_pointee(table));
         let bound = bind(listeners).expect("bound");
+        let recorder = Arc::new(Recorder::default());
         let parts = ProxyParts {
             table: Arc::clone(&table),
-            recorder: Arc::new(Recorder::default()),
+            recorder: Arc::clone(&recorder),
             clock: Clock::start(),
         };
-        Self { proxy: start(&parts, bound), table }
+        Self { proxy: start(&parts, bound), table, recorder }
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -1,6 +1,8 @@
 //! Using another configuration.
 
 use super::*;
+use crate::core::model::RequestFields;
+use crate::core::routing::RouteEnd;
 
 #[tokio::test]
 async fn a_reload_that_removes_something_in_use_is_refused_whole() {
@@ -114,7 +116,9 @@ async fn a_new_service_is_served_at_once() {
     let report = rig.reload(&more).await.expect("reloaded");
     let table = rig.table.load();
     assert_eq!(table.generation, report.generation);
-    let found = table.listeners[&name("public")].find("any", "/cart/1").expect("routed");
+    let routes = &table.listeners[&name("public")];
+    let found = routes.find("any", "/cart/1", "GET", &NoFields).expect("routed");
+    let RouteEnd::Service(found) = &found.to else { panic!("no service: {found:?}") };
     assert_eq!((found.name.as_str(), found.blue.targets.len()), ("cart", 1));
 }
 
@@ -147,4 +151,17 @@ async fn a_service_that_comes_back_has_the_roles_that_it_had() {
     let rig = rig.restart(&cart_alone).await;
     rig.reload(&both).await.expect("reloaded");
     check(&rig);
+}
+
+/// A request without header fields.
+struct NoFields;
+
+impl RequestFields for NoFields {
+    fn has_header(&self, _name: &str, _value: Option<&[u8]>) -> bool {
+        false
+    }
+
+    fn has_cookie(&self, _name: &str, _value: Option<&[u8]>) -> bool {
+        false
+    }
 }

@@ -6,11 +6,16 @@
 
 mod alarm;
 mod exposure;
+mod field;
 mod gate;
 mod health;
+mod issued_cookie;
 mod listener;
 mod name;
+mod release;
+mod request_match;
 mod rule;
+mod rule_actions;
 mod service;
 mod span;
 mod strategy;
@@ -22,6 +27,10 @@ pub use alarm::{
     AlarmBound, AlarmSource, AlarmSpec, AlarmState, MissingData, OnInsufficient, OwnMetric,
 };
 pub use exposure::{Exposure, Salt, Side};
+pub use field::{
+    CookieDomain, CookieName, CookiePath, EditableField, FieldError, FieldName, FieldValue,
+    MethodName, RequestFields, Wanted,
+};
 pub use gate::{
     GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, Sha256,
     Sha256Error,
@@ -29,6 +38,7 @@ pub use gate::{
 pub use health::{
     GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError, TargetHealth,
 };
+pub use issued_cookie::{CookieAttributes, CookieError, IssuedCookie, SameSite};
 pub use listener::{
     CertificateFiles, ClientCertificates, ClientLimits, ListenerProtocol, ListenerSpec,
     ListenerTls, TlsVersion, WhenIdle,
@@ -37,7 +47,10 @@ pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
 };
-pub use rule::{HostMatch, PathMatch, Rule, RuleError};
+pub use release::{GreenFor, ReleaseTraffic};
+pub use request_match::RequestMatch;
+pub use rule::{Destination, HostMatch, PathMatch, Rule, RuleError};
+pub use rule_actions::{HeaderEdits, HostPolicy, RuleActions};
 pub use service::{
     Balance, DrainPolicy, OnRegression, Panic, Policies, ServiceSpec, Stickiness, StickyFallback,
     StreamsOnRollback, Timeouts,

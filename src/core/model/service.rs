@@ -1,10 +1,12 @@
 //! Services: what a rule leads to.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, OnMissingEvidence,
-    ServiceName, Span, StrategyName, TargetGroupName, Weight,
+    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, IssuedCookie,
+    OnMissingEvidence, ReleaseTraffic, ServiceName, Span, StrategyName, TargetGroupName, Weight,
 };
 
 /// What a regression of green does.
@@ -51,6 +53,9 @@ pub struct Stickiness {
     pub cookie: Option<String>,
     /// What is used when neither is there.
     pub fallback: StickyFallback,
+    /// The cookie of [`StickyFallback::IssuedCookie`].
+    #[serde(default)]
+    pub issued: IssuedCookie,
 }
 
 /// The cohort key of a request that brings none.
@@ -179,4 +184,7 @@ pub struct ServiceSpec {
     pub tell_side: bool,
     /// What becomes of streams when their side loses its weight.
     pub drain: DrainPolicy,
+    /// What a release treats apart of its traffic.
+    #[serde(default)]
+    pub release: Arc<ReleaseTraffic>,
 }

@@ -17,4 +17,4 @@ pub use cohort::cohort_position;
 pub use link::Link;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use side::{MeterId, ServiceRoute, SideRoute};
-pub use table::{ListenerRoutes, RoutingTable};
+pub use table::{ListenerRoutes, RouteEnd, RouteMatch, RoutingTable};

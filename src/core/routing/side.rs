@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    Balance, DrainPolicy, Exposure, Panic, Revision, ServiceName, Side, Stickiness,
+    Balance, DrainPolicy, Exposure, Panic, ReleaseTraffic, Revision, ServiceName, Side, Stickiness,
     TargetGroupName, Timeouts,
 };
 
@@ -55,6 +55,8 @@ pub struct ServiceRoute {
     pub tell_side: bool,
     /// What becomes of streams when their side loses its weight.
     pub drain: DrainPolicy,
+    /// What a release treats apart of its traffic.
+    pub release: Arc<ReleaseTraffic>,
 }
 
 impl ServiceRoute {
@@ -181,6 +183,7 @@ pub(super) mod tests {
             timeouts: Timeouts::default(),
             tell_side: false,
             drain: DrainPolicy::default(),
+            release: Arc::default(),
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::core::model::{HostMatch, ListenerName, PathMatch, Rule, ServiceName, WhenIdle};
+use crate::core::model::{
+    Destination, ListenerName, RequestFields, RequestMatch, Rule, RuleActions, ServiceName,
+    WhenIdle,
+};
 
 use super::ServiceRoute;
 
@@ -12,14 +15,26 @@ use super::ServiceRoute;
 pub struct ListenerRoutes {
     /// `Some` on a test listener.
     pub test: Option<WhenIdle>,
-    rules: Box<[Route]>,
+    rules: Box<[RouteMatch]>,
 }
 
+/// A rule in one table.
 #[derive(Clone, Debug)]
-struct Route {
-    host: HostMatch,
-    path: PathMatch,
-    service: Arc<ServiceRoute>,
+pub struct RouteMatch {
+    matched: RequestMatch,
+    /// Where its requests go.
+    pub to: RouteEnd,
+    /// What is done to them and to their answers.
+    pub actions: Arc<RuleActions>,
+}
+
+/// Where a rule leads in one table.
+#[derive(Clone, Debug)]
+pub enum RouteEnd {
+    /// To a service.
+    Service(Arc<ServiceRoute>),
+    /// Back to the client, which is told to come again over TLS.
+    RedirectToHttps,
 }
 
 impl ListenerRoutes {
@@ -35,24 +50,29 @@ impl ListenerRoutes {
         let rules = sorted
             .into_iter()
             .filter_map(|rule| {
-                services.get(&rule.service).map(|service| Route {
-                    host: rule.host.clone(),
-                    path: rule.path.clone(),
-                    service: Arc::clone(service),
-                })
+                let to = match &rule.to {
+                    Destination::Service(name) => {
+                        RouteEnd::Service(Arc::clone(services.get(name)?))
+                    }
+                    Destination::RedirectToHttps => RouteEnd::RedirectToHttps,
+                };
+                let (matched, actions) = (rule.matched.clone(), Arc::clone(&rule.actions));
+                Some(RouteMatch { matched, to, actions })
             })
             .collect();
         Self { test, rules }
     }
 
-    /// The service of the most specific rule that matches; `host` is without its port, `path`
-    /// without its query.
+    /// The most specific rule that matches; `host` is without its port, `path` without its query.
     #[must_use]
-    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<ServiceRoute>> {
-        self.rules
-            .iter()
-            .find(|route| route.host.matches(host) && route.path.matches(path))
-            .map(|route| &route.service)
+    pub fn find(
+        &self,
+        host: &str,
+        path: &str,
+        method: &str,
+        fields: &impl RequestFields,
+    ) -> Option<&RouteMatch> {
+        self.rules.iter().find(|route| route.matched.matches(host, path, method, fields))
     }
 }
 
@@ -71,35 +91,96 @@ pub struct RoutingTable {
 mod tests {
     use super::super::side::tests::service;
     use super::*;
-    use crate::core::model::Weight;
+    use crate::core::model::{FieldName, HostMatch, PathMatch, Wanted, Weight};
+
+    /// The value of the header `x-tenant`.
+    struct Tenant(&'static str);
+
+    impl RequestFields for Tenant {
+        fn has_header(&self, name: &str, value: Option<&[u8]>) -> bool {
+            name == "x-tenant" && value.is_none_or(|wanted| wanted == self.0.as_bytes())
+        }
+
+        fn has_cookie(&self, _: &str, _: Option<&[u8]>) -> bool {
+            false
+        }
+    }
+
+    const NOBODY: Tenant = Tenant("");
+
+    fn named(name: &str) -> (ServiceName, Arc<ServiceRoute>) {
+        let mut route = service(Weight::ZERO, &[]);
+        route.name = name.parse().expect("valid");
+        (route.name.clone(), Arc::new(route))
+    }
+
+    fn rule(host: &str, path: &str, service: &str) -> Rule {
+        let host = match host {
+            "" => HostMatch::Any,
+            host => HostMatch::pattern(host).expect("valid"),
+        };
+        let path = PathMatch::prefix(path).expect("valid");
+        let matched = RequestMatch { host, path, ..RequestMatch::default() };
+        Rule::to_service(matched, service.parse().expect("valid"))
+    }
+
+    fn lead(route: &RouteMatch) -> &str {
+        match &route.to {
+            RouteEnd::Service(service) => service.name.as_str(),
+            RouteEnd::RedirectToHttps => "https",
+        }
+    }
 
     #[test]
     fn the_most_specific_rule_wins_whatever_its_place() {
-        let named = |name: &str| {
-            let mut route = service(Weight::ZERO, &[]);
-            route.name = name.parse().expect("valid");
-            (route.name.clone(), Arc::new(route))
-        };
-        let services = BTreeMap::from([named("all"), named("api"), named("shop"), named("exact")]);
-        let rule = |host: Option<&str>, path: PathMatch, service: &str| Rule {
-            host: host.map_or(HostMatch::Any, |h| HostMatch::exact(h).expect("valid")),
-            path,
-            service: service.parse().expect("valid"),
-        };
+        let names = ["all", "api", "shop", "exact", "below"];
+        let services = names.into_iter().map(named).collect();
+        let mut exact = rule("shop.test", "/x", "exact");
+        exact.matched.path = PathMatch::exact("/x").expect("valid");
         let rules = [
-            rule(None, PathMatch::any(), "all"),
-            rule(None, PathMatch::prefix("/api").expect("valid"), "api"),
-            rule(Some("shop.test"), PathMatch::any(), "shop"),
-            rule(Some("shop.test"), PathMatch::exact("/x").expect("valid"), "exact"),
+            rule("", "/", "all"),
+            rule("", "/api", "api"),
+            rule("*.test", "/", "below"),
+            rule("shop.test", "/", "shop"),
+            exact,
         ];
         let routes = ListenerRoutes::new(None, &rules, &services);
         let check = |host: &str, path: &str, expected: &str| {
-            assert_eq!(routes.find(host, path).expect("matched").name.as_str(), expected);
+            let found = routes.find(host, path, "GET", &NOBODY).expect("matched");
+            assert_eq!(lead(found), expected, "{host}{path}");
         };
         check("other", "/", "all");
-        check("other", "/api/x", "api");
+        check("", "/api/x", "api");
         check("shop.test", "/api/x", "shop");
         check("SHOP.test", "/x", "exact");
-        assert!(ListenerRoutes::new(None, &[], &services).find("a", "/").is_none());
+        check("cart.test", "/api/x", "below");
+        check("test", "/", "all");
+        let none = ListenerRoutes::new(None, &[], &services);
+        assert!(none.find("a", "/", "GET", &NOBODY).is_none());
+    }
+
+    #[test]
+    fn a_request_goes_on_to_the_next_rule_where_method_or_fields_differ() {
+        let services = ["all", "write", "gold"].into_iter().map(named).collect();
+        let mut write = rule("", "/", "write");
+        write.matched.methods =
+            ["POST", "PUT"].iter().map(|method| method.parse().expect("valid")).collect();
+        let mut gold = rule("", "/", "gold");
+        let wanted = Wanted::of_header("gold").expect("valid");
+        let tenant = "x-tenant".parse::<FieldName>().expect("valid");
+        gold.matched.headers = BTreeMap::from([(tenant, wanted)]);
+        let mut redirect = rule("plain.test", "/", "all");
+        redirect.to = Destination::RedirectToHttps;
+        let rules = [rule("", "/", "all"), gold, write, redirect, rule("", "/lost", "nowhere")];
+        let routes = ListenerRoutes::new(None, &rules, &services);
+        let check = |host: &str, method: &str, tenant: Tenant, expected: &str| {
+            let found = routes.find(host, "/lost", method, &tenant).expect("matched");
+            assert_eq!(lead(found), expected);
+        };
+        check("a.test", "GET", Tenant("silver"), "all");
+        check("a.test", "GET", Tenant("gold"), "gold");
+        check("a.test", "PUT", Tenant("gold"), "write");
+        check("a.test", "put", Tenant("silver"), "all");
+        check("plain.test", "PUT", Tenant("gold"), "https");
     }
 }

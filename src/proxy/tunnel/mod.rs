@@ -63,6 +63,7 @@ impl Tunnels {
     }
 
     /// Passes an upgrade to its target and the answer back; returns when the tunnel has ended.
+    /// `prepare` makes the request for the target that could be connected to.
     ///
     /// # Errors
     /// The target cannot be had or breaks off before its answer, or the client is gone.
@@ -70,10 +71,10 @@ impl Tunnels {
         &self,
         session: &mut Session,
         attempt: &mut Attempt,
-        request: RequestHeader,
+        prepare: impl Fn(&Attempt) -> Result<RequestHeader>,
     ) -> Result<()> {
         let asked = upgrade_of(session.req_header());
-        let answered = self.ask(session, attempt, request).await;
+        let answered = self.ask(session, attempt, prepare).await;
         let Answered { mut header, target } = answered.map_err(Error::into_up)?;
         attempt.answered(header.status.as_u16());
         if header.status.as_u16() != 101 {
@@ -110,9 +111,10 @@ impl Tunnels {
         &self,
         session: &Session,
         attempt: &mut Attempt,
-        request: RequestHeader,
+        prepare: impl Fn(&Attempt) -> Result<RequestHeader>,
     ) -> Result<Answered> {
         let stream = self.connect(session, attempt).await?;
+        let request = prepare(attempt)?;
         let mut target = TargetSession::new(stream);
         target.read_timeout = Some(attempt.service.timeouts.read.into());
         match answer_of(&mut target, request).await {

@@ -10,5 +10,6 @@ pub mod core;
 pub mod gate;
 pub mod probe;
 pub mod proxy;
+pub mod resolve;
 pub mod store;
 pub mod telemetry;

@@ -25,11 +25,13 @@ mod nearest;
 mod node;
 mod params;
 mod policies;
+mod resolver;
 mod services;
 mod stickiness;
 mod store;
 mod strategies;
 mod target_groups;
+mod targets_file;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,8 +46,8 @@ use self::declared::{Declared, Names};
 use self::mistake::Mistakes;
 use self::node::Node;
 use crate::core::model::{
-    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName, ServiceSpec, Strategy,
-    StrategyName, TargetGroup, TargetGroupName,
+    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ResolverSpec, ServiceName, ServiceSpec,
+    Strategy, StrategyName, TargetGroup, TargetGroupName,
 };
 
 /// A configuration without mistakes.
@@ -69,6 +71,10 @@ pub struct Config {
     pub store: StoreSpec,
     /// The folder that the file's paths are relative to.
     pub base_dir: PathBuf,
+    /// How DNS is asked.
+    pub resolver: ResolverSpec,
+    /// The files that list a group's targets, which stood in them when the configuration was read.
+    pub targets_files: BTreeMap<TargetGroupName, PathBuf>,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -150,6 +156,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let gates = fields.take("gates");
     let admin = fields.take("admin");
     let store = fields.take("store");
+    let resolver = fields.take("resolver");
     fields.finish();
 
     let declared = Declared {
@@ -160,8 +167,9 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         gates: Names::of("gate", gates.as_ref()),
     };
     let mut addresses = Addresses::default();
-    let target_groups = target_groups.as_ref().map(target_groups::target_groups);
-    let target_groups = target_groups.unwrap_or_default();
+    let target_groups =
+        target_groups.as_ref().map(|node| target_groups::target_groups(node, base_dir));
+    let (target_groups, targets_files) = target_groups.unwrap_or_default();
     Config {
         admin: admin::admin(admin.as_ref(), base_dir, &mut addresses),
         listeners: listeners
@@ -176,6 +184,8 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         store: store::store(store.as_ref(), base_dir),
         target_groups,
         base_dir: base_dir.to_owned(),
+        resolver: resolver::resolver(resolver.as_ref()),
+        targets_files,
     }
 }
 
@@ -281,7 +291,7 @@ listeners:
     adress: 127.0.0.1:8080
     rules: [{ service: shop }]
 target_groups:
-  a: { targets: [127.0.0.1:9001, localhost:9002] }
+  a: { targets: [127.0.0.1:9001, localhost] }
   b: { targets: [] }
 services:
   shop:
@@ -310,7 +320,7 @@ colour: red
             "8: listeners[1]: `address` is missing",
             "8: listeners[1].name: another listener has the name public",
             "9: listeners[1].adress: unknown key; did you mean `address`?",
-            "12: target_groups.a.targets[1]: \"localhost:9002\" is a host name",
+            "12: target_groups.a.targets[1]: \"localhost\" is not a target",
             "16: services.shop.target_groups[1]: unknown target group \"c\"",
             "17: services.shop.health_check.path: \"healthz\" is not a path",
             "17: services.shop.health_check.interval: \"2\" has no unit",

@@ -16,6 +16,7 @@ mod gates;
 mod group;
 mod handle;
 mod history;
+mod names;
 mod observe;
 mod outbox;
 mod perform;
@@ -50,7 +51,7 @@ pub use table_writer::TableWriter;
 pub use tally::Tally;
 pub use view::{
     AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, StoreState, TargetView,
-    View,
+    UnresolvedView, View,
 };
 pub use watchdog::Watchdog;
 pub use world::{AskGates, World};

@@ -12,13 +12,15 @@ impl World {
     /// One look: alarms are judged, every rollout is shown what can be seen.
     pub(super) fn tick(&mut self) {
         self.recorder.tick(self.now.mono);
+        self.take_news();
         self.judge_alarms();
         let sampled =
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
         let sampled = sampled.map(|active| &active.rollout.spec().service);
         self.windows.sample(self.now.mono, &self.recorder, sampled);
         // Before the look: what it shows is then no older than what was decided.
-        let settled = self.unsettled && self.prober.all_decided();
+        let heard = self.resolver.all_asked() && self.prober.all_decided();
+        let settled = self.unsettled && heard;
         self.look();
         if settled {
             let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();

@@ -20,6 +20,7 @@ use crate::core::model::{
 use crate::core::rollout::{Actor, Event, Rollout};
 use crate::core::routing::{LiveTargets, RoutingTable};
 use crate::probe::Prober;
+use crate::resolve::Resolver;
 use crate::store::{Record, ServiceImage, Snapshot, Store, TableImage};
 use crate::telemetry::{Recorder, Windows};
 
@@ -102,6 +103,8 @@ pub struct Recovered {
     pub gates: Arc<dyn AskGates>,
     /// Loads what a configuration needs before it is used.
     pub prepare: Prepare,
+    /// Who resolves names.
+    pub resolver: Arc<Resolver>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -195,10 +198,15 @@ impl Recovered {
             unsettled: true,
             clock: self.clock,
             config: self.config,
+            resolver: self.resolver,
         };
         world.restore_groups(&records, &served);
         world.restore_services(&records, &served)?;
         world.restore_alarms(&records);
+        // Where names were last time, until DNS is heard: it may be down, too.
+        for (name, addresses) in &served.resolved {
+            world.live.resolve(name, addresses);
+        }
         world.register_targets();
         world.restore_rollouts(records.rollouts, &served)?;
         world.publish();

@@ -54,9 +54,10 @@ const fn place(name: &'static str, modules: &'static [&'static str]) -> Place {
 
 /// Everything with something to say; `core`, `clock` and `config` are silent.
 const ADAPTERS: &[&str] =
-    &["store", "telemetry", "probe", "gate", "control", "proxy", "admin", "cli", "app"];
+    &["store", "telemetry", "probe", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever waits for something; `core`, `clock`, `config` and `telemetry` do not.
-const ASYNC: &[&str] = &["store", "probe", "gate", "control", "proxy", "admin", "cli", "app"];
+const ASYNC: &[&str] =
+    &["store", "probe", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever speaks HTTP.
 const HTTP: &[&str] = &["probe", "proxy", "admin", "cli", "app"];
 
@@ -71,6 +72,7 @@ const PLACES: &[Place] = &[
     place("bytes", HTTP),
     place("clap", &["cli", "main"]),
     place("comfy_table", &["cli"]),
+    place("hickory_resolver", &["resolve"]),
     place("http", HTTP),
     place("http_body_util", HTTP),
     place("hyper", HTTP),
@@ -94,7 +96,10 @@ const PLACES: &[Place] = &[
     place("subtle", &["admin"]),
     place(
         "thiserror",
-        &["core", "config", "store", "probe", "gate", "control", "proxy", "admin", "cli", "app"],
+        &[
+            "core", "config", "store", "probe", "gate", "resolve", "control", "proxy", "admin",
+            "cli", "app",
+        ],
     ),
     place("tokio", ASYNC),
     place("tracing", ADAPTERS),

@@ -5,21 +5,26 @@
 //! it again. This module knows no other module of the project.
 
 mod alarm;
+mod dns_name;
 mod exposure;
 mod gate;
 mod health;
 mod listener;
 mod name;
+mod resolver;
 mod rule;
 mod service;
 mod span;
 mod strategy;
 mod target;
+mod target_list;
+mod target_name;
 mod weight;
 
 pub use alarm::{
     AlarmBound, AlarmSource, AlarmSpec, AlarmState, MissingData, OnInsufficient, OwnMetric,
 };
+pub use dns_name::{DnsName, DnsNameError};
 pub use exposure::{Exposure, Salt, Side};
 pub use gate::{
     GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, Sha256,
@@ -33,6 +38,7 @@ pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
 };
+pub use resolver::ResolverSpec;
 pub use rule::{HostMatch, PathMatch, Rule, RuleError};
 pub use service::{
     Balance, OnRegression, Panic, Policies, ServiceSpec, Stickiness, StickyFallback, Timeouts,
@@ -43,4 +49,6 @@ pub use strategy::{
     Shift, Step, Strategy, StrategyError,
 };
 pub use target::{Target, TargetAddress, TargetError, TargetGroup};
+pub use target_list::{TargetList, TargetListError};
+pub use target_name::TargetName;
 pub use weight::{Split, Weight, WeightError};

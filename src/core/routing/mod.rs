@@ -8,11 +8,13 @@
 
 mod cohort;
 mod live;
+mod resolved;
 mod side;
 mod table;
 
 pub use crate::core::model::TargetHealth;
 pub use cohort::cohort_position;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
+pub use resolved::Resolved;
 pub use side::{MeterId, ServiceRoute, SideRoute};
 pub use table::{ListenerRoutes, RoutingTable};

@@ -10,6 +10,7 @@ pub mod core;
 pub mod gate;
 pub mod probe;
 pub mod proxy;
+pub mod resolve;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 fn main() -> ExitCode {
     cli::run(
         std::env::args_os(),
-        Entry { serve, demo, check: app::check_gates, verify: app::verify_ledger },
+        Entry { serve, demo, check: app::check_config, verify: app::verify_ledger },
     )
 }
 

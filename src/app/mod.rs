@@ -8,6 +8,7 @@ mod admin;
 mod check;
 pub mod demo;
 mod error;
+mod names;
 mod serve;
 mod storage;
 mod verify;
@@ -32,12 +33,14 @@ use crate::core::rollout::TelemetryView;
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
 use crate::proxy::{self, ProxyParts, RunningProxy};
+use crate::resolve::Resolver;
 use crate::telemetry::{Recorder, Windows};
 
 use admin::{AdminPart, BoundAdmin};
+use names::check_names;
 use storage::{Storage, cache_path};
 
-pub use check::check_gates;
+pub use check::check_config;
 pub use error::AppError;
 pub use serve::serve;
 pub use verify::verify_ledger;
@@ -57,6 +60,7 @@ pub struct App {
     control_runtime: Runtime,
     /// Always there until the end.
     writer: Option<JoinHandle<()>>,
+    resolver: Arc<Resolver>,
 }
 
 /// How long requests in flight may take to finish when the process ends.
@@ -82,6 +86,7 @@ impl App {
         let opened = control_runtime.block_on(Storage::open(&config.store))?;
         let table = Arc::new(ArcSwap::from_pointee(RoutingTable::default()));
         let prober = Arc::new(Prober::start(control_runtime.handle().clone()));
+        let resolver = Arc::new(Resolver::start(control_runtime.handle().clone()));
         let (inbox, messages) = mpsc::channel(Writer::INBOX);
         let outbox = opened.outbox();
         let table_writer = opened.table_writer(&control_runtime);
@@ -99,10 +104,13 @@ impl App {
             prober: Arc::clone(&prober),
             table_writer,
             gates: Arc::clone(&gates) as Arc<dyn AskGates>,
-            prepare: preparing(&gates),
+            prepare: preparing(&gates, &resolver, control_runtime.handle()),
+            resolver: Arc::clone(&resolver),
         };
         let channel = (inbox.clone(), messages);
-        let (writer, handle) = recovered.into_writer(outbox.clone(), watchdog.clone(), channel)?;
+        let (mut writer, handle) =
+            recovered.into_writer(outbox.clone(), watchdog.clone(), channel)?;
+        control_runtime.block_on(writer.hear_names());
         if let Some(store) = opened.store {
             control_runtime.spawn(outbox.clone().run(store, inbox.clone()));
         }
@@ -126,6 +134,7 @@ impl App {
             proxy_runtime,
             control_runtime,
             writer,
+            resolver,
         })
     }
 
@@ -180,6 +189,7 @@ impl App {
                 tracing::error!(%error, "the writer had failed: nothing was decided since");
             }
             self.prober.shutdown().await;
+            self.resolver.shutdown().await;
             let flushed = async {
                 while !self.outbox.is_empty() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -215,7 +225,15 @@ fn gates(config: &Config, clock: Clock, windows: &Arc<Windows>) -> Result<Arc<Ga
     Ok(gates)
 }
 
-fn preparing(gates: &Arc<Gates>) -> Prepare {
-    let gates = Arc::clone(gates);
-    Arc::new(move |config| gates.prepare(config))
+fn preparing(
+    gates: &Arc<Gates>,
+    resolver: &Arc<Resolver>,
+    runtime: &tokio::runtime::Handle,
+) -> Prepare {
+    let (gates, resolver, runtime) = (Arc::clone(gates), Arc::clone(resolver), runtime.clone());
+    Arc::new(move |config| {
+        gates.prepare(config)?;
+        // A name that is in use keeps its addresses: DNS that is down is no reason to refuse it.
+        runtime.block_on(check_names(config, |name| resolver.knows(name)))
+    })
 }

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::failure::Failure;
 use crate::admin::json::{Prose, Reason};
 use crate::core::model::{
-    AlarmName, AlarmState, Revision, RolloutId, ServiceName, Span, StrategyName, TargetAddress,
-    TargetGroupName, Weight,
+    AlarmName, AlarmState, Revision, RolloutId, ServiceName, Span, StrategyName, TargetGroupName,
+    TargetName, Weight,
 };
 
 /// A reverse proxy that releases software.
@@ -130,9 +130,9 @@ pub(super) enum ServiceCommand {
     /// Register green's targets.
     Targets {
         service: ServiceName,
-        /// All its targets, `host:port` each.
+        /// All its targets, `host:port` or `srv:NAME` each.
         #[arg(value_name = "ADDR", required = true)]
-        targets: Vec<TargetAddress>,
+        targets: Vec<TargetName>,
         #[command(flatten)]
         why: Why,
     },
@@ -143,9 +143,9 @@ pub(super) enum TargetGroupCommand {
     /// Register the targets of a group.
     Set {
         group: TargetGroupName,
-        /// All its targets, `host:port` each.
+        /// All its targets, `host:port` or `srv:NAME` each.
         #[arg(value_name = "ADDR", required = true)]
-        targets: Vec<TargetAddress>,
+        targets: Vec<TargetName>,
         #[command(flatten)]
         why: Why,
     },
@@ -222,7 +222,7 @@ pub(super) struct StartArgs {
     pub(super) revision: Revision,
     /// A target of green; without any, those that are registered.
     #[arg(long = "target", value_name = "ADDR")]
-    pub(super) targets: Vec<TargetAddress>,
+    pub(super) targets: Vec<TargetName>,
     /// The strategy; without it the service's.
     #[arg(long)]
     pub(super) strategy: Option<StrategyName>,
@@ -377,7 +377,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check("tidegate service split shop 10", "a weight is written in percent");
-        check("tidegate service targets shop web:80", "is a host name");
+        check("tidegate service targets shop web", "is not a target");
         check("tidegate rollout show 17", "a rollout id is");
         check("tidegate rollout watch d-ABCDEFGHI --timeout 5", "has no unit");
         check("tidegate rollout promote d-ABCDEFGHI --force", "--reason");

@@ -32,7 +32,7 @@ struct Wrong<'a> {
     fix: Option<&'a str>,
 }
 
-/// Checks a file, and with `gates` what only the gate host can tell.
+/// Checks a file, and with `gates` what only the gate host and DNS can tell.
 pub(super) fn check(
     file: &Path,
     gates: fn(&Config) -> Result<(), String>,

@@ -56,8 +56,8 @@ pub struct Entry {
     pub serve: fn(&ServeArgs) -> anyhow::Result<ExitCode>,
     /// Shows a rollout with made-up services; the argument says whether as JSON.
     pub demo: fn(json: bool) -> anyhow::Result<ExitCode>,
-    /// Loads the gates of a configuration and checks the parameters of their uses: a sentence for
-    /// each that cannot be used.
+    /// Loads the gates of a configuration, checks the parameters of their uses, and resolves the
+    /// names of its targets: a sentence for each that cannot be used.
     pub check: fn(&Config) -> Result<(), String>,
     /// Reads the whole ledger of a database that no process has open: gives its head, or names the
     /// first bad entry.

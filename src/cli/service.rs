@@ -101,7 +101,11 @@ fn render(service: &Service) -> String {
         }
         for target in &side.targets {
             let note = target.last_failure.as_deref().unwrap_or_default();
-            rows.push(row(&target.address, &target.health, note));
+            let address = match &target.resolved {
+                Some(resolved) => format!("{} ({resolved})", target.address),
+                None => target.address.clone(),
+            };
+            rows.push(row(&address, &target.health, note));
         }
     }
     shown + &table(["SIDE", "TARGET GROUP", "REVISION", "TARGET", "HEALTH", "LAST FAILURE"], &rows)

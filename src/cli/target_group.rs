@@ -8,7 +8,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::screen::Form;
 use crate::admin::json::{GroupTargets, NewTargets};
-use crate::core::model::{Target, TargetAddress};
+use crate::core::model::{Target, TargetName};
 
 /// Carries out a command.
 pub(super) async fn run(
@@ -34,7 +34,7 @@ pub(super) async fn run(
 pub(super) async fn register(
     client: &Client,
     path: &str,
-    targets: Vec<TargetAddress>,
+    targets: Vec<TargetName>,
     why: Why,
     form: Form,
 ) -> Result<Exit, Failure> {

@@ -31,12 +31,14 @@ mod params;
 mod policies;
 mod release;
 mod request_match;
+mod resolver;
 mod rule_actions;
 mod services;
 mod stickiness;
 mod store;
 mod strategies;
 mod target_groups;
+mod targets_file;
 mod transport;
 mod wanted;
 
@@ -54,8 +56,8 @@ use self::mistake::Mistakes;
 use self::node::Node;
 use self::target_groups::TargetGroups;
 use crate::core::model::{
-    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName, ServiceSpec, Strategy,
-    StrategyName, TargetGroup, TargetGroupName, Transport,
+    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ResolverSpec, ServiceName, ServiceSpec,
+    Strategy, StrategyName, TargetGroup, TargetGroupName, Transport,
 };
 
 /// A configuration without mistakes.
@@ -81,6 +83,10 @@ pub struct Config {
     pub store: StoreSpec,
     /// The folder that the file's paths are relative to.
     pub base_dir: PathBuf,
+    /// How DNS is asked.
+    pub resolver: ResolverSpec,
+    /// The files that list a group's targets, which stood in them when the configuration was read.
+    pub targets_files: BTreeMap<TargetGroupName, PathBuf>,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -162,6 +168,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let gates = fields.take("gates");
     let admin = fields.take("admin");
     let store = fields.take("store");
+    let resolver = fields.take("resolver");
     fields.finish();
 
     let declared = Declared {
@@ -173,7 +180,8 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     };
     let mut addresses = Addresses::default();
     let groups = target_groups.map(|node| target_groups::target_groups(&node, base_dir));
-    let TargetGroups { groups: target_groups, transports } = groups.unwrap_or_default();
+    let TargetGroups { groups: target_groups, transports, files: targets_files } =
+        groups.unwrap_or_default();
     Config {
         admin: admin::admin(admin.as_ref(), base_dir, &mut addresses),
         listeners: listeners
@@ -189,6 +197,8 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         target_groups,
         transports,
         base_dir: base_dir.to_owned(),
+        resolver: resolver::resolver(resolver.as_ref()),
+        targets_files,
     }
 }
 
@@ -294,7 +304,7 @@ listeners:
     adress: 127.0.0.1:8080
     rules: [{ service: shop }]
 target_groups:
-  a: { targets: [127.0.0.1:9001, localhost:9002] }
+  a: { targets: [127.0.0.1:9001, localhost] }
   b: { targets: [] }
 services:
   shop:
@@ -323,7 +333,7 @@ colour: red
             "8: listeners[1]: `address` is missing",
             "8: listeners[1].name: another listener has the name public",
             "9: listeners[1].adress: unknown key; did you mean `address`?",
-            "12: target_groups.a.targets[1]: \"localhost:9002\" is a host name",
+            "12: target_groups.a.targets[1]: \"localhost\" is not a target",
             "16: services.shop.target_groups[1]: unknown target group \"c\"",
             "17: services.shop.health_check.path: \"healthz\" is not a path",
             "17: services.shop.health_check.interval: \"2\" has no unit",

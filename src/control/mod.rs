@@ -17,6 +17,7 @@ mod group;
 mod handle;
 mod history;
 mod links;
+mod names;
 mod observe;
 mod outbox;
 mod perform;
@@ -52,7 +53,7 @@ pub use table_writer::TableWriter;
 pub use tally::Tally;
 pub use view::{
     AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, StoreState, TargetView,
-    View,
+    UnresolvedView, View,
 };
 pub use watchdog::Watchdog;
 pub use world::{AskGates, World};

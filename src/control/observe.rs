@@ -12,6 +12,7 @@ impl World {
     /// One look: alarms are judged, every rollout is shown what can be seen.
     pub(super) fn tick(&mut self) {
         self.recorder.tick(self.now.mono);
+        self.take_news();
         self.judge_alarms();
         let sampled =
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
@@ -19,7 +20,7 @@ impl World {
         self.windows.sample(self.now.mono, &self.recorder, sampled);
         // Before the look: what it shows is then no older than what was decided.
         let settled = self.settled_rollouts();
-        let probed = self.unsettled && self.prober.all_decided();
+        let probed = self.unsettled && self.prober.all_decided() && self.resolver.all_asked();
         self.look();
         self.settle(&settled);
         if probed {

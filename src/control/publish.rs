@@ -88,7 +88,12 @@ impl World {
             };
             Some((spec.name.clone(), image))
         });
-        TableImage { generation: self.generation, services: services.collect() }
+        let resolved = self.live.resolved().iter();
+        TableImage {
+            generation: self.generation,
+            services: services.collect(),
+            resolved: resolved.map(|(name, at)| (name.clone(), at.to_vec())).collect(),
+        }
     }
 
     /// Makes the live targets and the probes follow the groups.
@@ -121,5 +126,6 @@ impl World {
             }
         }
         self.prober.watch(watched);
+        self.watch_names();
     }
 }

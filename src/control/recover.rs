@@ -21,6 +21,7 @@ use crate::core::model::{
 use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Spec, Verb};
 use crate::core::routing::{LiveTargets, RoutingTable};
 use crate::probe::Prober;
+use crate::resolve::Resolver;
 use crate::store::{Record, ServiceImage, Snapshot, Store, TableImage};
 use crate::telemetry::{Recorder, Windows};
 
@@ -105,6 +106,8 @@ pub struct Recovered {
     pub gates: Arc<dyn AskGates>,
     /// Loads what a configuration needs before it is used.
     pub prepare: Prepare,
+    /// Who resolves names.
+    pub resolver: Arc<Resolver>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -199,9 +202,14 @@ impl Recovered {
             unsettled: true,
             clock: self.clock,
             config: self.config,
+            resolver: self.resolver,
         };
         world.restore_groups(&records, &served);
         world.restore_services(&records, &served)?;
+        // Where names were last time, until DNS is heard: it may be down, too.
+        for (name, addresses) in &served.resolved {
+            world.live.resolve(name, addresses);
+        }
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut records.rollouts), &served)?;
         world.restore_alarms(&records);

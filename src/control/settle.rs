@@ -1,10 +1,10 @@
 //! Settling: when a rollout from before the start has seen enough of its own world to be judged.
 //!
-//! Enough are checks that have decided about every target of its two groups, and a first datapoint
+//! Enough are an answer of DNS about every name, checks that have decided about every target of its two groups, and a first datapoint
 //! of each of its alarms on own numbers: an alarm that cannot say anything yet is not silent. What
 //! another service waits for is no reason to look away from this one.
 
-use crate::core::model::RolloutId;
+use crate::core::model::{RolloutId, TargetName};
 use crate::core::rollout::Event;
 
 use super::World;
@@ -28,10 +28,18 @@ impl World {
         }
     }
 
+    /// Whether DNS said something about a name, or there is nothing to ask.
+    fn has_been_asked(&self, name: &TargetName) -> bool {
+        !name.is_of_dns() || self.resolver.knows(name) || self.resolver.failure(name).is_some()
+    }
+
     fn has_settled(&self, active: &Active) -> bool {
         let spec = active.rollout.spec();
         let mut targets = [&spec.blue, &spec.green].into_iter().flat_map(|g| self.live.targets(g));
+        let groups = [&spec.blue, &spec.green].into_iter().filter_map(|g| self.groups.get(g));
+        let mut names = groups.flat_map(|group| &group.record.targets).map(|t| &t.address);
         active.unsettled
+            && names.all(|name| self.has_been_asked(name))
             && self.alarms.have_judged(spec)
             && targets.all(|target| self.prober.is_decided(target))
     }

@@ -12,8 +12,8 @@ use super::record::RollbackRecord;
 use super::service::ServiceState;
 use super::world::Active;
 use super::{
-    AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, Tally, TargetView, View,
-    World,
+    AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, Tally, TargetView,
+    UnresolvedView, View, World,
 };
 
 impl World {
@@ -63,7 +63,15 @@ impl World {
                 .prober
                 .last(target)
                 .and_then(|result| result.last_failure.map(|failure| failure.to_string())),
+            name: target.name().clone(),
         });
+        let listed = known.into_iter().flat_map(|group| &group.record.targets);
+        let unresolved = listed
+            .filter(|target| self.live.resolved().of(&target.address).is_empty())
+            .map(|target| UnresolvedView {
+                name: target.address.clone(),
+                why: self.resolver.failure(&target.address),
+            });
         SideView {
             group: group.clone(),
             revision: known.and_then(|group| group.record.revision.clone()),
@@ -72,6 +80,7 @@ impl World {
             health: self.live.health(group),
             requests: counts.requests(),
             failed: counts.failed(),
+            unresolved: unresolved.collect(),
         }
     }
 
@@ -118,7 +127,7 @@ impl World {
             side.targets.iter().map(move |target| TargetGauge {
                 service: service.clone(),
                 target_group: side.group.clone(),
-                target: target.address,
+                target: target.name.shown_at(target.address),
                 health: target.health,
             })
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::core::analysis::Observed;
 use crate::core::model::{
     AlarmName, AlarmState, GroupHealth, Revision, RolloutId, ServiceName, Span, Step, StrategyName,
-    TargetAddress, TargetGroupName, TargetHealth, WallTime, Weight,
+    TargetAddress, TargetGroupName, TargetHealth, TargetName, WallTime, Weight,
 };
 use crate::core::rollout::{Cause, Hold, Spec, Stage, StateName};
 
@@ -93,6 +93,8 @@ pub struct SideView {
     pub requests: u64,
     /// Requests that failed since the start of the process.
     pub failed: u64,
+    /// Its targets that are names and have no address yet.
+    pub unresolved: Vec<UnresolvedView>,
 }
 
 /// One target.
@@ -106,6 +108,17 @@ pub struct TargetView {
     pub in_flight: u32,
     /// Why its last failed check failed; `None` if none did.
     pub last_failure: Option<String>,
+    /// The target as written, which several addresses may share.
+    pub name: TargetName,
+}
+
+/// A target that is a name without an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedView {
+    /// The target as written.
+    pub name: TargetName,
+    /// Why it has none; `None` until DNS was asked.
+    pub why: Option<String>,
 }
 
 /// The rollout that a rollback took back, and the other way round.

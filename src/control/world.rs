@@ -14,6 +14,7 @@ use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, W
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
 use crate::core::routing::{LiveTargets, RoutingTable};
 use crate::probe::Prober;
+use crate::resolve::Resolver;
 use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
@@ -74,6 +75,7 @@ pub struct World {
     pub(super) changed: bool,
     /// Whether a target was not probed enough yet since the start.
     pub(super) unsettled: bool,
+    pub(super) resolver: Arc<Resolver>,
 }
 
 /// A rollout in the writer's hands.

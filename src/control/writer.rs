@@ -71,6 +71,12 @@ impl Writer {
         writer
     }
 
+    /// Waits a moment for names that have no address yet, and takes what they resolved to.
+    pub async fn hear_names(&mut self) {
+        self.world.hear_names().await;
+        self.finish();
+    }
+
     /// Takes messages until it is told to stop.
     pub async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::replacement::Replacement;
-use crate::core::model::{Exposure, Revision, ServiceName, Sha256, Target, TargetGroupName};
+use crate::core::model::{
+    Exposure, Revision, ServiceName, Sha256, Target, TargetAddress, TargetGroupName, TargetName,
+};
 
 /// What a service's routing needs besides its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub struct TableImage {
     pub generation: u64,
     /// Its services.
     pub services: BTreeMap<ServiceName, ServiceImage>,
+    /// What names of targets resolved to; those that never did are absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resolved: BTreeMap<TargetName, Vec<TargetAddress>>,
 }
 
 /// Why the table file could not be read or written.
@@ -190,7 +195,25 @@ mod tests {
             revisions: [(group("shop-a"), "v1 \"quoted\" \u{1f30a}".parse().expect("valid"))]
                 .into(),
         };
-        TableImage { generation, services: [("shop".parse().expect("valid"), service)].into() }
+        let at = |address: &str| address.parse::<TargetAddress>().expect("valid");
+        TableImage {
+            generation,
+            services: [("shop".parse().expect("valid"), service)].into(),
+            resolved: [(
+                "shop.internal:80".parse().expect("valid"),
+                vec![at("10.0.0.1:80"), at("[::1]:80")],
+            )]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn an_image_without_names_is_written_as_ever_and_an_older_one_is_read() {
+        let image = TableImage { resolved: BTreeMap::new(), ..image(1) };
+        let text = serde_json::to_string(&image).expect("text");
+        assert!(!text.contains("resolved"), "{text}");
+        assert!(text.contains("[\"127.0.0.1:9001\",\"[::1]:9001\"]"), "{text}");
+        assert_eq!(serde_json::from_str::<TableImage>(&text).expect("read"), image);
     }
 
     fn table_file() -> (tempfile::TempDir, TableFile) {

@@ -176,7 +176,7 @@ mod tests {
         let target = |port: u16, health| TargetGauge {
             service: service(),
             target_group: "shop-b".parse().expect("valid"),
-            target: format!("127.0.0.1:{port}").parse().expect("valid"),
+            target: format!("127.0.0.1:{port}"),
             health,
         };
         let alarm = |name: &str, state| AlarmGauge {

@@ -6,8 +6,8 @@
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::core::model::{
-    AlarmName, AlarmState, GateName, Revision, ServiceName, Side, Span, TargetAddress,
-    TargetGroupName, TargetHealth, Weight,
+    AlarmName, AlarmState, GateName, Revision, ServiceName, Side, Span, TargetGroupName,
+    TargetHealth, Weight,
 };
 
 use super::family::{counter, family, gauge};
@@ -83,8 +83,8 @@ pub struct TargetGauge {
     pub service: ServiceName,
     /// The target's group.
     pub target_group: TargetGroupName,
-    /// The target.
-    pub target: TargetAddress,
+    /// The target as written, with its address where that is another.
+    pub target: String,
     /// Its health; a target that was not checked yet is exposed as not healthy.
     pub health: TargetHealth,
 }
@@ -243,7 +243,7 @@ impl TargetGauge {
         let labels = [
             ("service", self.service.as_str()),
             ("target_group", self.target_group.as_str()),
-            ("target", &self.target.to_string()),
+            ("target", self.target.as_str()),
         ];
         gauge(&labels, flag(self.health == TargetHealth::Healthy))
     }

@@ -54,9 +54,10 @@ const fn place(name: &'static str, modules: &'static [&'static str]) -> Place {
 
 /// Everything with something to say; `core`, `clock` and `config` are silent.
 const ADAPTERS: &[&str] =
-    &["store", "telemetry", "probe", "gate", "control", "proxy", "admin", "cli", "app"];
+    &["store", "telemetry", "probe", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever waits for something; `core`, `clock`, `config` and `telemetry` do not.
-const ASYNC: &[&str] = &["store", "probe", "gate", "control", "proxy", "admin", "cli", "app"];
+const ASYNC: &[&str] =
+    &["store", "probe", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever speaks HTTP.
 const HTTP: &[&str] = &["probe", "proxy", "admin", "cli", "app"];
 
@@ -71,6 +72,7 @@ const PLACES: &[Place] = &[
     place("bytes", HTTP),
     place("clap", &["cli", "main"]),
     place("comfy_table", &["cli"]),
+    place("hickory_resolver", &["resolve"]),
     place("http", HTTP),
     place("http_body_util", HTTP),
     place("hyper", HTTP),
@@ -98,8 +100,8 @@ const PLACES: &[Place] = &[
     place(
         "thiserror",
         &[
-            "core", "config", "store", "probe", "gate", "control", "proxy", "admin", "cli", "app",
-            "tls",
+            "core", "config", "store", "probe", "gate", "resolve", "control", "proxy", "admin",
+            "cli", "app", "tls",
         ],
     ),
     place("tokio", ASYNC),

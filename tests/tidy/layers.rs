@@ -108,7 +108,11 @@ const LAYERS: &[Layer] = &[
     layer("telemetry", &["core", "clock"]),
     layer("probe", &["core", "clock"]),
     layer("gate", &["core", "clock"]),
-    layer("control", &["core", "config", "store", "telemetry", "gate", "probe", "clock"]),
+    layer("resolve", &["core", "clock"]),
+    layer(
+        "control",
+        &["core", "config", "store", "telemetry", "gate", "probe", "resolve", "clock"],
+    ),
     layer(
         "proxy",
         &[

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ObservedShare, Share};
-use crate::control::{ServiceView, SideView, TargetView};
+use crate::control::{ServiceView, SideView, TargetView, UnresolvedView};
 use crate::core::model::{Revision, RolloutId, ServiceName, StrategyName, TargetGroupName};
 
 /// A service.
@@ -69,10 +69,10 @@ pub struct ServiceSide {
 /// One target as it is seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceTarget {
-    /// Where it listens.
+    /// Where it is, as written; a name stands here once for each of its addresses.
     #[schema(example = "127.0.0.1:9001")]
     pub address: String,
-    /// `healthy`, `unhealthy` or `unknown`.
+    /// `healthy`, `unhealthy` or `unknown`; `unresolved` for a name that has no address yet.
     #[schema(example = "healthy")]
     pub health: String,
     /// Requests in flight.
@@ -80,15 +80,32 @@ pub struct ServiceTarget {
     /// Why its last failed check failed; absent if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
+    /// The address behind a name; absent where the target is written as an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "10.0.0.7:8080")]
+    pub resolved: Option<String>,
 }
 
 impl From<&TargetView> for ServiceTarget {
     fn from(view: &TargetView) -> Self {
         Self {
-            address: view.address.to_string(),
+            address: view.name.to_string(),
             health: view.health.as_str().to_owned(),
             in_flight: view.in_flight,
             last_failure: view.last_failure.clone(),
+            resolved: view.name.is_of_dns().then(|| view.address.to_string()),
+        }
+    }
+}
+
+impl From<&UnresolvedView> for ServiceTarget {
+    fn from(view: &UnresolvedView) -> Self {
+        Self {
+            address: view.name.to_string(),
+            health: "unresolved".to_owned(),
+            in_flight: 0,
+            last_failure: view.why.clone(),
+            resolved: None,
         }
     }
 }
@@ -100,7 +117,12 @@ impl From<&SideView> for ServiceSide {
             revision: view.revision.clone(),
             registered: view.registered,
             healthy: view.health.healthy,
-            targets: view.targets.iter().map(ServiceTarget::from).collect(),
+            targets: view
+                .targets
+                .iter()
+                .map(ServiceTarget::from)
+                .chain(view.unresolved.iter().map(ServiceTarget::from))
+                .collect(),
             requests: view.requests,
             failed: view.failed,
         }

@@ -10,7 +10,7 @@ use crate::core::model::{Revision, Target, TargetGroupName};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTargets {
-    /// The targets, `host:port` each.
+    /// The targets, `host:port` or `srv:NAME` each.
     #[schema(value_type = Vec<String>, example = json!(["127.0.0.1:9002"]))]
     pub targets: Vec<Target>,
     /// What they run; leave it out to keep what is known.

@@ -234,10 +234,12 @@ pub(super) fn service() -> ServiceView {
             health: TargetHealth::Healthy,
             in_flight: 3,
             last_failure: None,
+            name: format!("127.0.0.1:{port}").parse().expect("valid"),
         }],
         health: GroupHealth { targets: 1, healthy: 1, unknown: 0 },
         requests: 1_000,
         failed: 1,
+        unresolved: Vec::new(),
     };
     ServiceView {
         name: "shop".parse().expect("valid"),

@@ -55,8 +55,11 @@ async fn a_body_that_is_not_what_is_wanted_is_refused_with_the_place() {
         assert_eq!(refused(&api, SPLIT, body).await.0, 400, "{body}");
     }
     let (_, problem) =
-        refused(&api, "/v1/services/shop/green/targets", r#"{"targets":["shop:80"]}"#).await;
-    assert!(problem["detail"].as_str().expect("text").contains("is a host name"), "{problem}");
+        refused(&api, "/v1/services/shop/green/targets", r#"{"targets":["sh op:80"]}"#).await;
+    assert!(
+        problem["detail"].as_str().expect("text").contains("a host name is made of"),
+        "{problem}"
+    );
     assert_eq!(api.requests(), 0);
 }
 

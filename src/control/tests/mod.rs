@@ -5,6 +5,7 @@ mod aborting;
 mod alarms;
 mod idempotency;
 mod ledger;
+mod names;
 mod recovering;
 mod reloading;
 mod roles;
@@ -31,6 +32,7 @@ use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Tar
 use crate::core::rollout::{Actor, GateAnswer, GateCall, StateName, Verb};
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
+use crate::resolve::Resolver;
 use crate::store::{
     Faulty, Key, LedgerQuery, MemoryStore, Snapshot, Store, StoreError, TableImage, Transaction,
 };
@@ -171,6 +173,7 @@ impl Remains {
             table_writer,
             gates: Arc::clone(&gates) as Arc<dyn AskGates>,
             prepare: Arc::new(|_| Ok(())),
+            resolver: Arc::new(Resolver::start(tokio::runtime::Handle::current())),
         };
         let watchdog = Watchdog::new(clock);
         let channel = (inbox.clone(), messages);

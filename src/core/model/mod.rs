@@ -5,6 +5,7 @@
 //! it again. This module knows no other module of the project.
 
 mod alarm;
+mod dns_name;
 mod exposure;
 mod field;
 mod gate;
@@ -14,18 +15,22 @@ mod listener;
 mod name;
 mod release;
 mod request_match;
+mod resolver;
 mod rule;
 mod rule_actions;
 mod service;
 mod span;
 mod strategy;
 mod target;
+mod target_list;
+mod target_name;
 mod transport;
 mod weight;
 
 pub use alarm::{
     AlarmBound, AlarmSource, AlarmSpec, AlarmState, MissingData, OnInsufficient, OwnMetric,
 };
+pub use dns_name::{DnsName, DnsNameError};
 pub use exposure::{Exposure, Salt, Side};
 pub use field::{
     CookieDomain, CookieName, CookiePath, EditableField, FieldError, FieldName, FieldValue,
@@ -49,6 +54,7 @@ pub use name::{
 };
 pub use release::{GreenFor, ReleaseTraffic};
 pub use request_match::RequestMatch;
+pub use resolver::ResolverSpec;
 pub use rule::{Destination, HostMatch, PathMatch, Rule, RuleError};
 pub use rule_actions::{HeaderEdits, HostPolicy, RuleActions};
 pub use service::{
@@ -61,5 +67,7 @@ pub use strategy::{
     Shift, Step, Strategy, StrategyError,
 };
 pub use target::{Target, TargetAddress, TargetError, TargetGroup};
+pub use target_list::{TargetList, TargetListError};
+pub use target_name::TargetName;
 pub use transport::{ClientIdentity, TargetProtocol, TargetTls, Transport, Verify};
 pub use weight::{Split, Weight, WeightError};

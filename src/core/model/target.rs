@@ -1,30 +1,32 @@
 //! Targets and target groups: where requests go.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::TargetGroupName;
+use super::{DnsNameError, TargetGroupName, TargetName};
 
 /// The reason why a text is not a target's address, or a list not a target group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Not `host:port`.
-    #[error("{text:?} is not a target: write `host:port`, for example \"127.0.0.1:9001\"")]
+    #[error(
+        "{text:?} is not a target: write `host:port`, for example \"127.0.0.1:9001\" or \"shop.internal:8080\", or `srv:` and a name of SRV records"
+    )]
     NotAddress {
         /// What was written.
         text: String,
     },
-    /// A host name, which this version does not resolve.
-    #[error(
-        "{text:?} is a host name: a target is an IP address and a port, for example \"127.0.0.1:9001\""
-    )]
-    HostName {
+    /// Neither an IP address nor a host name.
+    #[error("{text:?} is not a target: {error}")]
+    NotName {
         /// What was written.
         text: String,
+        /// What is wrong with the name.
+        error: DnsNameError,
     },
     /// Port 0.
     #[error("{text:?} has port 0")]
@@ -32,11 +34,11 @@ pub enum TargetError {
         /// What was written.
         text: String,
     },
-    /// The same address twice.
+    /// The same target twice.
     #[error("target {address} is listed twice")]
     Duplicate {
-        /// The address.
-        address: TargetAddress,
+        /// The target.
+        address: TargetName,
     },
     /// More targets than a group may have.
     #[error("a target group has at most {limit} targets, this one has {count}")]
@@ -48,7 +50,7 @@ pub enum TargetError {
     },
 }
 
-/// The address of one upstream endpoint.
+/// The address of one upstream endpoint: what can be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TargetAddress(SocketAddr);
@@ -72,22 +74,10 @@ impl FromStr for TargetAddress {
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
         let shown = || text.chars().take(80).collect::<String>();
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return match address.port() {
-                0 => Err(TargetError::PortZero { text: shown() }),
-                _ => Ok(Self(address)),
-            };
-        }
-        match text.rsplit_once(':') {
-            Some((host, port))
-                if port.parse::<u16>().is_ok()
-                    && !host.is_empty()
-                    && host.parse::<IpAddr>().is_err()
-                    && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c)) =>
-            {
-                Err(TargetError::HostName { text: shown() })
-            }
-            _ => Err(TargetError::NotAddress { text: shown() }),
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() == 0 => Err(TargetError::PortZero { text: shown() }),
+            Ok(address) => Ok(Self(address)),
+            Err(_) => Err(TargetError::NotAddress { text: shown() }),
         }
     }
 }
@@ -111,15 +101,15 @@ impl fmt::Display for TargetAddress {
     }
 }
 
-/// One upstream endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// One target as it is declared or registered. A name of DNS may stand for several endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Target {
-    /// Where it listens.
-    pub address: TargetAddress,
+    /// Where it is, as written.
+    pub address: TargetName,
 }
 
-/// A named set of targets, each address once, in the order given.
+/// A named set of targets, each once, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TargetGroup {
     name: TargetGroupName,
@@ -133,16 +123,26 @@ impl TargetGroup {
     /// Makes a group.
     ///
     /// # Errors
-    /// An address listed twice, or more than [`Self::LIMIT`] targets.
+    /// A target listed twice, or more than [`Self::LIMIT`] targets.
     pub fn new(name: TargetGroupName, targets: Vec<Target>) -> Result<Self, TargetError> {
         if targets.len() > Self::LIMIT {
             return Err(TargetError::TooMany { limit: Self::LIMIT, count: targets.len() });
         }
         let mut seen = std::collections::BTreeSet::new();
-        match targets.iter().find(|t| !seen.insert(t.address)) {
-            Some(twice) => Err(TargetError::Duplicate { address: twice.address }),
+        let twice = targets.iter().find(|target| !seen.insert(&target.address)).cloned();
+        match twice {
+            Some(Target { address }) => Err(TargetError::Duplicate { address }),
             None => Ok(Self { name, targets: targets.into() }),
         }
+    }
+
+    /// The same group with other targets.
+    ///
+    /// # Errors
+    /// A target listed twice, or more than [`Self::LIMIT`] targets.
+    pub fn with_targets(&self, targets: Vec<Target>) -> Result<Self, TargetError> {
+        let Self { targets, .. } = Self::new(self.name.clone(), targets)?;
+        Ok(Self { targets, ..self.clone() })
     }
 
     /// The group's name.
@@ -167,7 +167,7 @@ mod tests {
         assert!("127.0.0.1:9001".parse::<TargetAddress>().is_ok());
         assert!("[::1]:9001".parse::<TargetAddress>().is_ok());
         let kind = |text: &str| text.parse::<TargetAddress>().expect_err("refused");
-        assert!(matches!(kind("shop:80"), TargetError::HostName { .. }));
+        assert!(matches!(kind("shop:80"), TargetError::NotAddress { .. }));
         assert!(matches!(kind("127.0.0.1"), TargetError::NotAddress { .. }));
         assert!(matches!(kind("127.0.0.1:0"), TargetError::PortZero { .. }));
         assert!(matches!(kind("127.0.0.1:99999"), TargetError::NotAddress { .. }));
@@ -177,7 +177,8 @@ mod tests {
     fn a_group_refuses_an_address_twice() {
         let name: TargetGroupName = "a".parse().expect("valid");
         let target = Target { address: "127.0.0.1:1".parse().expect("valid") };
-        assert!(TargetGroup::new(name.clone(), vec![target, target]).is_err());
-        assert!(TargetGroup::new(name, vec![]).is_ok());
+        assert!(TargetGroup::new(name.clone(), vec![target.clone(), target.clone()]).is_err());
+        let empty = TargetGroup::new(name, vec![]).expect("valid");
+        assert_eq!(empty.with_targets(vec![target.clone()]).expect("valid").targets(), [target]);
     }
 }

@@ -1,23 +1,33 @@
 //! What a target keeps while tables come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::core::model::{
-    GroupHealth, Target, TargetAddress, TargetGroup, TargetGroupName, TargetHealth,
+    GroupHealth, TargetAddress, TargetGroup, TargetGroupName, TargetHealth, TargetName,
 };
 
-/// The state of one target, shared by every table that lists it.
+use super::Resolved;
+
+/// The state of one target, shared by every table that lists it. A target that is written as a name
+/// is one for each address of that name.
 #[derive(Debug)]
 pub struct LiveTarget {
     address: TargetAddress,
     incarnation: u64,
     in_flight: AtomicU32,
     health: AtomicU8,
+    name: TargetName,
 }
 
 impl LiveTarget {
+    /// The target as written.
+    #[must_use]
+    pub fn name(&self) -> &TargetName {
+        &self.name
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> TargetAddress {
@@ -98,33 +108,56 @@ impl LiveGroup {
 pub struct LiveTargets {
     groups: BTreeMap<TargetGroupName, Registered>,
     incarnations: AtomicU64,
+    resolved: Resolved,
 }
 
 #[derive(Debug, Default)]
 struct Registered {
     group: Arc<LiveGroup>,
-    targets: BTreeMap<TargetAddress, Arc<LiveTarget>>,
+    targets: BTreeMap<(TargetAddress, TargetName), Arc<LiveTarget>>,
 }
 
 impl LiveTargets {
-    /// Makes the registry hold exactly a group's targets; those that stay keep their state, new
-    /// ones start with the given health.
+    /// Makes the registry hold exactly a group's targets, each name at its last known addresses;
+    /// those that stay keep their state, new ones start with the given health.
     pub fn register(&mut self, group: &TargetGroup, initial: TargetHealth) {
         let registered = self.groups.entry(group.name().clone()).or_default();
         let mut before = std::mem::take(&mut registered.targets);
-        for Target { address } in group.targets() {
-            let kept = before.remove(address).unwrap_or_else(|| {
+        let names = group.targets().iter().map(|target| &target.address);
+        let places =
+            names.flat_map(|name| self.resolved.of(name).iter().map(move |at| (*at, name)));
+        for (address, name) in places {
+            let key = (address, name.clone());
+            let kept = before.remove(&key).unwrap_or_else(|| {
                 let target = LiveTarget {
-                    address: *address,
+                    address,
                     incarnation: self.incarnations.fetch_add(1, Ordering::Relaxed),
                     in_flight: AtomicU32::new(0),
                     health: AtomicU8::new(0),
+                    name: name.clone(),
                 };
                 target.set_health(initial);
                 Arc::new(target)
             });
-            registered.targets.insert(*address, kept);
+            registered.targets.insert(key, kept);
         }
+    }
+
+    /// Takes the addresses of a name; gives whether they are others than before. They count from
+    /// the next [`Self::register`]. No addresses change nothing: what was known stays.
+    pub fn resolve(&mut self, name: &TargetName, addresses: &[TargetAddress]) -> bool {
+        self.resolved.set(name, addresses)
+    }
+
+    /// What names resolved to last.
+    #[must_use]
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// Forgets the addresses of every other name.
+    pub fn keep_only(&mut self, names: &BTreeSet<TargetName>) {
+        self.resolved.keep_only(names);
     }
 
     /// A group's targets, ordered by address.
@@ -152,6 +185,7 @@ impl LiveTargets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::Target;
 
     fn group(addresses: &[&str]) -> TargetGroup {
         let targets =
@@ -175,5 +209,38 @@ mod tests {
         let back = live.targets(&name).next().expect("one target");
         assert_ne!(back.incarnation(), first.incarnation());
         assert_eq!(back.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_name_is_a_target_at_each_of_its_addresses_and_those_that_stay_keep_their_state() {
+        let mut live = LiveTargets::default();
+        let listed = group(&["shop.internal:80", "127.0.0.1:1"]);
+        let shop = listed.targets()[0].address.clone();
+        let address = |text: &str| text.parse::<TargetAddress>().expect("valid");
+        live.register(&listed, TargetHealth::Unknown);
+        assert_eq!(live.health(listed.name()).targets, 1, "a name without an answer is no target");
+
+        let (one, two, three) =
+            (address("10.0.0.1:80"), address("10.0.0.2:80"), address("10.0.0.3:80"));
+        assert!(live.resolve(&shop, &[one, two]));
+        live.register(&listed, TargetHealth::Unknown);
+        let of_name = |live: &LiveTargets| -> Vec<Arc<LiveTarget>> {
+            live.targets(listed.name()).filter(|t| *t.name() == shop).cloned().collect()
+        };
+        let before = of_name(&live);
+        assert_eq!(before.iter().map(|t| t.address()).collect::<Vec<_>>(), [one, two]);
+        before[1].set_health(TargetHealth::Healthy);
+
+        assert!(live.resolve(&shop, &[two, three]));
+        live.register(&listed, TargetHealth::Unknown);
+        let after = of_name(&live);
+        assert_eq!(after.iter().map(|t| t.address()).collect::<Vec<_>>(), [two, three]);
+        assert!(Arc::ptr_eq(&before[1], &after[0]));
+        let health: Vec<_> = after.iter().map(|t| t.health()).collect();
+        assert_eq!(health, [TargetHealth::Healthy, TargetHealth::Unknown]);
+
+        assert!(!live.resolve(&shop, &[]));
+        live.register(&listed, TargetHealth::Unknown);
+        assert_eq!(of_name(&live).len(), 2, "an empty answer takes nothing away");
     }
 }

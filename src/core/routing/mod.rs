@@ -9,6 +9,7 @@
 mod cohort;
 mod link;
 mod live;
+mod resolved;
 mod side;
 mod table;
 
@@ -16,5 +17,6 @@ pub use crate::core::model::TargetHealth;
 pub use cohort::cohort_position;
 pub use link::Link;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
+pub use resolved::Resolved;
 pub use side::{MeterId, ServiceRoute, SideRoute};
 pub use table::{ListenerRoutes, RouteEnd, RouteMatch, RoutingTable};

@@ -102,6 +102,7 @@ fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) 
         panic: Panic::TryAll,
         timeouts: Timeouts::default(),
         tell_side: false,
+        target_limit: None,
     }
 }
 

@@ -6,11 +6,12 @@ use super::declared::Declared;
 use super::gate_uses::gate_uses;
 use super::health_check::health_check;
 use super::node::Node;
+use super::outlier_ejection::outlier_ejection;
 use super::policies::policies;
 use super::stickiness::stickiness;
 use crate::core::model::{
-    AlarmName, Balance, Panic, ServiceName, ServiceSpec, Span, TargetGroup, TargetGroupName,
-    Timeouts,
+    AlarmName, Balance, OutlierSpec, Panic, ServiceName, ServiceSpec, Span, TargetGroup,
+    TargetGroupName, Timeouts,
 };
 
 /// Reads the section.
@@ -41,6 +42,11 @@ fn service(
     let gates = fields.take("gates").map(|node| gate_uses(&node, &declared.gates));
     let policies = policies(&mut fields);
     let tell_side = fields.take("tell_side").and_then(|node| node.flag());
+    let ejection = fields
+        .take("outlier_ejection")
+        .map_or_else(|| Some(OutlierSpec::default()), |node| outlier_ejection(&node));
+    let slow_start = fields.take("slow_start").and_then(|node| node.quantity());
+    let target_limit = fields.take("target_limit").and_then(|node| node.count(0..=MAX_IN_FLIGHT));
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -57,6 +63,9 @@ fn service(
         gates: gates.unwrap_or_default(),
         policies,
         tell_side: tell_side.unwrap_or(false),
+        outlier_ejection: ejection,
+        slow_start: slow_start.unwrap_or_default(),
+        target_limit: target_limit.filter(|limit| *limit > 0),
     })
 }
 
@@ -140,6 +149,8 @@ const DEFAULT_STRATEGY: &str = "CodeDeployDefault.ECSCanary10Percent5Minutes";
 const MAX_SERVICES: usize = 1_000;
 /// The most alarms of a service.
 const MAX_ALARMS: usize = 100;
+/// The largest limit of requests in flight at a target.
+const MAX_IN_FLIGHT: u32 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +215,8 @@ mod tests {
         check("timeouts: { connect: 0s }", "timeouts.connect: 0s is too short: at least 1ms");
         check("timeouts: { reed: 1s }", "timeouts.reed: unknown key; did you mean `read`?");
         check("tell_side: 1", "tell_side: wanted true or false, found the number 1");
+        check("slow_start: 30", "slow_start: \"30\" has no unit");
+        check("target_limit: -1", "target_limit: wanted a whole number from 0 to 1000000");
         check("colour: red", "colour: unknown key; known here: target_groups,");
         let text = with_service(
             "balance: round_robin, panic: refuse, timeouts: { read: 5s }, tell_side: true",
@@ -214,6 +227,18 @@ mod tests {
             (Balance::RoundRobin, Panic::Refuse, true)
         );
         assert_eq!(shop.timeouts, Timeouts { read: Span::from_secs(5), ..Timeouts::default() });
+    }
+
+    #[test]
+    fn a_target_has_no_limit_and_no_slow_start_unless_it_is_given_them() {
+        let read = |keys: &str| {
+            let shop = parse(&with_service(keys)).unwrap().services.into_values().next().unwrap();
+            (shop.target_limit, shop.slow_start)
+        };
+        assert_eq!(read("tell_side: true"), (None, Span::ZERO));
+        assert_eq!(read("target_limit: 0"), (None, Span::ZERO));
+        let both = read("target_limit: 1000, slow_start: 30s");
+        assert_eq!(both, (Some(1_000), Span::from_secs(30)));
     }
 
     #[test]

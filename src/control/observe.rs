@@ -13,6 +13,7 @@ impl World {
     pub(super) fn tick(&mut self) {
         self.recorder.tick(self.now.mono);
         self.judge_alarms();
+        self.watch_targets();
         let sampled =
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
         let sampled = sampled.map(|active| &active.rollout.spec().service);

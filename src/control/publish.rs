@@ -52,6 +52,7 @@ impl World {
             panic: spec.panic,
             timeouts: spec.timeouts,
             tell_side: spec.tell_side,
+            target_limit: spec.target_limit,
         }
     }
 

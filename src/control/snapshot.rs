@@ -63,6 +63,7 @@ impl World {
                 .prober
                 .last(target)
                 .and_then(|result| result.last_failure.map(|failure| failure.to_string())),
+            ejected: target.is_ejected(),
         });
         SideView {
             group: group.clone(),
@@ -120,6 +121,7 @@ impl World {
                 target_group: side.group.clone(),
                 target: target.address,
                 health: target.health,
+                ejected: target.ejected,
             })
         });
         Gauges {
@@ -136,6 +138,7 @@ impl World {
                 })
                 .collect(),
             gate_calls: self.gates.calls(),
+            ejections: self.ejections(),
         }
     }
 

@@ -100,12 +100,14 @@ pub struct SideView {
 pub struct TargetView {
     /// Where it listens.
     pub address: TargetAddress,
-    /// Its health.
+    /// Its health by its checks.
     pub health: TargetHealth,
     /// Requests in flight.
     pub in_flight: u32,
     /// Why its last failed check failed; `None` if none did.
     pub last_failure: Option<String>,
+    /// Whether it is ejected for what it made of its requests.
+    pub ejected: bool,
 }
 
 /// The rollout that a rollback took back, and the other way round.

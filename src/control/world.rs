@@ -18,6 +18,7 @@ use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
+use super::ejection::GroupWatch;
 use super::group::Group;
 use super::history::History;
 use super::record::IdempotencyRecord;
@@ -72,6 +73,8 @@ pub struct World {
     pub(super) changed: bool,
     /// Whether rollouts from before the start still wait for a first look at their world.
     pub(super) unsettled: bool,
+    /// What is remembered of each group's targets from tick to tick.
+    pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
 }
 
 /// A rollout in the writer's hands.

@@ -86,7 +86,8 @@ impl Phases {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
         };
-        Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)
+        Attempt::first(&selection, draws.target, score)
+            .ok_or_else(|| Refusal::no_target(selection.service, selection.side))
     }
 }
 

@@ -238,6 +238,7 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         panic: Panic::TryAll,
         timeouts: Timeouts::default(),
         tell_side: true,
+        target_limit: None,
     }
 }
 

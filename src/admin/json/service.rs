@@ -72,7 +72,7 @@ pub struct ServiceTarget {
     /// Where it listens.
     #[schema(example = "127.0.0.1:9001")]
     pub address: String,
-    /// `healthy`, `unhealthy` or `unknown`.
+    /// `healthy`, `unhealthy` or `unknown`; `ejected` while its answers keep it out.
     #[schema(example = "healthy")]
     pub health: String,
     /// Requests in flight.
@@ -84,9 +84,10 @@ pub struct ServiceTarget {
 
 impl From<&TargetView> for ServiceTarget {
     fn from(view: &TargetView) -> Self {
+        let health = if view.ejected { "ejected" } else { view.health.as_str() };
         Self {
             address: view.address.to_string(),
-            health: view.health.as_str().to_owned(),
+            health: health.to_owned(),
             in_flight: view.in_flight,
             last_failure: view.last_failure.clone(),
         }

@@ -234,6 +234,7 @@ pub(super) fn service() -> ServiceView {
             health: TargetHealth::Healthy,
             in_flight: 3,
             last_failure: None,
+            ejected: false,
         }],
         health: GroupHealth { targets: 1, healthy: 1, unknown: 0 },
         requests: 1_000,

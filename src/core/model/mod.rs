@@ -10,6 +10,7 @@ mod gate;
 mod health;
 mod listener;
 mod name;
+mod outlier;
 mod rule;
 mod service;
 mod span;
@@ -26,13 +27,15 @@ pub use gate::{
     Sha256Error,
 };
 pub use health::{
-    GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError, TargetHealth,
+    FlapDamping, GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError,
+    TargetHealth,
 };
 pub use listener::{ListenerSpec, WhenIdle};
 pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
 };
+pub use outlier::OutlierSpec;
 pub use rule::{HostMatch, PathMatch, Rule, RuleError};
 pub use service::{
     Balance, OnRegression, Panic, Policies, ServiceSpec, Stickiness, StickyFallback, Timeouts,

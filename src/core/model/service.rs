@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, OnMissingEvidence,
-    ServiceName, Span, StrategyName, TargetGroupName, Weight,
+    OutlierSpec, ServiceName, Span, StrategyName, TargetGroupName, Weight,
 };
 
 /// What a regression of green does.
@@ -148,4 +148,13 @@ pub struct ServiceSpec {
     pub policies: Policies,
     /// Whether responses tell side, revision and generation in headers.
     pub tell_side: bool,
+    /// When answers take a target out of its group; `None` never does.
+    #[serde(default)]
+    pub outlier_ejection: Option<OutlierSpec>,
+    /// How long the share of a target grows that has just become able; zero gives it all at once.
+    #[serde(default)]
+    pub slow_start: Span,
+    /// The most requests in flight at one target; `None` sets no limit.
+    #[serde(default)]
+    pub target_limit: Option<u32>,
 }

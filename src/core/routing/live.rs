@@ -8,6 +8,8 @@ use crate::core::model::{
     GroupHealth, Target, TargetAddress, TargetGroup, TargetGroupName, TargetHealth,
 };
 
+use super::passive::Passive;
+
 /// The state of one target, shared by every table that lists it.
 #[derive(Debug)]
 pub struct LiveTarget {
@@ -15,6 +17,7 @@ pub struct LiveTarget {
     incarnation: u64,
     in_flight: AtomicU32,
     health: AtomicU8,
+    pub(super) passive: Passive,
 }
 
 impl LiveTarget {
@@ -47,7 +50,7 @@ impl LiveTarget {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Its health.
+    /// Its health by its checks.
     #[must_use]
     pub fn health(&self) -> TargetHealth {
         match self.health.load(Ordering::Relaxed) {
@@ -107,6 +110,7 @@ impl LiveTargets {
                     incarnation: self.incarnations.fetch_add(1, Ordering::Relaxed),
                     in_flight: AtomicU32::new(0),
                     health: AtomicU8::new(0),
+                    passive: Passive::default(),
                 };
                 target.set_health(initial);
                 Arc::new(target)
@@ -126,13 +130,13 @@ impl LiveTargets {
         self.groups.get(group).map(|registered| Arc::clone(&registered.group)).unwrap_or_default()
     }
 
-    /// How many of a group's targets are healthy.
+    /// How many of a group's targets are healthy: by their checks, and not ejected.
     #[must_use]
     pub fn health(&self, group: &TargetGroupName) -> GroupHealth {
         self.targets(group).fold(GroupHealth::default(), |seen, target| GroupHealth {
             targets: seen.targets + 1,
-            healthy: seen.healthy + u32::from(target.health() == TargetHealth::Healthy),
-            unknown: seen.unknown + u32::from(target.health() == TargetHealth::Unknown),
+            healthy: seen.healthy + u32::from(target.is_able()),
+            unknown: seen.unknown + u32::from(target.is_unchecked()),
         })
     }
 }
@@ -163,5 +167,24 @@ mod tests {
         let back = live.targets(&name).next().expect("one target");
         assert_ne!(back.incarnation(), first.incarnation());
         assert_eq!(back.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_ejected_target_is_not_healthy_whatever_its_checks_say() {
+        let mut live = LiveTargets::default();
+        let group = group(&["127.0.0.1:1", "127.0.0.1:2"]);
+        live.register(&group, TargetHealth::Healthy);
+        let first = Arc::clone(live.targets(group.name()).next().expect("two targets"));
+        for _ in 0..3 {
+            first.count_failure();
+        }
+        first.eject();
+        let health = |healthy, unknown| GroupHealth { targets: 2, healthy, unknown };
+        assert_eq!(live.health(group.name()), health(1, 0));
+        first.set_health(TargetHealth::Unknown);
+        assert_eq!(live.health(group.name()), health(1, 0), "it is decided, and against it");
+        first.readmit();
+        assert_eq!(live.health(group.name()), health(1, 1));
+        assert_eq!((first.failures(), first.consecutive_failures()), (3, 0));
     }
 }

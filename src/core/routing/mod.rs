@@ -8,7 +8,9 @@
 
 mod cohort;
 mod live;
+mod passive;
 mod side;
+mod slow_start;
 mod table;
 
 pub use crate::core::model::TargetHealth;

@@ -109,6 +109,7 @@ fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) 
         tell_side: false,
         drain: DrainPolicy::default(),
         release: Arc::default(),
+        target_limit: None,
     }
 }
 

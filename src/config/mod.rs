@@ -27,6 +27,7 @@ mod listeners;
 mod mistake;
 mod nearest;
 mod node;
+mod outlier_ejection;
 mod params;
 mod policies;
 mod release;

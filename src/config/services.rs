@@ -8,12 +8,13 @@ use super::fields::Fields;
 use super::gate_uses::gate_uses;
 use super::health_check::health_check;
 use super::node::Node;
+use super::outlier_ejection::outlier_ejection;
 use super::policies::policies;
 use super::release::release;
 use super::stickiness::stickiness;
 use crate::core::model::{
-    AlarmName, Balance, DrainPolicy, Panic, ServiceName, ServiceSpec, Span, StreamsOnRollback,
-    TargetGroup, TargetGroupName, Timeouts,
+    AlarmName, Balance, DrainPolicy, OutlierSpec, Panic, ServiceName, ServiceSpec, Span,
+    StreamsOnRollback, TargetGroup, TargetGroupName, Timeouts,
 };
 
 /// Reads the section.
@@ -46,6 +47,11 @@ fn service(
     let tell_side = fields.take("tell_side").and_then(|node| node.flag());
     let drain = drain(&mut fields);
     let release = release(&mut fields);
+    let ejection = fields
+        .take("outlier_ejection")
+        .map_or_else(|| Some(OutlierSpec::default()), |node| outlier_ejection(&node));
+    let slow_start = fields.take("slow_start").and_then(|node| node.quantity());
+    let target_limit = fields.take("target_limit").and_then(|node| node.count(0..=MAX_IN_FLIGHT));
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -64,6 +70,9 @@ fn service(
         tell_side: tell_side.unwrap_or(false),
         drain,
         release: Arc::new(release),
+        outlier_ejection: ejection,
+        slow_start: slow_start.unwrap_or_default(),
+        target_limit: target_limit.filter(|limit| *limit > 0),
     })
 }
 
@@ -162,6 +171,8 @@ const DEFAULT_STRATEGY: &str = "CodeDeployDefault.ECSCanary10Percent5Minutes";
 const MAX_SERVICES: usize = 1_000;
 /// The most alarms of a service.
 const MAX_ALARMS: usize = 100;
+/// The largest limit of requests in flight at a target.
+const MAX_IN_FLIGHT: u32 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -226,6 +237,8 @@ mod tests {
         check("timeouts: { connect: 0s }", "timeouts.connect: 0s is too short: at least 1ms");
         check("timeouts: { reed: 1s }", "timeouts.reed: unknown key; did you mean `read`?");
         check("tell_side: 1", "tell_side: wanted true or false, found the number 1");
+        check("slow_start: 30", "slow_start: \"30\" has no unit");
+        check("target_limit: -1", "target_limit: wanted a whole number from 0 to 1000000");
         check("colour: red", "colour: unknown key; known here: target_groups,");
         let text = with_service(
             "balance: round_robin, panic: refuse, timeouts: { read: 5s }, tell_side: true",
@@ -236,6 +249,18 @@ mod tests {
             (Balance::RoundRobin, Panic::Refuse, true)
         );
         assert_eq!(shop.timeouts, Timeouts { read: Span::from_secs(5), ..Timeouts::default() });
+    }
+
+    #[test]
+    fn a_target_has_no_limit_and_no_slow_start_unless_it_is_given_them() {
+        let read = |keys: &str| {
+            let shop = parse(&with_service(keys)).unwrap().services.into_values().next().unwrap();
+            (shop.target_limit, shop.slow_start)
+        };
+        assert_eq!(read("tell_side: true"), (None, Span::ZERO));
+        assert_eq!(read("target_limit: 0"), (None, Span::ZERO));
+        let both = read("target_limit: 1000, slow_start: 30s");
+        assert_eq!(both, (Some(1_000), Span::from_secs(30)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod alarms;
 mod change;
 mod command;
 mod draft;
+mod ejection;
 mod gates;
 mod group;
 mod handle;

@@ -14,6 +14,7 @@ impl World {
         self.recorder.tick(self.now.mono);
         self.take_news();
         self.judge_alarms();
+        self.watch_targets();
         let sampled =
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
         let sampled = sampled.map(|active| &active.rollout.spec().service);

@@ -55,6 +55,7 @@ impl World {
             tell_side: spec.tell_side,
             drain: spec.drain,
             release: Arc::clone(&spec.release),
+            target_limit: spec.target_limit,
         }
     }
 

@@ -200,6 +200,7 @@ impl Recovered {
             inbox,
             changed: true,
             unsettled: true,
+            watches: BTreeMap::new(),
             clock: self.clock,
             config: self.config,
             resolver: self.resolver,

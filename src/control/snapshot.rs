@@ -64,6 +64,7 @@ impl World {
                 .last(target)
                 .and_then(|result| result.last_failure.map(|failure| failure.to_string())),
             name: target.name().clone(),
+            ejected: target.is_ejected(),
         });
         let listed = known.into_iter().flat_map(|group| &group.record.targets);
         let unresolved = listed
@@ -129,6 +130,7 @@ impl World {
                 target_group: side.group.clone(),
                 target: target.name.shown_at(target.address),
                 health: target.health,
+                ejected: target.ejected,
             })
         });
         Gauges {
@@ -147,6 +149,7 @@ impl World {
             gate_calls: self.gates.calls(),
             // The writer itself is not silent; whoever exposes this asks the watchdog.
             writer_silent: Span::ZERO,
+            ejections: self.ejections(),
         }
     }
 

@@ -102,7 +102,7 @@ pub struct SideView {
 pub struct TargetView {
     /// Where it listens.
     pub address: TargetAddress,
-    /// Its health.
+    /// Its health by its checks.
     pub health: TargetHealth,
     /// Requests in flight.
     pub in_flight: u32,
@@ -110,6 +110,8 @@ pub struct TargetView {
     pub last_failure: Option<String>,
     /// The target as written, which several addresses may share.
     pub name: TargetName,
+    /// Whether it is ejected for what it made of its requests.
+    pub ejected: bool,
 }
 
 /// A target that is a name without an address.

@@ -19,6 +19,7 @@ use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
+use super::ejection::GroupWatch;
 use super::group::Group;
 use super::history::History;
 use super::links::Links;
@@ -76,6 +77,8 @@ pub struct World {
     /// Whether a target was not probed enough yet since the start.
     pub(super) unsettled: bool,
     pub(super) resolver: Arc<Resolver>,
+    /// What is remembered of each group's targets from tick to tick.
+    pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
 }
 
 /// A rollout in the writer's hands.

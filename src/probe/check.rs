@@ -17,13 +17,14 @@ use tokio::time::timeout;
 
 use crate::core::model::{HealthCheck, Probe, StatusRange};
 
-use super::ProbeFailure;
+use super::{ProbeFailure, grpc};
 
 /// Checks a target once, within the check's timeout.
 pub(super) async fn run(address: SocketAddr, check: &HealthCheck) -> Result<(), ProbeFailure> {
     let checked = async {
         match &check.probe {
             Probe::Tcp => connect(address).await.map(drop),
+            Probe::Grpc { service } => grpc::ask(connect(address).await?, address, service).await,
             Probe::Http { path, host, expected } => {
                 let host = host.clone().unwrap_or_else(|| address.to_string());
                 let request = request(path, &host)?;

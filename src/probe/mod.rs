@@ -1,12 +1,13 @@
 //! Active health checks: asks every target again and again whether it can serve.
 //!
-//! One task per target; its results go through [`crate::core::health::Threshold`], and a change is
+//! One task per target; its results go through [`crate::core::health::Damper`], and a change is
 //! set on the [`LiveTarget`], which the routing tables share: the next request sees it. Probing
 //! decides nothing else. Every check is a new connection, because a target that can only go on with
 //! what it has is not healthy, and every check is bounded in time, in bytes and in how many run at
 //! once.
 
 mod check;
+mod grpc;
 mod prober;
 
 use std::fmt;
@@ -67,6 +68,18 @@ pub enum ProbeFailure {
     Broken {
         /// What was wrong, shortened.
         text: String,
+    },
+    /// The call of the gRPC health protocol failed.
+    #[error("grpc-status {status}")]
+    Grpc {
+        /// The status, shortened.
+        status: String,
+    },
+    /// The gRPC health protocol says something other than `SERVING`.
+    #[error("not serving: {status}")]
+    NotServing {
+        /// What it says.
+        status: &'static str,
     },
     /// The configured path or host cannot be sent.
     #[error("cannot be asked: {text}")]

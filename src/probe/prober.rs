@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::core::health::Threshold;
-use crate::core::model::{HealthCheck, TargetAddress, TargetHealth};
+use crate::clock::Clock;
+use crate::core::health::Damper;
+use crate::core::model::{HealthCheck, MonoTime, TargetAddress, TargetHealth};
 use crate::core::routing::LiveTarget;
 
 use super::{ProbeFailure, ProbeResult, ProbeTarget, check};
@@ -160,7 +161,7 @@ struct Job {
 
 impl Job {
     async fn run(self) {
-        let mut threshold = Threshold::new(&self.check);
+        let (clock, mut damper) = (Clock::start(), Damper::new(&self.check));
         let address = self.target.address();
         let interval = Duration::from(self.check.interval).max(SHORTEST_INTERVAL);
         let mut turns = interval_at(Instant::now() + first_pause(address, interval), interval);
@@ -169,13 +170,19 @@ impl Job {
             let permit = self.permits.acquire().await.expect("the semaphore is never closed");
             let result = check::run(address.socket_addr(), &self.check).await;
             drop(permit);
-            self.report(&mut threshold, result);
+            self.report(&mut damper, clock.mono(), result);
             turns.tick().await;
         }
     }
 
-    fn report(&self, threshold: &mut Threshold, result: Result<(), ProbeFailure>) {
-        if let Some(health) = threshold.observe(result.is_ok())
+    fn report(&self, damper: &mut Damper, now: MonoTime, result: Result<(), ProbeFailure>) {
+        let held = damper.holds();
+        let changed = damper.observe(result.is_ok(), now);
+        if damper.holds() && !held {
+            let address = self.target.address();
+            tracing::warn!(%address, "a target's health keeps changing: it is held unhealthy");
+        }
+        if let Some(health) = changed
             && health != self.target.health()
         {
             self.target.set_health(health);
@@ -217,7 +224,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::core::model::{Probe, Span, Target, TargetGroup};
+    use crate::core::model::{FlapDamping, Probe, Span, Target, TargetGroup};
     use crate::core::routing::LiveTargets;
 
     /// A target that answers every request with the status it is told; 0 is silence, 1 is nonsense.
@@ -288,6 +295,7 @@ mod tests {
             timeout: Span::from_secs(5),
             healthy_after: 2,
             unhealthy_after: 3,
+            flaps: FlapDamping::default(),
         }
     }
 
@@ -339,6 +347,35 @@ mod tests {
         let last = prober.last(&target).expect("checked");
         let remembered = Some(ProbeFailure::Status { status: 503 });
         assert_eq!((last.passed, last.last_failure), (true, remembered));
+        prober.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_target_that_keeps_changing_is_held_until_it_was_well_for_a_while() {
+        let origin = Origin::start(200).await;
+        let target = live(origin.address);
+        let prober = Prober::start(Handle::current());
+        let flaps = FlapDamping { limit: 2, hold: Span::from_ms(500) };
+        let check = HealthCheck { healthy_after: 1, unhealthy_after: 1, flaps, ..often() };
+        prober.watch(vec![watched(&target, check)]);
+        until("it is healthy", || target.health() == TargetHealth::Healthy).await;
+        let answered = async |status: u16, passed: bool| {
+            origin.answer(status);
+            let before = prober.last(&target).map_or(0, |last| last.checks);
+            // Two checks on, the last one was begun after the change.
+            let done = |last: ProbeResult| last.checks >= before + 2 && last.passed == passed;
+            until("it is checked", || prober.last(&target).is_some_and(done)).await;
+        };
+        answered(503, false).await;
+        assert_eq!(target.health(), TargetHealth::Unhealthy);
+        answered(200, true).await;
+        assert_eq!(target.health(), TargetHealth::Healthy, "two changes are borne");
+        answered(503, false).await;
+        let well = Instant::now();
+        answered(200, true).await;
+        until("it is believed again", || target.health() == TargetHealth::Healthy).await;
+        // Whole milliseconds at both ends are a little less.
+        assert!(well.elapsed() >= Duration::from_millis(490), "{:?}", well.elapsed());
         prober.shutdown().await;
     }
 

@@ -10,6 +10,9 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use crate::core::model::Side;
+use crate::core::routing::ServiceRoute;
+
 use super::grpc;
 use super::redirect::Redirect;
 use super::selection::Unrouted;
@@ -75,6 +78,8 @@ pub(super) enum Refusal {
     Idle,
     /// The side has no target that may be tried.
     NoTarget,
+    /// Every target that may be tried is at its limit.
+    TargetLimit,
     /// No connection to a target came to stand.
     ConnectFailed,
     /// No connection to a target came to stand in time.
@@ -100,12 +105,20 @@ impl Refusal {
             Self::NoRule => (404, "no_rule", "no rule of the listener matches the request"),
             Self::Idle => (503, "no_green", "there is no green now for this test listener"),
             Self::NoTarget => (503, "no_target", "the service has no target for this request"),
+            Self::TargetLimit => {
+                (503, "target_limit", "every target of the service has all it can take")
+            }
             Self::ConnectFailed => (502, "connect_failed", "the target cannot be connected to"),
             Self::ConnectTimeout => (504, "connect_timeout", "the target took too long to connect"),
             Self::TargetBroken => (502, "target_broken", "the target broke off its answer"),
             Self::TargetTimeout => (504, "target_timeout", "the target took too long to answer"),
             Self::Internal => (500, "internal", "the proxy failed"),
         }
+    }
+
+    /// The answer where no target was found.
+    pub(super) fn no_target(service: &ServiceRoute, side: Side) -> Self {
+        if service.is_at_limit(side) { Self::TargetLimit } else { Self::NoTarget }
     }
 
     pub(super) fn status(self) -> u16 {
@@ -148,7 +161,7 @@ impl Refusal {
             | Self::TargetBroken
             | Self::TargetTimeout
             | Self::Internal => true,
-            Self::NoRule | Self::Idle | Self::NoTarget => false,
+            Self::NoRule | Self::Idle | Self::NoTarget | Self::TargetLimit => false,
         }
     }
 

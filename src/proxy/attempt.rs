@@ -14,8 +14,8 @@ use pingora_core::{Error, ErrorSource, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use crate::core::model::{RuleActions, Side, TargetProtocol, Verify};
-use crate::core::routing::{Link, LiveTarget, ServiceRoute};
+use crate::core::model::{RuleActions, Side};
+use crate::core::routing::{LiveTarget, ServiceRoute};
 use crate::telemetry::OutcomeKind;
 
 use super::answer::is_timeout;
@@ -23,9 +23,9 @@ use super::cookie::CohortId;
 use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
+use super::peer::peer_of;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
-use super::trust::Trust;
 
 /// How many attempts a request has; Pingora calls it retries and counts attempts.
 pub(super) const MAX_ATTEMPTS: usize = 2;
@@ -136,6 +136,7 @@ impl Attempt {
 
     /// A target's final response header came.
     pub(super) fn answered(&mut self, status: u16) {
+        self.target.1 = Some(if status < 500 { Served::Well } else { Served::Badly });
         if let Some(score) = &mut self.score {
             score.answered(status);
         }
@@ -148,9 +149,11 @@ impl Attempt {
 
     /// The status in the trailers of a call of gRPC, or in its header where it has no more.
     pub(super) fn grpc_status(&mut self, headers: &HeaderMap) {
-        if let (true, Some(score), Some(status)) =
-            (self.is_grpc, &mut self.score, grpc::status(headers))
-        {
+        let Some(status) = grpc::status(headers).filter(|_| self.is_grpc) else { return };
+        if status >= 500 {
+            self.target.1 = Some(Served::Badly);
+        }
+        if let Some(score) = &mut self.score {
             score.regraded(status);
         }
     }
@@ -177,6 +180,7 @@ impl Attempt {
     }
 
     pub(super) fn fail(&mut self, kind: OutcomeKind) {
+        self.target.1 = Some(Served::Badly);
         if let Some(score) = &mut self.score {
             score.failed(kind);
         }
@@ -219,52 +223,33 @@ impl Attempt {
     }
 }
 
-/// What Pingora needs to know to connect to a target.
-fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
-    let address = target.address().socket_addr();
-    let transport = link.transport();
-    let name = transport.tls.as_ref().map(|tls| {
-        // Never empty: with an empty name Pingora verifies nothing.
-        tls.server_name.clone().unwrap_or_else(|| address.ip().to_string())
-    });
-    let mut peer = HttpPeer::new(address, name.is_some(), name.unwrap_or_default());
-    // The target's own number keeps connections of an earlier life apart, the link's those of
-    // another trust; the table's generation would throw them all away with every change of weight.
-    peer.group_key = (target.incarnation() << 20) ^ link.number();
-    match transport.protocol {
-        TargetProtocol::Http1 => {}
-        TargetProtocol::H2c | TargetProtocol::H2 => {
-            peer.options.set_http_version(2, 2);
-            peer.options.max_h2_streams = MAX_H2_STREAMS;
-        }
-    }
-    if let Some(tls) = &transport.tls {
-        let verify = tls.verify == Verify::Full;
-        (peer.options.verify_cert, peer.options.verify_hostname) = (verify, verify);
-        if let Some(trust) = link.derived(Trust::of) {
-            peer.options.ca = trust.authorities.clone();
-            peer.client_cert_key = trust.identity.clone();
-        }
-    }
-    peer
-}
-
-/// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
-const MAX_H2_STREAMS: usize = 100;
-
-/// A request counted as in flight at a target.
+/// A request counted as in flight at a target, and what the target has made of it so far: `None`
+/// while nothing is known, and for ever if the client went away. It is counted when it is over, so
+/// that an answer which breaks off is one failure and no success.
 #[derive(Debug)]
-struct InFlight(Arc<LiveTarget>);
+struct InFlight(Arc<LiveTarget>, Option<Served>);
+
+/// How a target served a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Well,
+    Badly,
+}
 
 impl InFlight {
     fn enter(target: &Arc<LiveTarget>) -> Self {
         target.enter();
-        Self(Arc::clone(target))
+        Self(Arc::clone(target), None)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        match self.1 {
+            Some(Served::Well) => self.0.count_success(),
+            Some(Served::Badly) => self.0.count_failure(),
+            None => {}
+        }
         self.0.leave();
     }
 }
@@ -387,6 +372,62 @@ mod tests {
         assert_eq!(field(&answer, "content-length"), Some("10"));
         assert_eq!(body(&answer), "AAAA");
         assert_eq!(origin.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn each_target_that_was_tried_is_told_what_came_of_it() {
+        let (dead, live) = (
+            Dead::new(),
+            Origin::new(|_, n| match n {
+                0 => ok("fine"),
+                1 => vec![Act::Send("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n".to_owned())],
+                2 => vec![
+                    Act::Send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nAAAA".to_owned()),
+                    Act::Close,
+                ],
+                _ => ok("fine"),
+            })
+            .await,
+        );
+        let route = service(0, &[dead.address, live.address], &[]);
+        let target = |address: std::net::SocketAddr| {
+            let of = |t: &&Arc<LiveTarget>| t.address().socket_addr() == address;
+            Arc::clone(route.blue.targets.iter().find(of).expect("a target"))
+        };
+        let (dead, live) = (target(dead.address), target(live.address));
+        let world = World::new(route.clone());
+        let counts = |t: &LiveTarget| (t.successes(), t.failures(), t.consecutive_failures());
+        for (requests, expected) in [(1, (1, 0, 0)), (2, (1, 1, 1)), (3, (1, 2, 2)), (4, (2, 2, 0))]
+        {
+            let mut client = world.client().await;
+            client.send("GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n").await;
+            client.rest().await;
+            until("the live one is told", || counts(&live) == expected).await;
+            assert_eq!(dead.successes(), 0, "after {requests}");
+        }
+        assert!(dead.failures() > 0);
+        assert_eq!(dead.failures(), u64::from(dead.consecutive_failures()));
+    }
+
+    #[tokio::test]
+    async fn no_target_gets_more_requests_than_its_limit() {
+        let origin = Origin::new(|_, _| vec![Act::Wait(std::time::Duration::from_secs(600))]).await;
+        let mut route = service(0, &[origin.address], &[]);
+        route.target_limit = Some(2);
+        let target = Arc::clone(&route.blue.targets[0]);
+        let world = World::new(route);
+        let mut waiting = Vec::new();
+        for number in 1..=2 {
+            let mut client = world.client().await;
+            client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await;
+            until("it is in flight", || target.in_flight() == number).await;
+            waiting.push(client);
+        }
+        let answer = world.get("").await;
+        assert_eq!(status(&answer), 503);
+        assert_eq!(field(&answer, "x-tidegate-error"), Some("target_limit"));
+        assert_eq!(field(&answer, "retry-after"), Some("1"));
+        until("the target has both", || origin.seen().len() == 2).await;
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod forward;
 mod forwarded;
 mod grpc;
 mod listener;
+mod peer;
 mod phases;
 mod proxy_header;
 mod redirect;

@@ -100,8 +100,8 @@ impl Phases {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
         };
-        let mut attempt =
-            Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)?;
+        let mut attempt = Attempt::first(&selection, draws.target, score)
+            .ok_or_else(|| Refusal::no_target(selection.service, selection.side))?;
         if grpc::is_call(&request.headers) {
             attempt.expect_grpc();
         }

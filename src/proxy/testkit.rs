@@ -242,6 +242,7 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         tell_side: true,
         drain: DrainPolicy::default(),
         release: Arc::default(),
+        target_limit: None,
     }
 }
 

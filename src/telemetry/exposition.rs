@@ -132,7 +132,8 @@ mod tests {
     use super::*;
     use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
-        AlarmGauge, GateCallsGauge, Outcome, OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
+        AlarmGauge, EjectionsGauge, GateCallsGauge, Outcome, OutcomeKind, RevisionGauge,
+        ServiceGauges, TargetGauge,
     };
 
     fn service() -> ServiceName {
@@ -178,6 +179,7 @@ mod tests {
             target_group: "shop-b".parse().expect("valid"),
             target: format!("127.0.0.1:{port}"),
             health,
+            ejected: port == 2,
         };
         let alarm = |name: &str, state| AlarmGauge {
             alarm: name.parse().expect("valid"),
@@ -199,6 +201,12 @@ mod tests {
                 calls: 5,
             }],
             writer_silent: Span::from_ms(1_250),
+            ejections: vec![EjectionsGauge {
+                service: service(),
+                target_group: "shop-b".parse().expect("valid"),
+                reason: "consecutive_failures",
+                ejections: 3,
+            }],
         }
     }
 
@@ -226,6 +234,11 @@ mod tests {
         let of_target = r#"service="shop",target_group="shop-b",target="127.0.0.1:"#;
         check(&format!("tidegate_target_healthy{{{of_target}1\"}} 1"));
         check(&format!("tidegate_target_healthy{{{of_target}2\"}} 0"));
+        check(&format!("tidegate_target_ejected{{{of_target}1\"}} 0"));
+        check(&format!("tidegate_target_ejected{{{of_target}2\"}} 1"));
+        check(
+            r#"tidegate_ejections_total{service="shop",target_group="shop-b",reason="consecutive_failures"} 3"#,
+        );
         check(r#"tidegate_alarm_state{alarm="fine",service="shop"} 0"#);
         check(r#"tidegate_alarm_state{alarm="loud",service="shop"} 1"#);
         check(r#"tidegate_alarm_state{alarm="mute",service="shop"} -1"#);

@@ -41,6 +41,8 @@ pub struct Gauges {
     pub gate_calls: Vec<GateCallsGauge>,
     /// How long the writer has not come round; it does so ten times a second.
     pub writer_silent: Span,
+    /// Ejections of targets by group and reason.
+    pub ejections: Vec<EjectionsGauge>,
 }
 
 /// A service's weights and rollouts.
@@ -87,6 +89,21 @@ pub struct TargetGauge {
     pub target: String,
     /// Its health; a target that was not checked yet is exposed as not healthy.
     pub health: TargetHealth,
+    /// Whether it is ejected; an ejected target is exposed with the health of its checks.
+    pub ejected: bool,
+}
+
+/// How often targets of a group were ejected.
+#[derive(Clone, Debug)]
+pub struct EjectionsGauge {
+    /// The service.
+    pub service: ServiceName,
+    /// The group.
+    pub target_group: TargetGroupName,
+    /// Why.
+    pub reason: &'static str,
+    /// How often since the process started.
+    pub ejections: u64,
 }
 
 /// An alarm's state.
@@ -120,6 +137,18 @@ impl Gauges {
             "Whether a target is healthy.",
             MetricType::GAUGE,
             self.targets.iter().map(TargetGauge::sample).collect(),
+        ));
+        families.push(family(
+            "tidegate_target_ejected",
+            "Whether a target is out of its group for what it made of its requests.",
+            MetricType::GAUGE,
+            self.targets.iter().map(TargetGauge::ejected_sample).collect(),
+        ));
+        families.push(family(
+            "tidegate_ejections_total",
+            "Ejections of targets by group and reason.",
+            MetricType::COUNTER,
+            self.ejections.iter().map(EjectionsGauge::sample).collect(),
         ));
         families.push(family(
             "tidegate_alarm_state",
@@ -240,12 +269,31 @@ impl ServiceGauges {
 
 impl TargetGauge {
     fn sample(&self) -> Metric {
+        self.flagged(self.health == TargetHealth::Healthy)
+    }
+
+    fn ejected_sample(&self) -> Metric {
+        self.flagged(self.ejected)
+    }
+
+    fn flagged(&self, holds: bool) -> Metric {
         let labels = [
             ("service", self.service.as_str()),
             ("target_group", self.target_group.as_str()),
             ("target", self.target.as_str()),
         ];
-        gauge(&labels, flag(self.health == TargetHealth::Healthy))
+        gauge(&labels, flag(holds))
+    }
+}
+
+impl EjectionsGauge {
+    fn sample(&self) -> Metric {
+        let labels = [
+            ("service", self.service.as_str()),
+            ("target_group", self.target_group.as_str()),
+            ("reason", self.reason),
+        ];
+        counter(&labels, self.ejections)
     }
 }
 

@@ -16,7 +16,8 @@ mod windows;
 pub use edge::EdgeEvent;
 pub use exposition::{CONTENT_TYPE, render};
 pub use gauges::{
-    AlarmGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge, ServiceGauges, TargetGauge,
+    AlarmGauge, EjectionsGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge,
+    ServiceGauges, TargetGauge,
 };
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};
 pub use windows::Windows;

@@ -72,7 +72,8 @@ pub struct ServiceTarget {
     /// Where it is, as written; a name stands here once for each of its addresses.
     #[schema(example = "127.0.0.1:9001")]
     pub address: String,
-    /// `healthy`, `unhealthy` or `unknown`; `unresolved` for a name that has no address yet.
+    /// `healthy`, `unhealthy` or `unknown`; `ejected` while its answers keep it out, `unresolved`
+    /// for a name that has no address yet.
     #[schema(example = "healthy")]
     pub health: String,
     /// Requests in flight.
@@ -88,9 +89,10 @@ pub struct ServiceTarget {
 
 impl From<&TargetView> for ServiceTarget {
     fn from(view: &TargetView) -> Self {
+        let health = if view.ejected { "ejected" } else { view.health.as_str() };
         Self {
             address: view.name.to_string(),
-            health: view.health.as_str().to_owned(),
+            health: health.to_owned(),
             in_flight: view.in_flight,
             last_failure: view.last_failure.clone(),
             resolved: view.name.is_of_dns().then(|| view.address.to_string()),

@@ -235,6 +235,7 @@ pub(super) fn service() -> ServiceView {
             in_flight: 3,
             last_failure: None,
             name: format!("127.0.0.1:{port}").parse().expect("valid"),
+            ejected: false,
         }],
         health: GroupHealth { targets: 1, healthy: 1, unknown: 0 },
         requests: 1_000,

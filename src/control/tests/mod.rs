@@ -3,6 +3,7 @@
 
 mod aborting;
 mod alarms;
+mod ejecting;
 mod idempotency;
 mod ledger;
 mod names;

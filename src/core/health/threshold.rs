@@ -55,7 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::model::{Probe, Span};
+    use crate::core::model::{FlapDamping, Probe, Span};
 
     fn threshold(healthy_after: u32, unhealthy_after: u32) -> Threshold {
         Threshold::new(&HealthCheck {
@@ -64,6 +64,7 @@ mod tests {
             timeout: Span::from_secs(1),
             healthy_after,
             unhealthy_after,
+            flaps: FlapDamping::default(),
         })
     }
 

@@ -85,6 +85,12 @@ pub enum Probe {
     },
     /// A TCP connection must be accepted.
     Tcp,
+    /// The gRPC health protocol (`grpc.health.v1.Health/Check`) must say `SERVING`, over HTTP/2 in
+    /// plain text.
+    Grpc {
+        /// The service asked about; empty for the server as a whole.
+        service: String,
+    },
 }
 
 /// How a service's targets are checked.
@@ -100,6 +106,24 @@ pub struct HealthCheck {
     pub healthy_after: u32,
     /// How many failures in a row make it unhealthy (fall).
     pub unhealthy_after: u32,
+    /// When a target that keeps changing is held unhealthy.
+    #[serde(default)]
+    pub flaps: FlapDamping,
+}
+
+/// When a target whose health keeps changing is held unhealthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlapDamping {
+    /// How many changes within ten minutes are borne; 0 bears any number.
+    pub limit: u32,
+    /// How long its checks must then pass without a break before it counts as healthy.
+    pub hold: Span,
+}
+
+impl Default for FlapDamping {
+    fn default() -> Self {
+        Self { limit: 5, hold: Span::from_secs(60) }
+    }
 }
 
 /// The share of healthy targets below which a side cannot be trusted with traffic.

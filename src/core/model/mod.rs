@@ -13,6 +13,7 @@ mod health;
 mod issued_cookie;
 mod listener;
 mod name;
+mod outlier;
 mod release;
 mod request_match;
 mod resolver;
@@ -41,7 +42,8 @@ pub use gate::{
     Sha256Error,
 };
 pub use health::{
-    GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError, TargetHealth,
+    FlapDamping, GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError,
+    TargetHealth,
 };
 pub use issued_cookie::{CookieAttributes, CookieError, IssuedCookie, SameSite};
 pub use listener::{
@@ -52,6 +54,7 @@ pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
 };
+pub use outlier::OutlierSpec;
 pub use release::{GreenFor, ReleaseTraffic};
 pub use request_match::RequestMatch;
 pub use resolver::ResolverSpec;

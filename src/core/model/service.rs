@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, IssuedCookie,
-    OnMissingEvidence, ReleaseTraffic, ServiceName, Span, StrategyName, TargetGroupName, Weight,
+    OnMissingEvidence, OutlierSpec, ReleaseTraffic, ServiceName, Span, StrategyName,
+    TargetGroupName, Weight,
 };
 
 /// What a regression of green does.
@@ -187,4 +188,13 @@ pub struct ServiceSpec {
     /// What a release treats apart of its traffic.
     #[serde(default)]
     pub release: Arc<ReleaseTraffic>,
+    /// When answers take a target out of its group; `None` never does.
+    #[serde(default)]
+    pub outlier_ejection: Option<OutlierSpec>,
+    /// How long the share of a target grows that has just become able; zero gives it all at once.
+    #[serde(default)]
+    pub slow_start: Span,
+    /// The most requests in flight at one target; `None` sets no limit.
+    #[serde(default)]
+    pub target_limit: Option<u32>,
 }

@@ -9,6 +9,7 @@ use crate::core::model::{
 };
 
 use super::Resolved;
+use super::passive::Passive;
 
 /// The state of one target, shared by every table that lists it. A target that is written as a name
 /// is one for each address of that name.
@@ -19,6 +20,7 @@ pub struct LiveTarget {
     in_flight: AtomicU32,
     health: AtomicU8,
     name: TargetName,
+    pub(super) passive: Passive,
 }
 
 impl LiveTarget {
@@ -57,7 +59,7 @@ impl LiveTarget {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Its health.
+    /// Its health by its checks.
     #[must_use]
     pub fn health(&self) -> TargetHealth {
         match self.health.load(Ordering::Relaxed) {
@@ -135,6 +137,7 @@ impl LiveTargets {
                     in_flight: AtomicU32::new(0),
                     health: AtomicU8::new(0),
                     name: name.clone(),
+                    passive: Passive::default(),
                 };
                 target.set_health(initial);
                 Arc::new(target)
@@ -171,13 +174,13 @@ impl LiveTargets {
         self.groups.get(group).map(|registered| Arc::clone(&registered.group)).unwrap_or_default()
     }
 
-    /// How many of a group's targets are healthy.
+    /// How many of a group's targets are healthy: by their checks, and not ejected.
     #[must_use]
     pub fn health(&self, group: &TargetGroupName) -> GroupHealth {
         self.targets(group).fold(GroupHealth::default(), |seen, target| GroupHealth {
             targets: seen.targets + 1,
-            healthy: seen.healthy + u32::from(target.health() == TargetHealth::Healthy),
-            unknown: seen.unknown + u32::from(target.health() == TargetHealth::Unknown),
+            healthy: seen.healthy + u32::from(target.is_able()),
+            unknown: seen.unknown + u32::from(target.is_unchecked()),
         })
     }
 }
@@ -242,5 +245,24 @@ mod tests {
         assert!(!live.resolve(&shop, &[]));
         live.register(&listed, TargetHealth::Unknown);
         assert_eq!(of_name(&live).len(), 2, "an empty answer takes nothing away");
+    }
+
+    #[test]
+    fn an_ejected_target_is_not_healthy_whatever_its_checks_say() {
+        let mut live = LiveTargets::default();
+        let group = group(&["127.0.0.1:1", "127.0.0.1:2"]);
+        live.register(&group, TargetHealth::Healthy);
+        let first = Arc::clone(live.targets(group.name()).next().expect("two targets"));
+        for _ in 0..3 {
+            first.count_failure();
+        }
+        first.eject();
+        let health = |healthy, unknown| GroupHealth { targets: 2, healthy, unknown };
+        assert_eq!(live.health(group.name()), health(1, 0));
+        first.set_health(TargetHealth::Unknown);
+        assert_eq!(live.health(group.name()), health(1, 0), "it is decided, and against it");
+        first.readmit();
+        assert_eq!(live.health(group.name()), health(1, 1));
+        assert_eq!((first.failures(), first.consecutive_failures()), (3, 0));
     }
 }

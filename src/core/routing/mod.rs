@@ -9,8 +9,10 @@
 mod cohort;
 mod link;
 mod live;
+mod passive;
 mod resolved;
 mod side;
+mod slow_start;
 mod table;
 
 pub use crate::core::model::TargetHealth;

@@ -7,7 +7,7 @@ use crate::core::model::{
     TargetGroupName, Timeouts,
 };
 
-use super::{Link, LiveGroup, LiveTarget, TargetHealth, cohort_position};
+use super::{Link, LiveGroup, LiveTarget, cohort_position};
 
 /// The number under which a side's requests are counted; the telemetry adapter hands it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct ServiceRoute {
     pub drain: DrainPolicy,
     /// What a release treats apart of its traffic.
     pub release: Arc<ReleaseTraffic>,
+    /// The most requests in flight at one target; `None` sets no limit.
+    pub target_limit: Option<u32>,
 }
 
 impl ServiceRoute {
@@ -84,8 +86,10 @@ impl ServiceRoute {
     /// Chooses a target of a side; `draw` is uniform over all 64-bit numbers, `avoid` is the
     /// target of a first attempt.
     ///
-    /// Healthy targets first, unchecked ones when there are none, all of them in a panic. `None`
-    /// if the side has no target that may be tried.
+    /// Healthy targets first, unchecked ones when there are none, all of them in a panic; those
+    /// that are ejected only in a panic, and those at their limit never. Two requests at the same
+    /// moment may both find the last place: a limit is exceeded by no more than the requests that
+    /// are chosen for at once. `None` if the side has no target that may be tried.
     #[must_use]
     pub fn pick(
         &self,
@@ -93,17 +97,35 @@ impl ServiceRoute {
         draw: u64,
         avoid: Option<&LiveTarget>,
     ) -> Option<&Arc<LiveTarget>> {
+        self.pick_of(side, draw, avoid, |t| {
+            self.target_limit.is_none_or(|limit| t.in_flight() < limit)
+        })
+    }
+
+    /// Whether a side has no target now because those that may be tried are at their limit.
+    #[must_use]
+    pub fn is_at_limit(&self, side: Side) -> bool {
+        self.pick(side, 0, None).is_none() && self.pick_of(side, 0, None, |_| true).is_some()
+    }
+
+    fn pick_of(
+        &self,
+        side: Side,
+        draw: u64,
+        avoid: Option<&LiveTarget>,
+        free: impl Fn(&LiveTarget) -> bool,
+    ) -> Option<&Arc<LiveTarget>> {
         let side = self.side(side);
-        let healthy = |t: &LiveTarget| t.health() == TargetHealth::Healthy;
-        let unchecked = |t: &LiveTarget| t.health() == TargetHealth::Unknown;
+        let healthy = |t: &LiveTarget| t.is_able() && free(t);
+        let unchecked = |t: &LiveTarget| t.is_unchecked() && free(t);
         let other = |t: &LiveTarget| !avoid.is_some_and(|first| std::ptr::eq(first, t));
         side.choose(self.balance, draw, |t| healthy(t) && other(t))
             .or_else(|| side.choose(self.balance, draw, |t| unchecked(t) && other(t)))
             .or_else(|| side.choose(self.balance, draw, healthy))
             .or_else(|| match self.panic {
                 Panic::TryAll => side
-                    .choose(self.balance, draw, other)
-                    .or_else(|| side.choose(self.balance, draw, |_| true)),
+                    .choose(self.balance, draw, |t| other(t) && free(t))
+                    .or_else(|| side.choose(self.balance, draw, &free)),
                 Panic::Refuse => side.choose(self.balance, draw, unchecked),
             })
     }
@@ -111,6 +133,15 @@ impl ServiceRoute {
 
 impl SideRoute {
     fn choose(
+        &self,
+        balance: Balance,
+        draw: u64,
+        may: impl Fn(&LiveTarget) -> bool + Copy,
+    ) -> Option<&Arc<LiveTarget>> {
+        self.balanced(balance, draw, may).map(|chosen| self.warmed(chosen, draw, may))
+    }
+
+    fn balanced(
         &self,
         balance: Balance,
         draw: u64,
@@ -151,7 +182,7 @@ fn halves(draw: u64) -> (u32, u32) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::core::model::{Split, Target, TargetGroup, Weight};
+    use crate::core::model::{Split, Target, TargetGroup, TargetHealth, Weight};
     use crate::core::routing::LiveTargets;
 
     pub(in crate::core::routing) fn service(green: Weight, targets: &[&str]) -> ServiceRoute {
@@ -184,6 +215,7 @@ pub(super) mod tests {
             tell_side: false,
             drain: DrainPolicy::default(),
             release: Arc::default(),
+            target_limit: None,
         }
     }
 
@@ -248,5 +280,57 @@ pub(super) mod tests {
             let second = route.pick(Side::Blue, draw, Some(first)).expect("a target");
             assert_eq!(second.address().socket_addr().port(), 1);
         }
+    }
+
+    /// The ports of the targets that any of many draws leads to.
+    fn ports(route: &ServiceRoute) -> Vec<u16> {
+        let mut ports: Vec<u16> = (0..256u64)
+            .filter_map(|i| route.pick(Side::Blue, i.wrapping_mul(0x9e37_79b9_7f4a_7c15), None))
+            .map(|t| t.address().socket_addr().port())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    #[test]
+    fn ejected_targets_are_tried_in_a_panic_alone() {
+        let mut route = service(Weight::ZERO, &["127.0.0.1:1", "127.0.0.1:2"]);
+        route.blue.targets[0].eject();
+        assert_eq!(ports(&route), [2]);
+        route.blue.targets[1].set_health(TargetHealth::Unknown);
+        assert_eq!(ports(&route), [2]);
+        route.blue.targets[1].set_health(TargetHealth::Unhealthy);
+        assert_eq!(ports(&route), [1, 2]);
+        route.panic = Panic::Refuse;
+        assert!(ports(&route).is_empty());
+        route.blue.targets[0].readmit();
+        assert_eq!(ports(&route), [1]);
+    }
+
+    #[test]
+    fn targets_at_their_limit_are_left_out_even_in_a_panic() {
+        let mut route = service(Weight::ZERO, &["127.0.0.1:1", "127.0.0.1:2"]);
+        route.target_limit = Some(2);
+        let [first, second] = [0, 1].map(|i| Arc::clone(&route.blue.targets[i]));
+        first.enter();
+        assert_eq!(ports(&route), [2], "the less loaded");
+        second.enter();
+        second.enter();
+        assert_eq!(ports(&route), [1]);
+        assert!(!route.is_at_limit(Side::Blue));
+        first.enter();
+        assert!(ports(&route).is_empty());
+        assert!(route.is_at_limit(Side::Blue));
+        for target in [&first, &second] {
+            target.set_health(TargetHealth::Unhealthy);
+        }
+        assert!(ports(&route).is_empty());
+        assert!(route.is_at_limit(Side::Blue));
+        route.panic = Panic::Refuse;
+        assert!(!route.is_at_limit(Side::Blue), "they could not be tried anyway");
+        second.set_health(TargetHealth::Healthy);
+        second.leave();
+        assert_eq!(ports(&route), [2]);
     }
 }

@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 use criterion::Criterion;
 use http::{HeaderMap, HeaderValue};
 use tidegate::core::model::{
-    Balance, Exposure, HostMatch, ListenerName, Panic, PathMatch, Rule, Salt, ServiceName, Split,
-    Stickiness, StickyFallback, Target, TargetGroup, TargetGroupName, TargetHealth, Timeouts,
-    Weight,
+    Balance, Exposure, HostMatch, ListenerName, Panic, PathMatch, RetryPolicy, Rule, Salt,
+    ServiceName, Split, Stickiness, StickyFallback, Target, TargetGroup, TargetGroupName,
+    TargetHealth, Timeouts, Weight,
 };
 use tidegate::core::routing::{
     ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute,
@@ -102,6 +102,9 @@ fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) 
         panic: Panic::TryAll,
         timeouts: Timeouts::default(),
         tell_side: false,
+        retries: RetryPolicy::default(),
+        mirror: None,
+        live: Arc::default(),
     }
 }
 

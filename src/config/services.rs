@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::declared::Declared;
 use super::gate_uses::gate_uses;
 use super::health_check::health_check;
+use super::mirror::mirror;
 use super::node::Node;
 use super::policies::policies;
+use super::retries::retries;
 use super::stickiness::stickiness;
 use crate::core::model::{
     AlarmName, Balance, Panic, ServiceName, ServiceSpec, Span, TargetGroup, TargetGroupName,
@@ -41,6 +43,8 @@ fn service(
     let gates = fields.take("gates").map(|node| gate_uses(&node, &declared.gates));
     let policies = policies(&mut fields);
     let tell_side = fields.take("tell_side").and_then(|node| node.flag());
+    let retries = retries(&mut fields);
+    let mirror = fields.take("mirror").as_ref().and_then(mirror);
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -57,6 +61,8 @@ fn service(
         gates: gates.unwrap_or_default(),
         policies,
         tell_side: tell_side.unwrap_or(false),
+        retries,
+        mirror,
     })
 }
 
@@ -124,9 +130,11 @@ fn timeouts(node: &Node<'_>) -> Timeouts {
         read: span("read", default.read),
         write: span("write", default.write),
         idle: span("idle", default.idle),
+        per_try: default.per_try,
     };
+    let per_try = fields.take("per_try").and_then(|node| node.span_from(Span::from_ms(1)));
     fields.finish();
-    timeouts
+    Timeouts { per_try, ..timeouts }
 }
 
 const BALANCES: [(&str, Balance); 2] =

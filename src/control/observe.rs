@@ -12,6 +12,7 @@ impl World {
     /// One look: alarms are judged, every rollout is shown what can be seen.
     pub(super) fn tick(&mut self) {
         self.recorder.tick(self.now.mono);
+        self.refill_retries();
         self.judge_alarms();
         let sampled =
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());

@@ -53,6 +53,22 @@ pub(super) fn to_target(
     Ok(())
 }
 
+/// A copy of a request that a mirror may send: prepared as for its target, and marked.
+pub(super) fn mirrored(
+    original: &RequestHeader,
+    client: Option<IpAddr>,
+    request_id: &HeaderValue,
+) -> Result<RequestHeader> {
+    let mut copy = original.clone();
+    for name in not_to_pass(&original.headers) {
+        copy.remove_header(&name);
+    }
+    copy.remove_header(&CONTENT_LENGTH);
+    to_target(&mut copy, client, request_id)?;
+    copy.insert_header("x-tidegate-mirror", "1")?;
+    Ok(copy)
+}
+
 /// Prepares a target's final response for a client that speaks this version.
 pub(super) fn to_client(
     response: &mut ResponseHeader,

@@ -10,7 +10,8 @@
 //! - `edge`: counts connections, so that a shutdown can wait for them and cut what is left;
 //! - `deadline`: bounds the time of a request's whole header;
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`), try again (`attempt`), answer (`answer`) and score (`score`).
+//!   (`forward`), try again (`attempt`, `repeatable`), answer (`answer`) and score (`score`);
+//! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
@@ -26,9 +27,13 @@ mod edge;
 mod forward;
 mod limits;
 mod listener;
+mod mirror;
 mod phases;
+mod repeatable;
 mod running;
 mod score;
+#[cfg(test)]
+mod second_attempts;
 mod selection;
 #[cfg(test)]
 mod testkit;

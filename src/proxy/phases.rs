@@ -26,6 +26,7 @@ use super::deadline::{HeaderRead, Reused};
 use super::drain::{Drain, OpenRequest};
 use super::forward;
 use super::limits::Limits;
+use super::mirror::Mirror;
 use super::score::Score;
 use super::selection::{Draws, Question, Selection};
 
@@ -38,6 +39,7 @@ pub(super) struct Phases {
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     pub(super) drain: Arc<Drain>,
+    pub(super) mirror: Mirror,
 }
 
 /// What is kept of a request. It holds its service of one table, never the table.
@@ -86,7 +88,8 @@ impl Phases {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
         };
-        Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)
+        let attempt = Attempt::first(&selection, draws.target, score).ok_or(Refusal::NoTarget)?;
+        Ok(attempt.for_request(request, draws.side))
     }
 }
 
@@ -131,6 +134,7 @@ impl ProxyHttp for Phases {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         match self.route(session, ctx.started_us) {
             Ok(attempt) => {
+                self.mirror.offer(session, &attempt, &ctx.request_id());
                 ctx.attempt = Some(attempt);
                 Ok(false)
             }
@@ -175,12 +179,12 @@ impl ProxyHttp for Phases {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
         if !response.status.is_informational() {
-            ctx.attempt()?.answered(response.status.as_u16());
+            ctx.attempt()?.answered(session, response.status.as_u16())?;
         }
         Ok(())
     }
@@ -270,7 +274,7 @@ impl Context {
     }
 }
 
-fn client_ip(session: &Session) -> Option<IpAddr> {
+pub(super) fn client_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(std::net::SocketAddr::ip)
 }
 

@@ -29,6 +29,7 @@ use super::drain::Drain;
 use super::edge::Edge;
 use super::limits::Limits;
 use super::listener::BoundListener;
+use super::mirror::Mirror;
 use super::phases::Phases;
 
 /// What the data plane is made of.
@@ -68,13 +69,15 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
         ..ServerConf::default()
     });
     let addresses = bound.iter().map(|l| (l.name.clone(), l.address)).collect();
-    let accepting = bound
+    let (mirror, mirror_worker) = Mirror::new(&parts.recorder);
+    let mut accepting: Vec<JoinHandle<()>> = bound
         .into_iter()
         .map(|listener| {
-            let app = http_proxy(&conf, phases(parts, &listener.name, &drain));
+            let app = http_proxy(&conf, phases(parts, &listener.name, &drain, &mirror));
             tokio::spawn(accept(listener, app, parts.limits.clone(), &drain, stop.subscribe()))
         })
         .collect();
+    accepting.push(tokio::spawn(mirror_worker.run(stop.subscribe())));
     RunningProxy { addresses, drain, stop, accepting }
 }
 
@@ -115,7 +118,12 @@ impl RunningProxy {
 /// A cut connection ends at its next turn; more than this means that a hook blocks its thread.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
-fn phases(parts: &ProxyParts, listener: &ListenerName, drain: &Arc<Drain>) -> Phases {
+fn phases(
+    parts: &ProxyParts,
+    listener: &ListenerName,
+    drain: &Arc<Drain>,
+    mirror: &Mirror,
+) -> Phases {
     Phases {
         listener: listener.clone(),
         table: Arc::clone(&parts.table),
@@ -123,6 +131,7 @@ fn phases(parts: &ProxyParts, listener: &ListenerName, drain: &Arc<Drain>) -> Ph
         clock: parts.clock,
         limits: parts.limits.clone(),
         drain: Arc::clone(drain),
+        mirror: mirror.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::core::routing::MeterId;
-use crate::telemetry::{Outcome, OutcomeKind, Recorder};
+use crate::telemetry::{Outcome, OutcomeKind, Recorder, RetryKind};
 
 /// The score of one request, on the meter of the side that it was assigned.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl Score {
     pub(super) fn failed(&mut self, kind: OutcomeKind) {
         let outcome = self.outcome(kind);
         self.stand = self.stand.failed(outcome);
+    }
+
+    /// What the failed attempt was followed by.
+    pub(super) fn retried(&self, kind: RetryKind) {
+        self.recorder.retried(self.meter, kind);
     }
 
     fn outcome(&self, kind: OutcomeKind) -> Outcome {

@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::core::model::{
-    Balance, Exposure, HostMatch, ListenerName, ListenerSpec, Panic, PathMatch, Rule, Split,
-    Target, TargetGroup, TargetGroupName, Timeouts, Weight, WhenIdle,
+    Balance, Exposure, HostMatch, ListenerName, ListenerSpec, Panic, PathMatch, RetryPolicy, Rule,
+    Split, Target, TargetGroup, TargetGroupName, Timeouts, Weight, WhenIdle,
 };
 use crate::core::routing::{
     ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute, TargetHealth,
@@ -238,6 +238,9 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         panic: Panic::TryAll,
         timeouts: Timeouts::default(),
         tell_side: true,
+        retries: RetryPolicy::default(),
+        mirror: None,
+        live: Arc::default(),
     }
 }
 
@@ -272,6 +275,7 @@ pub(super) fn table(service: ServiceRoute, when_idle: WhenIdle) -> RoutingTable 
 pub(super) struct World {
     pub(super) proxy: RunningProxy,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    pub(super) recorder: Arc<Recorder>,
 }
 
 impl World {
@@ -281,6 +285,7 @@ impl World {
 
     pub(super) fn with(table: RoutingTable, limits: Limits) -> Self {
         let table = Arc::new(ArcSwap::from_pointee(table));
+        let recorder = Arc::new(Recorder::default());
         let spec = |name: ListenerName| ListenerSpec {
             name,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -290,11 +295,11 @@ impl World {
         let bound = bind(&[spec(public()), spec(test_listener())]).expect("bound");
         let parts = ProxyParts {
             table: Arc::clone(&table),
-            recorder: Arc::new(Recorder::default()),
+            recorder: Arc::clone(&recorder),
             clock: Clock::start(),
             limits,
         };
-        Self { proxy: start(&parts, bound), table }
+        Self { proxy: start(&parts, bound), table, recorder }
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -8,6 +8,7 @@ use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
 
 use crate::core::analysis::{Counts, upper_bound_us};
 
+use super::copies;
 use super::family::{counter, family, labelled};
 use super::{Gauges, MeterKey, Recorder};
 
@@ -48,6 +49,7 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
             vec![counter(&[], recorder.overflow().requests())],
         ),
     ];
+    families.extend(copies::families(recorder));
     families.extend(gauges.families());
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new()

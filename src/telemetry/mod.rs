@@ -5,6 +5,7 @@
 //! proxy does not count itself (weights, states, rollouts) is given to the exposition as plain
 //! values by whoever knows it.
 
+mod copies;
 mod exposition;
 mod family;
 mod gauges;
@@ -12,6 +13,7 @@ mod meter;
 mod recorder;
 mod windows;
 
+pub use copies::{Copies, MirrorOutcome, RetryKind};
 pub use exposition::{CONTENT_TYPE, render};
 pub use gauges::{
     AlarmGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge, ServiceGauges, TargetGauge,

@@ -11,6 +11,7 @@ use crate::core::analysis::{Counts, Observed, ObservedWindow};
 use crate::core::model::{MonoTime, ServiceName, Side, TargetGroupName};
 use crate::core::routing::MeterId;
 
+use super::copies::{Copies, MirrorOutcome, RetryKind};
 use super::meter::Meter;
 
 /// What a meter counts.
@@ -95,6 +96,22 @@ impl Recorder {
     /// Counts a finished request; lock-free, allocates nothing.
     pub fn record(&self, meter: MeterId, outcome: Outcome) {
         self.meter(meter).count(outcome);
+    }
+
+    /// Counts a second attempt, or one that was wanted; lock-free, allocates nothing.
+    pub fn retried(&self, meter: MeterId, kind: RetryKind) {
+        self.meter(meter).copies.retried(kind);
+    }
+
+    /// Counts a mirrored request on green's meter; lock-free, allocates nothing.
+    pub fn mirrored(&self, meter: MeterId, outcome: MirrorOutcome) {
+        self.meter(meter).copies.mirrored(outcome);
+    }
+
+    /// The further copies of requests that a meter counted so far.
+    #[must_use]
+    pub fn copies(&self, meter: MeterId) -> Copies {
+        self.meter(meter).copies.snapshot()
     }
 
     /// What a meter counted so far.

@@ -117,6 +117,8 @@ const LAYERS: &[Layer] = &[
             "telemetry::Recorder",
             "telemetry::Outcome",
             "telemetry::OutcomeKind",
+            "telemetry::RetryKind",
+            "telemetry::MirrorOutcome",
             "clock",
         ],
     ),

@@ -9,7 +9,9 @@ mod exposure;
 mod gate;
 mod health;
 mod listener;
+mod mirror;
 mod name;
+mod retries;
 mod rule;
 mod service;
 mod span;
@@ -29,10 +31,12 @@ pub use health::{
     GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError, TargetHealth,
 };
 pub use listener::{ListenerSpec, WhenIdle};
+pub use mirror::MirrorPolicy;
 pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
 };
+pub use retries::{RetryMethod, RetryPolicy, RetryStatus};
 pub use rule::{HostMatch, PathMatch, Rule, RuleError};
 pub use service::{
     Balance, OnRegression, Panic, Policies, ServiceSpec, Stickiness, StickyFallback, Timeouts,

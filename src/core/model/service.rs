@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, OnMissingEvidence,
-    ServiceName, Span, StrategyName, TargetGroupName, Weight,
+    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, MirrorPolicy,
+    OnMissingEvidence, RetryPolicy, ServiceName, Span, StrategyName, TargetGroupName, Weight,
 };
 
 /// What a regression of green does.
@@ -75,6 +75,10 @@ pub struct Timeouts {
     pub write: Span,
     /// How long an idle connection to a target is kept.
     pub idle: Span,
+    /// Until a first attempt that may be followed by a second has its response header, instead of
+    /// `read`; `None` gives it no less time than the second.
+    #[serde(default)]
+    pub per_try: Option<Span>,
 }
 
 impl Default for Timeouts {
@@ -84,6 +88,7 @@ impl Default for Timeouts {
             read: Span::from_secs(60),
             write: Span::from_secs(60),
             idle: Span::from_secs(60),
+            per_try: None,
         }
     }
 }
@@ -148,4 +153,10 @@ pub struct ServiceSpec {
     pub policies: Policies,
     /// Whether responses tell side, revision and generation in headers.
     pub tell_side: bool,
+    /// Which failures of a target are tried again.
+    #[serde(default)]
+    pub retries: RetryPolicy,
+    /// Which requests green sees before it has any weight; `None` for none.
+    #[serde(default)]
+    pub mirror: Option<MirrorPolicy>,
 }

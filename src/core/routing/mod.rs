@@ -8,11 +8,15 @@
 
 mod cohort;
 mod live;
+mod live_service;
+mod retry_budget;
 mod side;
 mod table;
 
 pub use crate::core::model::TargetHealth;
 pub use cohort::cohort_position;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
+pub use live_service::{LiveService, MirrorPlace};
+pub use retry_budget::RetryBudget;
 pub use side::{MeterId, ServiceRoute, SideRoute};
 pub use table::{ListenerRoutes, RoutingTable};

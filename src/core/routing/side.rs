@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    Balance, Exposure, Panic, Revision, ServiceName, Side, Stickiness, TargetGroupName, Timeouts,
+    Balance, Exposure, MirrorPolicy, Panic, RetryPolicy, Revision, ServiceName, Side, Stickiness,
+    TargetGroupName, Timeouts,
 };
 
-use super::{LiveGroup, LiveTarget, TargetHealth, cohort_position};
+use super::{LiveGroup, LiveService, LiveTarget, TargetHealth, cohort_position};
 
 /// The number under which a side's requests are counted; the telemetry adapter hands it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,12 @@ pub struct ServiceRoute {
     pub timeouts: Timeouts,
     /// Whether responses tell side, revision and generation.
     pub tell_side: bool,
+    /// Which failures of a target are tried again.
+    pub retries: RetryPolicy,
+    /// Which requests green sees before it has any weight; `None` for none.
+    pub mirror: Option<MirrorPolicy>,
+    /// What the service keeps between tables.
+    pub live: Arc<LiveService>,
 }
 
 impl ServiceRoute {
@@ -174,6 +181,9 @@ pub(super) mod tests {
             panic: Panic::TryAll,
             timeouts: Timeouts::default(),
             tell_side: false,
+            retries: RetryPolicy::default(),
+            mirror: None,
+            live: Arc::default(),
         }
     }
 

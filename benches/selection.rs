@@ -11,8 +11,8 @@ use criterion::Criterion;
 use http::{HeaderMap, HeaderValue};
 use tidegate::core::model::{
     Balance, DrainPolicy, Exposure, HostMatch, IssuedCookie, ListenerName, Panic, PathMatch,
-    RequestMatch, Rule, Salt, ServiceName, Split, Stickiness, StickyFallback, Target, TargetGroup,
-    TargetGroupName, TargetHealth, Timeouts, Transport, Weight,
+    RequestMatch, RetryPolicy, Rule, Salt, ServiceName, Split, Stickiness, StickyFallback, Target,
+    TargetGroup, TargetGroupName, TargetHealth, Timeouts, Transport, Weight,
 };
 use tidegate::core::routing::{
     Link, ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute,
@@ -110,6 +110,9 @@ fn service(name: &str, stickiness: Option<&Stickiness>, live: &mut LiveTargets) 
         drain: DrainPolicy::default(),
         release: Arc::default(),
         target_limit: None,
+        retries: RetryPolicy::default(),
+        mirror: None,
+        live: Arc::default(),
     }
 }
 

@@ -7,10 +7,12 @@ use super::declared::Declared;
 use super::fields::Fields;
 use super::gate_uses::gate_uses;
 use super::health_check::health_check;
+use super::mirror::mirror;
 use super::node::Node;
 use super::outlier_ejection::outlier_ejection;
 use super::policies::policies;
 use super::release::release;
+use super::retries::retries;
 use super::stickiness::stickiness;
 use crate::core::model::{
     AlarmName, Balance, DrainPolicy, OutlierSpec, Panic, ServiceName, ServiceSpec, Span,
@@ -52,6 +54,8 @@ fn service(
         .map_or_else(|| Some(OutlierSpec::default()), |node| outlier_ejection(&node));
     let slow_start = fields.take("slow_start").and_then(|node| node.quantity());
     let target_limit = fields.take("target_limit").and_then(|node| node.count(0..=MAX_IN_FLIGHT));
+    let retries = retries(&mut fields);
+    let mirror = fields.take("mirror").as_ref().and_then(mirror);
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -73,6 +77,8 @@ fn service(
         outlier_ejection: ejection,
         slow_start: slow_start.unwrap_or_default(),
         target_limit: target_limit.filter(|limit| *limit > 0),
+        retries,
+        mirror,
     })
 }
 
@@ -141,9 +147,11 @@ fn timeouts(node: &Node<'_>) -> Timeouts {
         write: span("write", default.write),
         idle: span("idle", default.idle),
         stream_idle: span("stream_idle", default.stream_idle),
+        per_try: default.per_try,
     };
+    let per_try = fields.take("per_try").and_then(|node| node.span_from(Span::from_ms(1)));
     fields.finish();
-    timeouts
+    Timeouts { per_try, ..timeouts }
 }
 
 /// Takes the entries about streams whose side loses its weight.

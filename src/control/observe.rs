@@ -13,6 +13,7 @@ impl World {
     pub(super) fn tick(&mut self) {
         self.recorder.tick(self.now.mono);
         self.take_news();
+        self.refill_retries();
         self.judge_alarms();
         self.watch_targets();
         let sampled =

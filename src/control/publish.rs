@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::model::{ServiceName, ServiceSpec, Side, TargetGroupName, TargetHealth};
-use crate::core::routing::{ListenerRoutes, RoutingTable, ServiceRoute, SideRoute};
+use crate::core::routing::{ListenerRoutes, LiveService, RoutingTable, ServiceRoute, SideRoute};
 use crate::probe::ProbeTarget;
 use crate::store::{ServiceImage, TableImage};
 use crate::telemetry::MeterKey;
@@ -56,6 +56,25 @@ impl World {
             drain: spec.drain,
             release: Arc::clone(&spec.release),
             target_limit: spec.target_limit,
+            retries: spec.retries.clone(),
+            mirror: spec.mirror,
+            live: self.live_service(spec),
+        }
+    }
+
+    /// What a service keeps, from the table before; anew if it was not in there.
+    fn live_service(&self, spec: &ServiceSpec) -> Arc<LiveService> {
+        let before = self.table.load();
+        match before.services.get(&spec.name) {
+            Some(route) => Arc::clone(&route.live),
+            None => Arc::new(LiveService::new(spec.retries.min_per_second)),
+        }
+    }
+
+    /// Lets time pass for the retry budgets.
+    pub(super) fn refill_retries(&self) {
+        for route in self.table.load().services.values() {
+            route.live.retries.pass(self.now.mono, route.retries.min_per_second);
         }
     }
 

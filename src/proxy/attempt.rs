@@ -1,22 +1,25 @@
 //! The attempts of one request: at most two, and when there may be a second.
 //!
-//! A connection that never stood carried nothing: any method may be tried again, on another
-//! target of the side, or on blue where green has none (rescue). A pooled connection that the
-//! target closed just as it was reused may have carried a request: only methods that change
-//! nothing are tried again, on the same side. After any byte of a response there is no second
-//! attempt, for it would splice two responses into one.
+//! A connection that never stood carried nothing: any method may be tried again. After that, only
+//! what changes nothing when it is done twice (`repeatable`), while its whole body is kept, and
+//! before any byte of a response went out, for a second attempt would splice two responses into
+//! one. Where green failed, blue answers (rescue); else another target of the side does. Every
+//! second attempt comes out of the service's retry budget.
+//!
+//! Whether there is a second attempt is decided before the first answer is given up: its body
+//! cannot be had again.
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora_core::{Error, ErrorSource, Result, RetryType};
-use pingora_http::ResponseHeader;
+use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::core::model::{RuleActions, Side};
+use crate::core::model::{RetryStatus, RuleActions, Side, Span};
 use crate::core::routing::{LiveTarget, ServiceRoute};
-use crate::telemetry::OutcomeKind;
+use crate::telemetry::{OutcomeKind, RetryKind};
 
 use super::answer::is_timeout;
 use super::cookie::CohortId;
@@ -24,6 +27,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::peer::peer_of;
+use super::repeatable::Repeatable;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
 
@@ -48,14 +52,23 @@ pub(super) struct Attempt {
     is_grpc: bool,
     /// What the rule does to the request and to its answer.
     pub(super) actions: Arc<RuleActions>,
+    repeatable: Repeatable,
+    /// Whether an answer was given up for a second attempt that is yet to begin.
+    given_up: bool,
+    /// The draw of the side, uniform over 0..10 000.
+    chance: u16,
 }
+
+/// A target, and its side.
+type Place = (Arc<LiveTarget>, Side);
 
 /// Whether blue may answer for green.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescue {
     ToBlue,
     /// On blue there is nothing to rescue; on a test listener, and for those whom a condition
-    /// leads to green, it would pass green's tests with blue's answers.
+    /// leads to green, it would pass green's tests with blue's answers. Nor are streams rescued, or
+    /// anything where the service does not want it.
     Never,
 }
 
@@ -73,7 +86,7 @@ impl Attempt {
             AssignedBy::Chance | AssignedBy::TestListener | AssignedBy::Condition => None,
         };
         let rescue = match side {
-            Side::Green if by.by_chance() => Rescue::ToBlue,
+            Side::Green if by.by_chance() && service.retries.rescue => Rescue::ToBlue,
             Side::Green | Side::Blue => Rescue::Never,
         };
         if let (None, Some(score)) = (target, &mut score) {
@@ -89,8 +102,48 @@ impl Attempt {
         let (target, side) = found?;
         Course::tell(|course| course.goes_to(&service.side(side).live));
         let (service, target) = (Arc::clone(service), InFlight::enter(target));
-        let (number, is_grpc, actions) = (1, false, Arc::clone(actions));
-        Some(Self { service, issued, side, target, draw, rescue, number, score, is_grpc, actions })
+        let repeatable = Repeatable::Unsent;
+        let (given_up, chance, is_grpc, actions) = (false, 0, false, Arc::clone(actions));
+        Some(Self {
+            service,
+            issued,
+            side,
+            target,
+            draw,
+            rescue,
+            number: 1,
+            score,
+            is_grpc,
+            actions,
+            repeatable,
+            given_up,
+            chance,
+        })
+    }
+
+    /// The attempt of this request, which puts its share into the retry budget; `chance` is the
+    /// draw of its side.
+    pub(super) fn for_request(mut self, request: &RequestHeader, chance: u16) -> Self {
+        let policy = &self.service.retries;
+        self.service.live.retries.deposit(policy.budget);
+        self.repeatable = Repeatable::of(request, policy);
+        self.chance = chance;
+        self.is_grpc = grpc::is_call(&request.headers);
+        if self.repeatable == Repeatable::Stream {
+            self.rescue = Rescue::Never;
+        }
+        self
+    }
+
+    /// The draw of the side, where it decided nothing but that: at weight 0 it is as good as new.
+    /// `None` for a request that is evidence of nothing.
+    pub(super) fn chance(&self) -> Option<u16> {
+        self.score.as_ref().map(|_| self.chance)
+    }
+
+    /// The draw of the target, uniform over all 64-bit numbers.
+    pub(super) fn draw(&self) -> u64 {
+        self.draw
     }
 
     /// The target that is being tried.
@@ -100,13 +153,10 @@ impl Attempt {
 
     /// What Pingora needs to know of the target.
     pub(super) fn peer(&self) -> HttpPeer {
-        let target = &self.target.0;
         let timeouts = &self.service.timeouts;
-        let link = &self.service.side(self.side).link;
-        let mut peer = peer_of(link, target);
-        let read = if self.is_grpc { timeouts.stream_idle } else { timeouts.read };
+        let mut peer = peer_of(&self.service.side(self.side).link, &self.target.0);
         peer.options.total_connection_timeout = Some(timeouts.connect.into());
-        peer.options.read_timeout = Some(read.into());
+        peer.options.read_timeout = Some(self.read_timeout().into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
@@ -116,35 +166,58 @@ impl Attempt {
     /// A connection did not come to stand; marks the error if there is a second attempt.
     pub(super) fn connect_failed(&mut self, session: &Session, error: &mut Error) {
         self.fail(OutcomeKind::ConnectError);
-        error.set_retry(session.response_written().is_none() && self.move_elsewhere());
+        let unanswered = session.response_written().is_none();
+        error.set_retry(unanswered && self.move_to(Self::elsewhere));
     }
 
     /// A request that stood on a connection failed; marks the error if there is a second attempt.
     pub(super) fn broken(&mut self, session: &Session, reused: bool, error: &mut Error) {
-        if *error.esource() == ErrorSource::Upstream {
-            let timeout = is_timeout(&error.etype);
-            self.fail(if timeout { OutcomeKind::Timeout } else { OutcomeKind::BrokenAnswer });
+        if std::mem::take(&mut self.given_up) {
+            // Our own error: the attempt is at its next target already.
+            error.set_retry(true);
+            return;
         }
-        let harmless = [Method::GET, Method::HEAD, Method::OPTIONS];
-        let stale = reused
-            && error.retry == RetryType::ReusedOnly
-            && harmless.contains(&session.req_header().method)
-            && !session.as_downstream().retry_buffer_truncated()
-            && session.response_written().is_none();
-        error.set_retry(stale && self.try_side_again());
+        if *error.esource() != ErrorSource::Upstream {
+            error.set_retry(false);
+            return;
+        }
+        let timeout = is_timeout(&error.etype);
+        let stale = reused && error.retry == RetryType::ReusedOnly;
+        self.fail(if timeout { OutcomeKind::Timeout } else { OutcomeKind::BrokenAnswer });
+        let second = self.may_repeat(session)
+            && self.move_to(|this| match (timeout, stale) {
+                // Who waited as long as `read` is not made to wait as long again.
+                (true, _) if this.service.timeouts.per_try.is_none() => this.rescuer(),
+                // The target closed a connection that it no longer wanted: it may be well.
+                (false, true) => this.elsewhere().or_else(|| this.once_more()),
+                (true | false, _) => this.elsewhere(),
+            });
+        error.set_retry(second);
     }
 
-    /// A target's final response header came.
-    pub(super) fn answered(&mut self, status: u16) {
-        self.target.1 = Some(if status < 500 { Served::Well } else { Served::Badly });
+    /// A target's final response header came. The error gives the answer up for a second attempt.
+    pub(super) fn answered(&mut self, session: &Session, status: u16) -> Result<()> {
+        let failed = status >= 500;
+        let listed = RetryStatus::of(status)
+            .is_some_and(|status| self.service.retries.on_status.contains(&status));
+        if failed
+            && self.may_repeat(session)
+            && self.move_to(|this| {
+                this.rescuer().or_else(|| if listed { this.neighbour() } else { None })
+            })
+        {
+            self.fail(OutcomeKind::Status(status));
+            self.given_up = true;
+            let mut error = Error::explain(ErrorType::HTTPStatus(status), "given up for another");
+            error.as_up();
+            error.set_retry(true);
+            return Err(error);
+        }
+        self.target.1 = Some(if failed { Served::Badly } else { Served::Well });
         if let Some(score) = &mut self.score {
             score.answered(status);
         }
-    }
-
-    /// Takes a call of gRPC for what it is.
-    pub(super) fn expect_grpc(&mut self) {
-        self.is_grpc = true;
+        Ok(())
     }
 
     /// The status in the trailers of a call of gRPC, or in its header where it has no more.
@@ -186,40 +259,84 @@ impl Attempt {
         }
     }
 
-    /// To another target of the side, or from green to blue.
-    fn move_elsewhere(&mut self) -> bool {
-        let (service, failed) = (&self.service, &self.target.0);
-        let other = service
-            .pick(self.side, self.draw, Some(failed))
-            .filter(|target| !Arc::ptr_eq(target, failed))
-            .map(|target| (target, self.side));
-        let next = other.or_else(|| match (self.rescue, self.side) {
+    /// Whether a target may be given the request after another one has seen it.
+    fn may_repeat(&self, session: &Session) -> bool {
+        self.repeatable == Repeatable::Always
+            && !session.as_downstream().retry_buffer_truncated()
+            && session.response_written().is_none()
+    }
+
+    /// How long a target may be silent. A pooled connection takes the timeout of each request.
+    fn read_timeout(&self) -> Span {
+        let timeouts = &self.service.timeouts;
+        if self.is_grpc {
+            return timeouts.stream_idle;
+        }
+        let rescued = self.side == Side::Green
+            && self.rescue == Rescue::ToBlue
+            && !self.service.blue.targets.is_empty();
+        let others = rescued || self.service.side(self.side).targets.len() > 1;
+        match timeouts.per_try {
+            Some(per_try)
+                if self.number < MAX_ATTEMPTS
+                    && self.repeatable == Repeatable::Always
+                    && others =>
+            {
+                per_try.min(timeouts.read)
+            }
+            Some(_) | None => timeouts.read,
+        }
+    }
+
+    /// From green to blue, else to another target of the side.
+    fn elsewhere(&self) -> Option<Place> {
+        self.rescuer().or_else(|| self.neighbour())
+    }
+
+    /// From green to blue.
+    fn rescuer(&self) -> Option<Place> {
+        match (self.rescue, self.side) {
             (Rescue::ToBlue, Side::Green) => {
-                service.pick(Side::Blue, self.draw, None).map(|target| (target, Side::Blue))
+                let target = self.service.pick(Side::Blue, self.draw, None)?;
+                Some((Arc::clone(target), Side::Blue))
             }
             (Rescue::ToBlue, Side::Blue) | (Rescue::Never, _) => None,
-        });
-        let next = next.map(|(target, side)| (Arc::clone(target), side));
-        self.move_to(next)
-    }
-
-    /// To another target of the side, or to the same once more.
-    fn try_side_again(&mut self) -> bool {
-        let next = self.service.pick(self.side, self.draw, Some(&self.target.0));
-        let next = next.map(|target| (Arc::clone(target), self.side));
-        self.move_to(next)
-    }
-
-    fn move_to(&mut self, next: Option<(Arc<LiveTarget>, Side)>) -> bool {
-        match next {
-            Some((target, side)) if self.number < MAX_ATTEMPTS => {
-                (self.target, self.side) = (InFlight::enter(&target), side);
-                Course::tell(|course| course.goes_to(&self.service.side(side).live));
-                self.number += 1;
-                true
-            }
-            Some(_) | None => false,
         }
+    }
+
+    /// To another target of the side.
+    fn neighbour(&self) -> Option<Place> {
+        let failed = &self.target.0;
+        let other = self.service.pick(self.side, self.draw, Some(failed))?;
+        (!Arc::ptr_eq(other, failed)).then(|| (Arc::clone(other), self.side))
+    }
+
+    /// To the same target.
+    fn once_more(&self) -> Option<Place> {
+        Some((Arc::clone(&self.target.0), self.side))
+    }
+
+    /// Moves to a place where one is to be had, an attempt is left, and the budget allows it.
+    fn move_to(&mut self, place: impl FnOnce(&Self) -> Option<Place>) -> bool {
+        if self.number >= MAX_ATTEMPTS {
+            return false;
+        }
+        let this: &Self = self;
+        let Some((target, side)) = place(this) else { return false };
+        let allowed = self.service.live.retries.withdraw();
+        if let Some(score) = &self.score {
+            score.retried(match (allowed, side == self.side) {
+                (false, _) => RetryKind::BudgetExhausted,
+                (true, true) => RetryKind::Retry,
+                (true, false) => RetryKind::Rescue,
+            });
+        }
+        if allowed {
+            (self.target, self.side) = (InFlight::enter(&target), side);
+            Course::tell(|course| course.goes_to(&self.service.side(side).live));
+            self.number += 1;
+        }
+        allowed
     }
 }
 
@@ -446,9 +563,9 @@ mod tests {
         };
         let mut attempt =
             Attempt::first(&selection, 0, || unreachable!("not scored")).expect("a target");
-        assert!(attempt.move_elsewhere());
-        assert!(!attempt.move_elsewhere());
-        assert!(!attempt.try_side_again());
+        assert!(attempt.move_to(Attempt::elsewhere));
+        assert!(!attempt.move_to(Attempt::elsewhere));
+        assert!(!attempt.move_to(Attempt::once_more));
         drop(attempt);
         assert!(route.blue.targets.iter().all(|target| target.in_flight() == 0));
     }

@@ -11,9 +11,8 @@ use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::core::model::{ListenerSpec, RuleActions, Side};
-use crate::core::routing::ServiceRoute;
+use crate::core::routing::{LiveTarget, ServiceRoute};
 
-use super::attempt::Attempt;
 use super::cookie::CohortId;
 use super::forwarded::Origin;
 use super::rewrite;
@@ -30,36 +29,66 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Prepares a request for its target; Pingora has taken the hop-by-hop fields out.
-pub(super) fn to_target(
-    request: &mut RequestHeader,
-    origin: &Origin,
-    identity: &IdentityHeaders,
-    request_id: &HeaderValue,
-    attempt: &Attempt,
-) -> Result<()> {
-    let forged: Vec<HeaderName> =
-        request.headers.keys().filter(|name| identity.is_forgeable(name)).cloned().collect();
-    for name in &forged {
-        request.remove_header(name);
+/// What a request takes with it to a target, besides what its client wrote.
+#[derive(Debug)]
+pub(super) struct Onward<'r> {
+    /// Where it comes from.
+    pub(super) origin: &'r Origin,
+    /// Which fields tell who the client is.
+    pub(super) identity: &'r IdentityHeaders,
+    /// The id that it has here and at its target.
+    pub(super) request_id: &'r HeaderValue,
+}
+
+impl Onward<'_> {
+    /// Prepares a request for a target; Pingora has taken the hop-by-hop fields out.
+    pub(super) fn to_target(
+        &self,
+        request: &mut RequestHeader,
+        actions: &RuleActions,
+        target: &LiveTarget,
+    ) -> Result<()> {
+        let (origin, identity) = (self.origin, self.identity);
+        let forged: Vec<HeaderName> =
+            request.headers.keys().filter(|name| identity.is_forgeable(name)).cloned().collect();
+        for name in &forged {
+            request.remove_header(name);
+        }
+        if let Some(forwarded_for) = origin.forwarded_for.clone() {
+            request.insert_header("x-forwarded-for", forwarded_for)?;
+        }
+        let host = origin.host.clone().or_else(|| host_of(request));
+        if let Some(host) = host {
+            request.insert_header("x-forwarded-host", host)?;
+        }
+        request.insert_header("x-forwarded-proto", if origin.secure { "https" } else { "http" })?;
+        if let (Some(name), Some(subject)) = (identity.set.clone(), origin.subject.clone()) {
+            request.insert_header(name, subject)?;
+        }
+        request.insert_header(REQUEST_ID, self.request_id.clone())?;
+        if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
+            // A target that came as an absolute URI leaves as a path: this is the last proxy.
+            request.set_uri(request.uri.clone());
+        }
+        rewrite::request(request, actions, target)
     }
-    if let Some(forwarded_for) = origin.forwarded_for.clone() {
-        request.insert_header("x-forwarded-for", forwarded_for)?;
+
+    /// A copy of a request that a mirror may send: prepared as for its target, and marked.
+    pub(super) fn mirrored(
+        &self,
+        original: &RequestHeader,
+        actions: &RuleActions,
+        target: &LiveTarget,
+    ) -> Result<RequestHeader> {
+        let mut copy = original.clone();
+        for name in not_to_pass(&original.headers) {
+            copy.remove_header(&name);
+        }
+        copy.remove_header(&CONTENT_LENGTH);
+        self.to_target(&mut copy, actions, target)?;
+        copy.insert_header("x-tidegate-mirror", "1")?;
+        Ok(copy)
     }
-    let host = origin.host.clone().or_else(|| host_of(request));
-    if let Some(host) = host {
-        request.insert_header("x-forwarded-host", host)?;
-    }
-    request.insert_header("x-forwarded-proto", if origin.secure { "https" } else { "http" })?;
-    if let (Some(name), Some(subject)) = (identity.set.clone(), origin.subject.clone()) {
-        request.insert_header(name, subject)?;
-    }
-    request.insert_header(REQUEST_ID, request_id.clone())?;
-    if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
-        // A target that came as an absolute URI leaves as a path: this is the last proxy.
-        request.set_uri(request.uri.clone());
-    }
-    rewrite::request(request, &attempt.actions, attempt.target())
 }
 
 /// Prepares a target's final response for a client that speaks this version.

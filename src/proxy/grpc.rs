@@ -1,12 +1,19 @@
 //! gRPC: calls that are HTTP/2 requests, and whose outcome is a status of its own.
 
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 
 /// Whether a request is a call of gRPC.
 pub(super) fn is_call(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let named = |kind: &HeaderValue| {
+        let start = kind.as_bytes().get(..CONTENT.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(CONTENT))
+    };
+    headers.get(CONTENT_TYPE).is_some_and(named)
 }
+
+/// With or without a `+proto` behind it.
+const CONTENT: &[u8] = b"application/grpc";
 
 /// The status of HTTP that stands for the `grpc-status` of a header or of trailers, after the
 /// mapping of its documents (`google.rpc.Code`); `None` if there is no such field.
@@ -44,7 +51,6 @@ pub(super) fn code_of(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn every_status_that_is_the_servers_fault_counts_as_one() {

@@ -12,8 +12,9 @@
 //! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
 //!   has departed (`departures`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`, `rewrite`), try again (`attempt`), answer (`answer`, `redirect`) and score
-//!   (`score`). Upgrades leave Pingora there (`tunnel`).
+//!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`) and
+//!   score (`score`). Upgrades leave Pingora there (`tunnel`);
+//! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
@@ -34,13 +35,17 @@ mod forward;
 mod forwarded;
 mod grpc;
 mod listener;
+mod mirror;
 mod peer;
 mod phases;
 mod proxy_header;
 mod redirect;
+mod repeatable;
 mod rewrite;
 mod running;
 mod score;
+#[cfg(test)]
+mod second_attempts;
 mod selection;
 #[cfg(test)]
 mod testkit;

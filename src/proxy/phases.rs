@@ -26,9 +26,9 @@ use super::attempt::Attempt;
 use super::connection::Connection;
 use super::course::Course;
 use super::drain::{Drain, OpenRequest};
-use super::forward::{self, IdentityHeaders};
+use super::forward::{self, IdentityHeaders, Onward};
 use super::forwarded::Origin;
-use super::grpc;
+use super::mirror::Mirror;
 use super::score::Score;
 use super::selection::{Draws, Question, Selection};
 use super::tunnel::{Tunnels, upgrade_request};
@@ -44,6 +44,7 @@ pub(super) struct Phases {
     pub(super) recorder: Arc<Recorder>,
     pub(super) clock: Clock,
     pub(super) drain: Arc<Drain>,
+    pub(super) mirror: Mirror,
 }
 
 /// What is kept of a request. It holds its service of one table, never the table.
@@ -100,24 +101,23 @@ impl Phases {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
         };
-        let mut attempt = Attempt::first(&selection, draws.target, score)
+        let attempt = Attempt::first(&selection, draws.target, score)
             .ok_or_else(|| Refusal::no_target(selection.service, selection.side))?;
-        if grpc::is_call(&request.headers) {
-            attempt.expect_grpc();
-        }
+        let attempt = attempt.for_request(request, draws.side);
         Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
     }
 
     /// Answers an upgrade; the session is at its end when this returns.
     async fn upgrade(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let id = ctx.request_id();
+        let request_id = &ctx.request_id();
         let Context { origin: Some(origin), attempt: Some(attempt), .. } = ctx else {
             return Err(no_target());
         };
+        let onward = Onward { origin, identity: &self.identity, request_id };
         let from = upgrade_request(session.req_header())?;
         let prepare = |attempt: &Attempt| {
             let mut request = from.clone();
-            forward::to_target(&mut request, origin, &self.identity, &id, attempt)?;
+            onward.to_target(&mut request, &attempt.actions, attempt.target())?;
             Ok(request)
         };
         self.tunnels.serve(session, attempt, prepare).await
@@ -166,6 +166,7 @@ impl ProxyHttp for Phases {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         match self.route(session, ctx) {
             Ok(Route::Request(attempt)) => {
+                self.mirror.offer(session, &attempt, &ctx.onward(&self.identity)?);
                 ctx.attempt = Some(attempt);
                 Ok(false)
             }
@@ -232,19 +233,18 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        let id = ctx.request_id();
         let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
-        forward::to_target(request, ctx.origin()?, &self.identity, &id, attempt)
+        ctx.onward(&self.identity)?.to_target(request, &attempt.actions, attempt.target())
     }
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
         if !response.status.is_informational() {
-            ctx.attempt()?.answered(response.status.as_u16());
+            ctx.attempt()?.answered(session, response.status.as_u16())?;
             ctx.attempt()?.grpc_status(&response.headers);
         }
         Ok(())
@@ -347,10 +347,14 @@ impl Context {
         self.request_id.clone().expect("the first hook sets it")
     }
 
-    fn origin(&self) -> Result<&Origin> {
-        self.origin
-            .as_ref()
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without an origin"))
+    /// What the request takes with it to a target.
+    fn onward<'c>(&'c self, identity: &'c IdentityHeaders) -> Result<Onward<'c>> {
+        match (&self.origin, &self.request_id) {
+            (Some(origin), Some(request_id)) => Ok(Onward { origin, identity, request_id }),
+            (Some(_) | None, _) => {
+                Err(Error::explain(ErrorType::InternalError, "a request without an origin"))
+            }
+        }
     }
 
     fn client(&self) -> Option<IpAddr> {

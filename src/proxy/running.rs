@@ -33,6 +33,7 @@ use super::drain::Drain;
 use super::edge::Edge;
 use super::forward::IdentityHeaders;
 use super::listener::BoundListener;
+use super::mirror::Mirror;
 use super::phases::Phases;
 use super::tunnel::Tunnels;
 
@@ -88,8 +89,10 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
         beside.spawn(follow_files(identities));
     }
     let specs: Vec<ListenerSpec> = bound.iter().map(|l| l.spec.clone()).collect();
-    let shared = Shared { parts, conf: &conf, drain: &drain, departures: &departures };
-    let accepting = bound
+    let (mirror, mirror_worker) = Mirror::new(&parts.recorder);
+    let shared =
+        Shared { parts, conf: &conf, drain: &drain, departures: &departures, mirror: &mirror };
+    let mut accepting: Vec<JoinHandle<()>> = bound
         .into_iter()
         .map(|listener| {
             let identity = IdentityHeaders::of(&listener.spec, &specs);
@@ -97,6 +100,7 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
             tokio::spawn(accept(listener, app, stop.subscribe()))
         })
         .collect();
+    accepting.push(tokio::spawn(mirror_worker.run(stop.subscribe())));
     RunningProxy { addresses, drain, stop, accepting, beside }
 }
 
@@ -106,6 +110,7 @@ struct Shared<'a> {
     conf: &'a Arc<ServerConf>,
     drain: &'a Arc<Drain>,
     departures: &'a Arc<Departures>,
+    mirror: &'a Mirror,
 }
 
 impl RunningProxy {
@@ -173,6 +178,7 @@ impl Shared<'_> {
             recorder: Arc::clone(&self.parts.recorder),
             clock: self.parts.clock,
             drain: Arc::clone(self.drain),
+            mirror: self.mirror.clone(),
         };
         let mut app = http_proxy(self.conf, phases);
         let mut options = HttpServerOptions::default();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::core::routing::MeterId;
-use crate::telemetry::{Outcome, OutcomeKind, Recorder};
+use crate::telemetry::{Outcome, OutcomeKind, Recorder, RetryKind};
 
 /// The score of one request, on the meter of the side that it was assigned.
 #[derive(Debug)]
@@ -52,6 +52,11 @@ impl Score {
     /// The answer turned out to be another one than its header said.
     pub(super) fn regraded(&mut self, status: u16) {
         self.stand = self.stand.regraded(status);
+    }
+
+    /// What the failed attempt was followed by.
+    pub(super) fn retried(&self, kind: RetryKind) {
+        self.recorder.retried(self.meter, kind);
     }
 
     fn outcome(&self, kind: OutcomeKind) -> Outcome {

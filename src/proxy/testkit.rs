@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 use crate::clock::Clock;
 use crate::core::model::{
     Balance, ClientLimits, DrainPolicy, Exposure, HostMatch, ListenerName, ListenerSpec, Panic,
-    RequestMatch, Rule, Split, Target, TargetGroup, TargetGroupName, Timeouts, Transport, Weight,
-    WhenIdle,
+    RequestMatch, RetryPolicy, Rule, Split, Target, TargetGroup, TargetGroupName, Timeouts,
+    Transport, Weight, WhenIdle,
 };
 use crate::core::routing::{
     Link, ListenerRoutes, LiveTargets, MeterId, RoutingTable, ServiceRoute, SideRoute, TargetHealth,
@@ -243,6 +243,9 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         drain: DrainPolicy::default(),
         release: Arc::default(),
         target_limit: None,
+        retries: RetryPolicy::default(),
+        mirror: None,
+        live: Arc::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
 
 use crate::core::analysis::{Counts, upper_bound_us};
 
+use super::copies;
 use super::family::{counter, family, labelled};
 use super::{EdgeEvent, Gauges, MeterKey, Recorder};
 
@@ -55,6 +56,7 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
                 .into(),
         ),
     ];
+    families.extend(copies::families(recorder));
     families.extend(gauges.families());
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new()

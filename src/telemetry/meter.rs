@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::analysis::{BUCKETS, Counts, bucket_of};
 
+use super::copies::CopyCounts;
 use super::{Outcome, OutcomeKind};
 
 /// Counts requests; on cache lines of its own, so that blue and green do not slow each other down.
@@ -21,6 +22,7 @@ pub(super) struct Meter {
     rescued: AtomicU64,
     latency_sum_us: AtomicU64,
     latency: [AtomicU64; BUCKETS],
+    pub(super) copies: CopyCounts,
 }
 
 impl Meter {
@@ -34,6 +36,7 @@ impl Meter {
             rescued: AtomicU64::new(0),
             latency_sum_us: AtomicU64::new(0),
             latency: [const { AtomicU64::new(0) }; BUCKETS],
+            copies: CopyCounts::default(),
         }
     }
 
@@ -80,7 +83,7 @@ fn read(counter: &AtomicU64) -> u64 {
 }
 
 /// The index of a status' class; what is no status counts as 5xx (RFC 9110, section 15).
-fn class_of(status: u16) -> usize {
+pub(super) fn class_of(status: u16) -> usize {
     match status {
         100..=199 => 0,
         200..=299 => 1,

@@ -5,6 +5,7 @@
 //! proxy does not count itself (weights, states, rollouts) is given to the exposition as plain
 //! values by whoever knows it.
 
+mod copies;
 mod edge;
 mod exposition;
 mod family;
@@ -13,6 +14,7 @@ mod meter;
 mod recorder;
 mod windows;
 
+pub use copies::{Copies, MirrorOutcome, RetryKind};
 pub use edge::EdgeEvent;
 pub use exposition::{CONTENT_TYPE, render};
 pub use gauges::{

@@ -16,6 +16,7 @@ use crate::core::analysis::{Counts, Observed, ObservedWindow};
 use crate::core::model::{MonoTime, ServiceName, Side, TargetGroupName};
 use crate::core::routing::MeterId;
 
+use super::copies::{Copies, MirrorOutcome, RetryKind};
 use super::edge::{EdgeCounts, EdgeEvent};
 use super::meter::Meter;
 
@@ -124,6 +125,35 @@ impl Recorder {
     #[must_use]
     pub fn edge_count(&self, event: EdgeEvent) -> u64 {
         self.edge.of(event)
+    }
+
+    /// Counts a second attempt, or one that was wanted; lock-free, allocates nothing.
+    pub fn retried(&self, meter: MeterId, kind: RetryKind) {
+        self.meter(meter).copies.retried(kind);
+    }
+
+    /// Counts a mirrored request on green's meter; lock-free, allocates nothing.
+    pub fn mirrored(&self, meter: MeterId, outcome: MirrorOutcome) {
+        self.meter(meter).copies.mirrored(outcome);
+    }
+
+    /// The further copies of requests that a meter counted so far.
+    #[must_use]
+    pub fn copies(&self, meter: MeterId) -> Copies {
+        self.meter(meter).copies.snapshot()
+    }
+
+    /// The further copies of requests of every service, of all sides and turns.
+    #[must_use]
+    pub fn copies_by_service(&self) -> BTreeMap<ServiceName, Copies> {
+        let mut all: BTreeMap<ServiceName, Copies> = BTreeMap::new();
+        for (service, known) in &self.registry().services {
+            let sum = all.entry(service.clone()).or_default();
+            for id in known.meters.values() {
+                sum.add(&self.copies(*id));
+            }
+        }
+        all
     }
 
     /// What a meter counted so far.

@@ -123,6 +123,8 @@ const LAYERS: &[Layer] = &[
             "telemetry::Recorder",
             "telemetry::Outcome",
             "telemetry::OutcomeKind",
+            "telemetry::RetryKind",
+            "telemetry::MirrorOutcome",
             "clock",
             "tls",
         ],

@@ -51,6 +51,8 @@ services:
         on_error: hold
     on_regression: rollback
     tell_side: true
+    # Else blue would answer for the bad revision, and no user would see it fail.
+    rescue: false
 
 strategies:
   quick:

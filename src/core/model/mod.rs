@@ -12,11 +12,13 @@ mod gate;
 mod health;
 mod issued_cookie;
 mod listener;
+mod mirror;
 mod name;
 mod outlier;
 mod release;
 mod request_match;
 mod resolver;
+mod retries;
 mod rule;
 mod rule_actions;
 mod service;
@@ -50,6 +52,7 @@ pub use listener::{
     CertificateFiles, ClientCertificates, ClientLimits, ListenerProtocol, ListenerSpec,
     ListenerTls, TlsVersion, WhenIdle,
 };
+pub use mirror::MirrorPolicy;
 pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
     TargetGroupName,
@@ -58,6 +61,7 @@ pub use outlier::OutlierSpec;
 pub use release::{GreenFor, ReleaseTraffic};
 pub use request_match::RequestMatch;
 pub use resolver::ResolverSpec;
+pub use retries::{RetryMethod, RetryPolicy, RetryStatus};
 pub use rule::{Destination, HostMatch, PathMatch, Rule, RuleError};
 pub use rule_actions::{HeaderEdits, HostPolicy, RuleActions};
 pub use service::{

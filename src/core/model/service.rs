@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, IssuedCookie,
-    OnMissingEvidence, OutlierSpec, ReleaseTraffic, ServiceName, Span, StrategyName,
+    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, IssuedCookie, MirrorPolicy,
+    OnMissingEvidence, OutlierSpec, ReleaseTraffic, RetryPolicy, ServiceName, Span, StrategyName,
     TargetGroupName, Weight,
 };
 
@@ -83,6 +83,10 @@ pub struct Timeouts {
     pub idle: Span,
     /// How long nothing may move in a tunnel or a call of gRPC.
     pub stream_idle: Span,
+    /// Until a first attempt that may be followed by a second has its response header, instead of
+    /// `read`; `None` gives it no less time than the second.
+    #[serde(default)]
+    pub per_try: Option<Span>,
 }
 
 impl Default for Timeouts {
@@ -93,6 +97,7 @@ impl Default for Timeouts {
             write: Span::from_secs(60),
             idle: Span::from_secs(60),
             stream_idle: Span::from_secs(3_600),
+            per_try: None,
         }
     }
 }
@@ -197,4 +202,10 @@ pub struct ServiceSpec {
     /// The most requests in flight at one target; `None` sets no limit.
     #[serde(default)]
     pub target_limit: Option<u32>,
+    /// Which failures of a target are tried again.
+    #[serde(default)]
+    pub retries: RetryPolicy,
+    /// Which requests green sees before it has any weight; `None` for none.
+    #[serde(default)]
+    pub mirror: Option<MirrorPolicy>,
 }

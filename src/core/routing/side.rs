@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    Balance, DrainPolicy, Exposure, Panic, ReleaseTraffic, Revision, ServiceName, Side, Stickiness,
-    TargetGroupName, Timeouts,
+    Balance, DrainPolicy, Exposure, MirrorPolicy, Panic, ReleaseTraffic, RetryPolicy, Revision,
+    ServiceName, Side, Stickiness, TargetGroupName, Timeouts,
 };
 
-use super::{Link, LiveGroup, LiveTarget, cohort_position};
+use super::{Link, LiveGroup, LiveService, LiveTarget, cohort_position};
 
 /// The number under which a side's requests are counted; the telemetry adapter hands it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,12 @@ pub struct ServiceRoute {
     pub release: Arc<ReleaseTraffic>,
     /// The most requests in flight at one target; `None` sets no limit.
     pub target_limit: Option<u32>,
+    /// Which failures of a target are tried again.
+    pub retries: RetryPolicy,
+    /// Which requests green sees before it has any weight; `None` for none.
+    pub mirror: Option<MirrorPolicy>,
+    /// What the service keeps between tables.
+    pub live: Arc<LiveService>,
 }
 
 impl ServiceRoute {
@@ -216,6 +222,9 @@ pub(super) mod tests {
             drain: DrainPolicy::default(),
             release: Arc::default(),
             target_limit: None,
+            retries: RetryPolicy::default(),
+            mirror: None,
+            live: Arc::default(),
         }
     }
 

@@ -76,7 +76,7 @@ impl Tunnels {
         let asked = upgrade_of(session.req_header());
         let answered = self.ask(session, attempt, prepare).await;
         let Answered { mut header, target } = answered.map_err(Error::into_up)?;
-        attempt.answered(header.status.as_u16());
+        attempt.answered(session, header.status.as_u16())?;
         if header.status.as_u16() != 101 {
             attempt.headers_to_client(session, &mut header)?;
             return pass_on(session, header, target).await;

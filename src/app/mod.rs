@@ -30,7 +30,7 @@ use crate::core::model::ListenerName;
 use crate::core::rollout::TelemetryView;
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
-use crate::proxy::{self, Limits, ProxyParts, RunningProxy};
+use crate::proxy::{self, AccessLog, Limits, ProxyParts, RunningProxy};
 use crate::telemetry::{Recorder, Windows};
 
 use admin::{AdminPart, BoundAdmin};
@@ -54,6 +54,8 @@ pub struct App {
     inbox: mpsc::Sender<Message>,
     proxy_runtime: Runtime,
     control_runtime: Runtime,
+    /// `None` if no request is logged.
+    access_log: Option<AccessLog>,
 }
 
 /// How long requests in flight may take to finish when the process ends.
@@ -75,6 +77,7 @@ impl App {
         let admin = BoundAdmin::bind(&config, &control_runtime)?;
         let recorder = Arc::new(Recorder::default());
         let windows = Arc::new(Windows::default());
+        let access_log = access_log(&config, &recorder, clock)?;
         let gates = gates(&config, clock, &windows)?;
         let opened = control_runtime.block_on(Storage::open(&config.store))?;
         let table = Arc::new(ArcSwap::from_pointee(RoutingTable::default()));
@@ -96,7 +99,7 @@ impl App {
             prober: Arc::clone(&prober),
             table_writer,
             gates: Arc::clone(&gates) as Arc<dyn AskGates>,
-            prepare: preparing(&gates),
+            prepare: preparing(&gates, access_log.as_ref()),
         };
         let channel = (inbox.clone(), messages);
         let (writer, handle) = recovered.into_writer(outbox.clone(), watchdog.clone(), channel)?;
@@ -105,7 +108,8 @@ impl App {
         }
         control_runtime.spawn(writer.run());
         proxy_runtime.spawn(watchdog.run());
-        let parts = ProxyParts { table, recorder, clock, limits: Limits::default() };
+        let limits = Limits::default();
+        let parts = ProxyParts { table, recorder, clock, limits, access_log: access_log.clone() };
         let proxy = {
             let _inside = proxy_runtime.enter();
             proxy::start(&parts, bound)
@@ -122,6 +126,7 @@ impl App {
             inbox,
             proxy_runtime,
             control_runtime,
+            access_log,
         })
     }
 
@@ -154,6 +159,14 @@ impl App {
         self.admin.as_ref().map(|admin| admin.token.as_path())
     }
 
+    /// Opens the access log's file anew, after a rotation.
+    pub fn reopen_access_log(&self) {
+        match &self.access_log {
+            Some(log) => log.reopen(),
+            None => tracing::info!("there is no access log to open anew"),
+        }
+    }
+
     /// Ends everything: listeners first, the store last. Blocks until it is done.
     pub fn shutdown(mut self) {
         let cut = self.proxy_runtime.block_on(self.proxy.shutdown(DRAIN));
@@ -162,6 +175,9 @@ impl App {
         }
         if let Some(admin) = self.admin.take() {
             self.control_runtime.block_on(admin.shutdown());
+        }
+        if let Some(log) = &self.access_log {
+            log.close();
         }
         self.control_runtime.block_on(async {
             let (done, stopped) = oneshot::channel();
@@ -205,7 +221,24 @@ fn gates(config: &Config, clock: Clock, windows: &Arc<Windows>) -> Result<Arc<Ga
     Ok(gates)
 }
 
-fn preparing(gates: &Arc<Gates>) -> Prepare {
-    let gates = Arc::clone(gates);
-    Arc::new(move |config| gates.prepare(config))
+fn access_log(
+    config: &Config,
+    recorder: &Arc<Recorder>,
+    clock: Clock,
+) -> Result<Option<AccessLog>, AppError> {
+    let Some(spec) = &config.access_log else { return Ok(None) };
+    let log = AccessLog::start(spec, Arc::clone(recorder), clock);
+    log.map(Some).map_err(|error| AppError::AccessLog { path: spec.path.clone(), error })
+}
+
+/// What a reload does besides: gates are loaded, and the access log is opened anew.
+fn preparing(gates: &Arc<Gates>, access_log: Option<&AccessLog>) -> Prepare {
+    let (gates, access_log) = (Arc::clone(gates), access_log.cloned());
+    Arc::new(move |config: &Config| {
+        gates.prepare(config)?;
+        if let Some(log) = &access_log {
+            log.reopen();
+        }
+        Ok(())
+    })
 }

@@ -9,6 +9,7 @@
 //! A file declares structure. What happens at run time (splits, who is blue, registered targets)
 //! belongs to the store and is nowhere in here. Paths in a file are relative to that file.
 
+mod access_log;
 mod addresses;
 mod admin;
 mod alarms;
@@ -44,8 +45,8 @@ use self::declared::{Declared, Names};
 use self::mistake::Mistakes;
 use self::node::Node;
 use crate::core::model::{
-    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName, ServiceSpec, Strategy,
-    StrategyName, TargetGroup, TargetGroupName,
+    AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName,
+    ServiceSpec, Strategy, StrategyName, TargetGroup, TargetGroupName,
 };
 
 /// A configuration without mistakes.
@@ -69,6 +70,8 @@ pub struct Config {
     pub store: StoreSpec,
     /// The folder that the file's paths are relative to.
     pub base_dir: PathBuf,
+    /// Where requests are logged; `None` logs none.
+    pub access_log: Option<AccessLogSpec>,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -150,6 +153,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let gates = fields.take("gates");
     let admin = fields.take("admin");
     let store = fields.take("store");
+    let access_log = fields.take("access_log");
     fields.finish();
 
     let declared = Declared {
@@ -176,6 +180,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         store: store::store(store.as_ref(), base_dir),
         target_groups,
         base_dir: base_dir.to_owned(),
+        access_log: access_log.and_then(|node| access_log::access_log(&node, base_dir)),
     }
 }
 

@@ -65,6 +65,9 @@ impl World {
         if addresses(config) != addresses(&self.config) {
             against.push("listeners and their addresses change only with a restart".to_owned());
         }
+        if config.access_log != self.config.access_log {
+            against.push("access_log changes only with a restart".to_owned());
+        }
         for spec in config.services.values() {
             let blue = self.services.get(&spec.name).map(|state| &state.record.blue);
             if let Some(blue) = blue.filter(|blue| !spec.target_groups.contains(blue)) {

@@ -13,7 +13,7 @@ use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_core::{Error, ErrorSource, RetryType};
 use pingora_proxy::Session;
 
-use crate::core::model::Side;
+use crate::core::model::{Side, TargetAddress};
 use crate::core::routing::{LiveTarget, ServiceRoute};
 use crate::telemetry::OutcomeKind;
 
@@ -59,8 +59,8 @@ impl Attempt {
     ) -> Option<Self> {
         let Selection { service, side, by, target } = *selection;
         let (mut score, issued) = match by {
-            AssignedBy::Chance => (Some(score()), None),
-            AssignedBy::Issued(id) => (Some(score()), Some(id)),
+            AssignedBy::Chance(_) => (Some(score()), None),
+            AssignedBy::Issued(id, _) => (Some(score()), Some(id)),
             AssignedBy::TestListener => (None, None),
         };
         let rescue = match (side, &score) {
@@ -117,6 +117,11 @@ impl Attempt {
             && !session.as_downstream().retry_buffer_truncated()
             && session.response_written().is_none();
         error.set_retry(stale && self.try_side_again());
+    }
+
+    /// The target that is being tried, and how many attempts there were.
+    pub(super) fn tried(&self) -> (TargetAddress, usize) {
+        (self.target.0.address(), self.number)
     }
 
     /// A target's final response header came.

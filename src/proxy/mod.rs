@@ -10,12 +10,16 @@
 //! - `edge`: counts connections, so that a shutdown can wait for them and cut what is left;
 //! - `deadline`: bounds the time of a request's whole header;
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`), try again (`attempt`), answer (`answer`) and score (`score`).
+//!   (`forward`), try again (`attempt`), answer (`answer`), score (`score`) and
+//!   log (`access_log`).
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
 //! their requests would never be scored.
 
+mod access_log;
+mod access_record;
+mod access_writer;
 mod admission;
 mod answer;
 mod attempt;
@@ -33,8 +37,9 @@ mod selection;
 #[cfg(test)]
 mod testkit;
 
+pub use access_log::AccessLog;
 pub use cookie::CohortId;
 pub use limits::Limits;
 pub use listener::{BoundListener, ProxyError, bind};
 pub use running::{ProxyParts, RunningProxy, start};
-pub use selection::{AssignedBy, Draws, Question, Selection, Unrouted};
+pub use selection::{AssignedBy, Draws, Lot, Question, Selection, Unrouted};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -19,6 +19,8 @@ use crate::core::model::ListenerName;
 use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
+use super::access_log::AccessLog;
+use super::access_record::{End, Note};
 use super::admission::admit;
 use super::answer::Refusal;
 use super::attempt::Attempt;
@@ -38,6 +40,8 @@ pub(super) struct Phases {
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     pub(super) drain: Arc<Drain>,
+    /// `None` logs no request.
+    pub(super) access_log: Option<AccessLog>,
 }
 
 /// What is kept of a request. It holds its service of one table, never the table.
@@ -49,6 +53,8 @@ pub(super) struct Context {
     /// `None` until the request has a target.
     attempt: Option<Attempt>,
     _open: OpenRequest,
+    /// For the access log; `None` for a request that is not logged.
+    note: Option<Note>,
 }
 
 impl Phases {
@@ -67,7 +73,8 @@ impl Phases {
         session.set_total_drain_timeout(Some(limits.body_drain));
     }
 
-    fn route(&self, session: &Session, started_us: u64) -> std::result::Result<Attempt, Refusal> {
+    fn route(&self, session: &Session, ctx: &mut Context) -> std::result::Result<Attempt, Refusal> {
+        let started_us = ctx.started_us;
         let header_bytes =
             session.as_http1().map_or(0, |http1| http1.get_headers_raw_bytes().len());
         let request = session.req_header();
@@ -82,6 +89,9 @@ impl Phases {
         let draws = Draws::random();
         let table = self.table.load();
         let selection = Selection::choose(&table, &question, &draws)?;
+        if let Some(note) = &mut ctx.note {
+            note.assign(&selection);
+        }
         let score = || {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
@@ -100,6 +110,7 @@ impl ProxyHttp for Phases {
             request_id: None,
             attempt: None,
             _open: self.drain.request(),
+            note: self.access_log.as_ref().and_then(AccessLog::note),
         }
     }
 
@@ -129,7 +140,7 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match self.route(session, ctx.started_us) {
+        match self.route(session, ctx) {
             Ok(attempt) => {
                 ctx.attempt = Some(attempt);
                 Ok(false)
@@ -240,6 +251,26 @@ impl ProxyHttp for Phases {
             tracing::debug!(%error, request_id = ?id, "the client did not take the answer");
         }
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let (Some(log), Some(note)) = (&self.access_log, ctx.note.take()) else { return };
+        let last = |header: &&ResponseHeader| {
+            !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
+        };
+        let end = End {
+            listener: &self.listener,
+            client: client_ip(session),
+            request: session.req_header(),
+            request_id: ctx.request_id.as_ref(),
+            response: session.response_written().filter(last),
+            error,
+            attempt: ctx.attempt.as_ref(),
+            bytes_sent: session.body_bytes_sent(),
+            bytes_received: session.body_bytes_read(),
+            duration_us: self.clock.mono_us().saturating_sub(ctx.started_us),
+        };
+        log.log(note, &end);
     }
 
     /// Failures are counted, and told by `fail_to_proxy`: an outage must not flood the log.

@@ -23,6 +23,7 @@ use crate::core::model::ListenerName;
 use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
+use super::access_log::AccessLog;
 use super::attempt::MAX_ATTEMPTS;
 use super::deadline::Guarded;
 use super::drain::Drain;
@@ -42,6 +43,8 @@ pub struct ProxyParts {
     pub clock: Clock,
     /// The bounds on clients.
     pub limits: Limits,
+    /// Where requests are logged; `None` logs none.
+    pub access_log: Option<AccessLog>,
 }
 
 /// A data plane that serves; dropping it stops accepting.
@@ -123,6 +126,7 @@ fn phases(parts: &ProxyParts, listener: &ListenerName, drain: &Arc<Drain>) -> Ph
         clock: parts.clock,
         limits: parts.limits.clone(),
         drain: Arc::clone(drain),
+        access_log: parts.access_log.clone(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::core::routing::{
 };
 use crate::telemetry::Recorder;
 
-use super::{Limits, ProxyParts, RunningProxy, bind, start};
+use super::{AccessLog, Limits, ProxyParts, RunningProxy, bind, start};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -280,6 +280,15 @@ impl World {
     }
 
     pub(super) fn with(table: RoutingTable, limits: Limits) -> Self {
+        Self::built(table, limits, None)
+    }
+
+    /// A world whose requests are logged.
+    pub(super) fn logged(service: ServiceRoute, log: &AccessLog) -> Self {
+        Self::built(table(service, WhenIdle::Refuse), Limits::default(), Some(log.clone()))
+    }
+
+    fn built(table: RoutingTable, limits: Limits, access_log: Option<AccessLog>) -> Self {
         let table = Arc::new(ArcSwap::from_pointee(table));
         let spec = |name: ListenerName| ListenerSpec {
             name,
@@ -293,6 +302,7 @@ impl World {
             recorder: Arc::new(Recorder::default()),
             clock: Clock::start(),
             limits,
+            access_log,
         };
         Self { proxy: start(&parts, bound), table }
     }

@@ -47,6 +47,12 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
             MetricType::COUNTER,
             vec![counter(&[], recorder.overflow().requests())],
         ),
+        family(
+            "tidegate_access_log_dropped_total",
+            "Lines that the access log dropped: the queue was full, or the file was not writable.",
+            MetricType::COUNTER,
+            vec![counter(&[], recorder.unlogged())],
+        ),
     ];
     families.extend(gauges.families());
     families.retain(|family| !family.get_metric().is_empty());
@@ -208,6 +214,7 @@ mod tests {
             check(&format!("tidegate_upstream_errors_total{{{green},kind=\"{kind}\"}} {count}"));
         }
         check("tidegate_overflow_requests_total 0");
+        check("tidegate_access_log_dropped_total 0");
         check(r#"tidegate_weight_ratio{service="shop",what="configured"} 0.1025"#);
         check(r#"tidegate_weight_ratio{service="shop",what="in_force"} 0"#);
         assert!(!text.contains("observed\""), "nothing was observed");

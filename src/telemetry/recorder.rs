@@ -5,6 +5,7 @@
 //! the table is full, further keys share one overflow meter, which is exposed as such.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::core::analysis::{Counts, Observed, ObservedWindow};
@@ -57,6 +58,8 @@ pub struct Recorder {
     meters: Box<[OnceLock<Box<Meter>>]>,
     overflow: Meter,
     registry: Mutex<Registry>,
+    /// Requests that should have been logged and were not.
+    unlogged: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +110,17 @@ impl Recorder {
     #[must_use]
     pub fn overflow(&self) -> Counts {
         self.overflow.snapshot()
+    }
+
+    /// Counts lines of the access log that were dropped.
+    pub fn add_unlogged(&self, lines: u64) {
+        self.unlogged.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Lines of the access log that were dropped so far.
+    #[must_use]
+    pub fn unlogged(&self) -> u64 {
+        self.unlogged.load(Ordering::Relaxed)
     }
 
     /// Every registered meter, ordered by key.
@@ -172,6 +186,7 @@ impl Default for Recorder {
             meters: std::iter::repeat_with(OnceLock::new).take(Self::METERS).collect(),
             overflow: Meter::new(),
             registry: Mutex::default(),
+            unlogged: AtomicU64::new(0),
         }
     }
 }

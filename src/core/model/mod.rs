@@ -4,6 +4,7 @@
 //! fallible constructor, so nothing past the configuration parser or the admin API needs to check
 //! it again. This module knows no other module of the project.
 
+mod access_log;
 mod alarm;
 mod exposure;
 mod gate;
@@ -17,6 +18,7 @@ mod strategy;
 mod target;
 mod weight;
 
+pub use access_log::AccessLogSpec;
 pub use alarm::{
     AlarmBound, AlarmSource, AlarmSpec, AlarmState, MissingData, OnInsufficient, OwnMetric,
 };

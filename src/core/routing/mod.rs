@@ -12,7 +12,7 @@ mod side;
 mod table;
 
 pub use crate::core::model::TargetHealth;
-pub use cohort::cohort_position;
+pub use cohort::{address_position, cohort_position, side_at};
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use side::{MeterId, ServiceRoute, SideRoute};
 pub use table::{ListenerRoutes, RoutingTable};

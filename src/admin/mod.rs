@@ -17,6 +17,7 @@ mod auth;
 mod body;
 mod condition;
 mod envelope;
+mod explain;
 mod gates;
 mod health;
 mod hosts;

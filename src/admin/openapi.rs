@@ -6,7 +6,9 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::json::Problem;
-use super::{alarms, gates, health, ledger, metrics, reload, rollouts, services, targets, verbs};
+use super::{
+    alarms, explain, gates, health, ledger, metrics, reload, rollouts, services, targets, verbs,
+};
 
 /// The document.
 #[must_use]
@@ -36,7 +38,7 @@ pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     ),
     paths(
         health::live, health::ready, metrics::metrics, openapi,
-        services::list, services::show, services::split, services::swap, services::revert,
+        services::list, services::show, explain::explain, services::split, services::swap, services::revert,
         rollouts::start, targets::set_green, targets::set, targets::reset,
         rollouts::list, rollouts::show,
         verbs::approve, verbs::reject, verbs::pause, verbs::resume, verbs::promote, verbs::stop,

@@ -12,8 +12,8 @@ use super::auth::{authenticate, authorise};
 use super::envelope::envelope;
 use super::problem::Denied;
 use super::{
-    AdminState, Permission, alarms, gates, health, ledger, metrics, openapi, reload, rollouts,
-    services, targets, verbs,
+    AdminState, Permission, alarms, explain, gates, health, ledger, metrics, openapi, reload,
+    rollouts, services, targets, verbs,
 };
 use crate::control::Handle;
 
@@ -40,6 +40,7 @@ pub(super) fn table() -> Vec<Route> {
         reading("/v1/openapi.json", Some(Read), openapi::openapi),
         reading("/v1/services", Some(Read), services::list),
         reading("/v1/services/{service}", Some(Read), services::show),
+        reading("/v1/services/{service}/explain", Some(Read), explain::explain),
         putting("/v1/services/{service}/split", Operate, services::split),
         posting("/v1/services/{service}/swap", Operate, services::swap),
         posting("/v1/services/{service}/revert", Operate, services::revert),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod door;
+mod explain;
 mod harness;
 mod requests;
 mod sheet;

@@ -1,6 +1,7 @@
 //! Why Tidegate does not start.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::admin::{BindError, TokenError};
 use crate::control::RecoverError;
@@ -50,6 +51,14 @@ pub enum AppError {
     /// The tokens could not be read or made.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The access log could not be opened.
+    #[error("access_log.path: {} cannot be opened: {error}", .path.display())]
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 impl AppError {
@@ -62,7 +71,8 @@ impl AppError {
             | Self::Gates(_)
             | Self::Recover(_)
             | Self::Admin(_)
-            | Self::Tokens(_) => true,
+            | Self::Tokens(_)
+            | Self::AccessLog { .. } => true,
             Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) => false,
         }
     }

@@ -32,7 +32,7 @@ use crate::core::model::ListenerName;
 use crate::core::rollout::TelemetryView;
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
-use crate::proxy::{self, ProxyParts, RunningProxy};
+use crate::proxy::{self, AccessLog, ProxyParts, RunningProxy};
 use crate::resolve::Resolver;
 use crate::telemetry::{Recorder, Windows};
 
@@ -61,6 +61,8 @@ pub struct App {
     /// Always there until the end.
     writer: Option<JoinHandle<()>>,
     resolver: Arc<Resolver>,
+    /// `None` if no request is logged.
+    access_log: Option<AccessLog>,
 }
 
 /// How long requests in flight may take to finish when the process ends.
@@ -82,6 +84,7 @@ impl App {
         let admin = BoundAdmin::bind(&config, &control_runtime)?;
         let recorder = Arc::new(Recorder::default());
         let windows = Arc::new(Windows::default());
+        let access_log = access_log(&config, &recorder, clock)?;
         let gates = gates(&config, clock, &windows)?;
         let opened = control_runtime.block_on(Storage::open(&config.store))?;
         let table = Arc::new(ArcSwap::from_pointee(RoutingTable::default()));
@@ -104,7 +107,7 @@ impl App {
             prober: Arc::clone(&prober),
             table_writer,
             gates: Arc::clone(&gates) as Arc<dyn AskGates>,
-            prepare: preparing(&gates, &resolver, control_runtime.handle()),
+            prepare: preparing(&gates, &resolver, control_runtime.handle(), access_log.as_ref()),
             resolver: Arc::clone(&resolver),
         };
         let channel = (inbox.clone(), messages);
@@ -116,7 +119,7 @@ impl App {
         }
         let writer = Some(control_runtime.spawn(writer.run()));
         proxy_runtime.spawn(watchdog.run());
-        let parts = ProxyParts { table, recorder, clock };
+        let parts = ProxyParts { table, recorder, clock, access_log: access_log.clone() };
         let proxy = {
             let _inside = proxy_runtime.enter();
             proxy::start(&parts, bound)
@@ -135,6 +138,7 @@ impl App {
             control_runtime,
             writer,
             resolver,
+            access_log,
         })
     }
 
@@ -167,6 +171,14 @@ impl App {
         self.admin.as_ref().map(|admin| admin.token.as_path())
     }
 
+    /// Opens the access log's file anew, after a rotation.
+    pub fn reopen_access_log(&self) {
+        match &self.access_log {
+            Some(log) => log.reopen(),
+            None => tracing::info!("there is no access log to open anew"),
+        }
+    }
+
     /// Ends everything: listeners first, the store last. Blocks until it is done.
     pub fn shutdown(mut self) {
         let cut = self.proxy_runtime.block_on(self.proxy.shutdown(DRAIN));
@@ -177,6 +189,9 @@ impl App {
             self.control_runtime.block_on(admin.shutdown());
         }
         let writer = self.writer.take();
+        if let Some(log) = &self.access_log {
+            log.close();
+        }
         self.control_runtime.block_on(async {
             let (done, stopped) = oneshot::channel();
             if self.inbox.send(Message::Shutdown(done)).await.is_ok() {
@@ -225,14 +240,31 @@ fn gates(config: &Config, clock: Clock, windows: &Arc<Windows>) -> Result<Arc<Ga
     Ok(gates)
 }
 
+fn access_log(
+    config: &Config,
+    recorder: &Arc<Recorder>,
+    clock: Clock,
+) -> Result<Option<AccessLog>, AppError> {
+    let Some(spec) = &config.access_log else { return Ok(None) };
+    let log = AccessLog::start(spec, Arc::clone(recorder), clock);
+    log.map(Some).map_err(|error| AppError::AccessLog { path: spec.path.clone(), error })
+}
+
+/// What a reload does besides: gates are loaded, names are asked for, and the access log is opened
+/// anew.
 fn preparing(
     gates: &Arc<Gates>,
     resolver: &Arc<Resolver>,
     runtime: &tokio::runtime::Handle,
+    access_log: Option<&AccessLog>,
 ) -> Prepare {
     let (gates, resolver, runtime) = (Arc::clone(gates), Arc::clone(resolver), runtime.clone());
-    Arc::new(move |config| {
+    let access_log = access_log.cloned();
+    Arc::new(move |config: &Config| {
         gates.prepare(config)?;
+        if let Some(log) = &access_log {
+            log.reopen();
+        }
         // A name that is in use keeps its addresses: DNS that is down is no reason to refuse it.
         runtime.block_on(check_names(config, |name| resolver.knows(name)))
     })

@@ -12,7 +12,8 @@ use crate::core::rollout::Actor;
 
 use super::{App, AppError};
 
-/// Serves a configuration until SIGTERM or SIGINT; SIGHUP reloads it. Blocks.
+/// Serves a configuration until SIGTERM or SIGINT; SIGHUP reloads it, SIGUSR1 opens the access log
+/// anew. Blocks.
 ///
 /// # Errors
 /// What could not be built.
@@ -40,6 +41,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -48,6 +50,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -57,6 +60,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => reload(app).await,
+                _ = self.reopen.recv() => app.reopen_access_log(),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -83,6 +84,8 @@ pub(super) enum Ask {
     Ledger(LedgerCommand),
     /// Read the configuration file again.
     Reload(Why),
+    /// Say which side a key gets, and why.
+    Explain(ExplainArgs),
 }
 
 /// What `serve` is given.
@@ -91,6 +94,21 @@ pub struct ServeArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Whose side is explained.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ExplainArgs {
+    pub(super) service: ServiceName,
+    /// The value of the header or cookie that is the key.
+    #[arg(long, value_name = "TEXT", required_unless_present = "address")]
+    pub(super) key: Option<String>,
+    /// The client's address, where the service takes it for the key.
+    #[arg(long, value_name = "IP", conflicts_with = "key")]
+    pub(super) address: Option<IpAddr>,
+    /// A rollout, active or over; without it, what is in force now.
+    #[arg(long, value_name = "ID")]
+    pub(super) rollout: Option<RolloutId>,
 }
 
 /// A reason.
@@ -365,6 +383,8 @@ mod tests {
             "tidegate alarm push errors INSUFFICIENT_DATA --reason x",
             "tidegate ledger verify",
             "tidegate reload",
+            "tidegate explain shop --key u1 --rollout d-ABCDEFGHI --json",
+            "tidegate explain shop --address 192.0.2.1",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
         }
@@ -383,5 +403,7 @@ mod tests {
         check("tidegate rollout promote d-ABCDEFGHI --force", "--reason");
         check("tidegate alarm push errors alarm", "wanted OK, ALARM or INSUFFICIENT_DATA");
         check("tidegate rollout list --token tg_1", "unexpected argument");
+        check("tidegate explain shop", "--key <TEXT>");
+        check("tidegate explain shop --key a --address 192.0.2.1", "cannot be used with");
     }
 }

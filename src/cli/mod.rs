@@ -10,6 +10,7 @@ mod args;
 mod check;
 mod client;
 mod exit;
+mod explain;
 mod failure;
 mod gate;
 mod ledger;
@@ -123,6 +124,7 @@ fn ask(client: &Client, command: Ask, form: Form) -> Result<Exit, Failure> {
             Ask::Gate(GateCommand::List) => gate::list(client, form).await,
             Ask::Ledger(command) => ledger::run(client, command, form).await,
             Ask::Reload(why) => reload(client, why, form).await,
+            Ask::Explain(args) => explain::explain(client, &args, form).await,
         }
     })
 }

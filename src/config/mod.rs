@@ -9,6 +9,7 @@
 //! A file declares structure. What happens at run time (splits, who is blue, registered targets)
 //! belongs to the store and is nowhere in here. Paths in a file are relative to that file.
 
+mod access_log;
 mod addresses;
 mod admin;
 mod alarms;
@@ -59,8 +60,8 @@ use self::mistake::Mistakes;
 use self::node::Node;
 use self::target_groups::TargetGroups;
 use crate::core::model::{
-    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ResolverSpec, ServiceName, ServiceSpec,
-    Strategy, StrategyName, TargetGroup, TargetGroupName, Transport,
+    AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ResolverSpec,
+    ServiceName, ServiceSpec, Strategy, StrategyName, TargetGroup, TargetGroupName, Transport,
 };
 
 /// A configuration without mistakes.
@@ -90,6 +91,8 @@ pub struct Config {
     pub resolver: ResolverSpec,
     /// The files that list a group's targets, which stood in them when the configuration was read.
     pub targets_files: BTreeMap<TargetGroupName, PathBuf>,
+    /// Where requests are logged; `None` logs none.
+    pub access_log: Option<AccessLogSpec>,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -172,6 +175,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let admin = fields.take("admin");
     let store = fields.take("store");
     let resolver = fields.take("resolver");
+    let access_log = fields.take("access_log");
     fields.finish();
 
     let declared = Declared {
@@ -202,6 +206,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         base_dir: base_dir.to_owned(),
         resolver: resolver::resolver(resolver.as_ref()),
         targets_files,
+        access_log: access_log.and_then(|node| access_log::access_log(&node, base_dir)),
     }
 }
 

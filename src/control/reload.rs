@@ -136,6 +136,7 @@ fn fixed_at_start(before: &Config, after: &Config) -> impl Iterator<Item = &'sta
         ("admin.metrics_address", old.metrics_address == new.metrics_address),
         ("admin.token_file", old.token_file == new.token_file),
         ("store", before.store == after.store),
+        ("access_log", before.access_log == after.access_log),
     ]
     .into_iter()
     .filter_map(|(key, same)| (!same).then_some(key))

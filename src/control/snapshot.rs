@@ -49,6 +49,8 @@ impl World {
             observed: self.recorder.observed(&spec.name),
             active: state.active.clone(),
             strategy: spec.strategy.clone(),
+            salt: state.exposure.salt,
+            stickiness: spec.stickiness.clone(),
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::core::analysis::Observed;
 use crate::core::model::{
-    AlarmName, AlarmState, GroupHealth, Revision, RolloutId, ServiceName, Span, Step, StrategyName,
-    TargetAddress, TargetGroupName, TargetHealth, TargetName, WallTime, Weight,
+    AlarmName, AlarmState, GroupHealth, Revision, RolloutId, Salt, ServiceName, Span, Step,
+    Stickiness, StrategyName, TargetAddress, TargetGroupName, TargetHealth, TargetName, WallTime,
+    Weight,
 };
 use crate::core::rollout::{Cause, Hold, Spec, Stage, StateName};
 
@@ -74,6 +75,10 @@ pub struct ServiceView {
     pub active: Option<RolloutId>,
     /// The strategy of rollouts that name none.
     pub strategy: StrategyName,
+    /// The salt in the table that requests load now.
+    pub salt: Salt,
+    /// What keeps users on a side; `None` draws for each request.
+    pub stickiness: Option<Stickiness>,
 }
 
 /// One side of a service.

@@ -17,7 +17,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::core::model::{RetryStatus, RuleActions, Side, Span};
+use crate::core::model::{RetryStatus, RuleActions, Side, Span, TargetAddress};
 use crate::core::routing::{LiveTarget, ServiceRoute};
 use crate::telemetry::{OutcomeKind, RetryKind};
 
@@ -82,8 +82,8 @@ impl Attempt {
         let Selection { service, side, by, target, actions, scored } = *selection;
         let mut score = scored.then(score);
         let issued = match by {
-            AssignedBy::Issued(id) => Some(id),
-            AssignedBy::Chance | AssignedBy::TestListener | AssignedBy::Condition => None,
+            AssignedBy::Issued(id, _) => Some(id),
+            AssignedBy::Chance(_) | AssignedBy::TestListener | AssignedBy::Condition => None,
         };
         let rescue = match side {
             Side::Green if by.by_chance() && service.retries.rescue => Rescue::ToBlue,
@@ -193,6 +193,11 @@ impl Attempt {
                 (true | false, _) => this.elsewhere(),
             });
         error.set_retry(second);
+    }
+
+    /// The target that is being tried, and how many attempts there were.
+    pub(super) fn tried(&self) -> (TargetAddress, usize) {
+        (self.target.0.address(), self.number)
     }
 
     /// A target's final response header came. The error gives the answer up for a second attempt.

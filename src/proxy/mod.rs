@@ -12,14 +12,17 @@
 //! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
 //!   has departed (`departures`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`) and
-//!   score (`score`). Upgrades leave Pingora there (`tunnel`);
+//!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
+//!   score (`score`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
 //! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
 //! working for. To drop the request instead would hide a green so slow that its users give up:
 //! their requests would never be scored.
 
+mod access_log;
+mod access_record;
+mod access_writer;
 mod admission;
 mod answer;
 mod attempt;
@@ -55,7 +58,8 @@ mod turnstile;
 mod upload;
 mod wire;
 
+pub use access_log::AccessLog;
 pub use cookie::CohortId;
 pub use listener::{BoundListener, ProxyError, bind};
 pub use running::{ProxyParts, RunningProxy, start};
-pub use selection::{AssignedBy, Draws, Question, Selection, Unrouted};
+pub use selection::{AssignedBy, Draws, Lot, Question, Selection, Unrouted};

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -20,6 +20,8 @@ use crate::core::model::{ListenerSpec, Span};
 use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
+use super::access_log::AccessLog;
+use super::access_record::{End, Note};
 use super::admission::admit;
 use super::answer::{LocalAnswer, Refusal, is_timeout};
 use super::attempt::Attempt;
@@ -45,6 +47,8 @@ pub(super) struct Phases {
     pub(super) clock: Clock,
     pub(super) drain: Arc<Drain>,
     pub(super) mirror: Mirror,
+    /// `None` logs no request.
+    pub(super) access_log: Option<AccessLog>,
 }
 
 /// What is kept of a request. It holds its service of one table, never the table.
@@ -59,6 +63,8 @@ pub(super) struct Context {
     attempt: Option<Attempt>,
     upload: Upload,
     _open: OpenRequest,
+    /// For the access log; `None` for a request that is not logged.
+    note: Option<Note>,
 }
 
 impl Phases {
@@ -78,7 +84,11 @@ impl Phases {
         session.set_total_drain_timeout(time(limits.body_drain));
     }
 
-    fn route(&self, session: &Session, ctx: &Context) -> std::result::Result<Route, LocalAnswer> {
+    fn route(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+    ) -> std::result::Result<Route, LocalAnswer> {
         let started_us = ctx.started_us;
         // The size of a header of HTTP/2 is bounded where it is decoded.
         let header_bytes =
@@ -97,6 +107,9 @@ impl Phases {
         let table = self.table.load();
         let selection = Selection::choose(&table, &question, &draws)
             .map_err(|unrouted| LocalAnswer::unrouted(unrouted, admitted.host, request))?;
+        if let Some(note) = &mut ctx.note {
+            note.assign(&selection);
+        }
         let score = || {
             let meter = selection.service.side(selection.side).meter;
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
@@ -145,6 +158,7 @@ impl ProxyHttp for Phases {
             attempt: None,
             upload: Upload::default(),
             _open: self.drain.request(),
+            note: self.access_log.as_ref().and_then(AccessLog::note),
         }
     }
 
@@ -324,6 +338,26 @@ impl ProxyHttp for Phases {
             tracing::debug!(%error, request_id = ?id, "the client did not take the answer");
         }
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let (Some(log), Some(note)) = (&self.access_log, ctx.note.take()) else { return };
+        let last = |header: &&ResponseHeader| {
+            !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
+        };
+        let end = End {
+            listener: &self.listener.name,
+            client: ctx.client(),
+            request: session.req_header(),
+            request_id: ctx.request_id.as_ref(),
+            response: session.response_written().filter(last),
+            error,
+            attempt: ctx.attempt.as_ref(),
+            bytes_sent: session.body_bytes_sent(),
+            bytes_received: session.body_bytes_read(),
+            duration_us: self.clock.mono_us().saturating_sub(ctx.started_us),
+        };
+        log.log(note, &end);
     }
 
     /// Failures are counted, and told by `fail_to_proxy`: an outage must not flood the log.

@@ -26,6 +26,7 @@ use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 use crate::tls::ServerTls;
 
+use super::access_log::AccessLog;
 use super::attempt::MAX_ATTEMPTS;
 use super::deadline::Guarded;
 use super::departures::Departures;
@@ -46,6 +47,8 @@ pub struct ProxyParts {
     pub recorder: Arc<Recorder>,
     /// For latencies.
     pub clock: Clock,
+    /// Where requests are logged; `None` logs none.
+    pub access_log: Option<AccessLog>,
 }
 
 /// A data plane that serves; dropping it stops accepting.
@@ -179,6 +182,7 @@ impl Shared<'_> {
             clock: self.parts.clock,
             drain: Arc::clone(self.drain),
             mirror: self.mirror.clone(),
+            access_log: self.parts.access_log.clone(),
         };
         let mut app = http_proxy(self.conf, phases);
         let mut options = HttpServerOptions::default();

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::core::model::{ListenerName, RuleActions, Side, Stickiness, StickyFallback, WhenIdle};
-use crate::core::routing::{ListenerRoutes, LiveTarget, RouteEnd, RoutingTable, ServiceRoute};
+use crate::core::routing::{
+    ListenerRoutes, LiveTarget, RouteEnd, RoutingTable, ServiceRoute, address_position,
+    cohort_position,
+};
 
 use super::cookie::{CohortId, cookie};
 
@@ -81,9 +84,9 @@ pub struct Selection<'t> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssignedBy {
     /// A draw, or the position of a cohort key that the request brought.
-    Chance,
-    /// The position of a cohort key that its answer issues.
-    Issued(CohortId),
+    Chance(Lot),
+    /// The position, 0..10 000, of a cohort key that its answer issues.
+    Issued(CohortId, u16),
     /// The test listener: not by chance, and so evidence of nothing.
     TestListener,
     /// The service's conditions for green: not by chance either.
@@ -95,10 +98,21 @@ impl AssignedBy {
     #[must_use]
     pub fn by_chance(self) -> bool {
         match self {
-            Self::Chance | Self::Issued(_) => true,
+            Self::Chance(_) | Self::Issued(..) => true,
             Self::TestListener | Self::Condition => false,
         }
     }
+}
+
+/// The number in 0..10 000 that chose a side: green exactly below its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lot {
+    /// Drawn for this request alone.
+    Drawn(u16),
+    /// The position of a cohort key that the request brought.
+    Brought(u16),
+    /// The position of the client's address.
+    Address(u16),
 }
 
 impl<'t> Selection<'t> {
@@ -143,7 +157,7 @@ fn assign(
         {
             Ok((Side::Green, AssignedBy::Condition))
         }
-        (None, None) => Ok((service.side_by_draw(draws.side), AssignedBy::Chance)),
+        (None, None) => Ok(by_lot(service, Lot::Drawn(draws.side))),
         (None, Some(sticky)) => Ok(by_cohort(service, sticky, question, draws)),
     }
 }
@@ -162,26 +176,31 @@ fn by_cohort(
         .and_then(named)
         .filter(|value| !value.is_empty())
         .or_else(|| sticky.cookie.as_ref().and_then(|name| cookie(headers, name)));
+    let salt = service.exposure.salt;
     if let Some(key) = brought {
-        return (service.side_by_cohort(key), AssignedBy::Chance);
+        return by_lot(service, Lot::Brought(cohort_position(salt, key)));
     }
     match sticky.fallback {
         StickyFallback::IssuedCookie => match CohortId::sent_back(headers, sticky.issued.name()) {
-            Some(id) => (service.side_by_cohort(id.as_bytes()), AssignedBy::Chance),
+            Some(id) => by_lot(service, Lot::Brought(cohort_position(salt, id.as_bytes()))),
             None => {
                 let id = CohortId::from_draw(draws.cohort);
-                (service.side_by_cohort(id.as_bytes()), AssignedBy::Issued(id))
+                let position = cohort_position(salt, id.as_bytes());
+                (service.side_by_draw(position), AssignedBy::Issued(id, position))
             }
         },
         StickyFallback::ClientAddress => {
-            let side = match question.client.map(|client| client.to_canonical()) {
-                Some(IpAddr::V4(v4)) => service.side_by_cohort(&v4.octets()),
-                Some(IpAddr::V6(v6)) => service.side_by_cohort(&v6.octets()),
-                None => service.side_by_draw(draws.side),
-            };
-            (side, AssignedBy::Chance)
+            let lot = question.client.map_or(Lot::Drawn(draws.side), |client| {
+                Lot::Address(address_position(salt, client))
+            });
+            by_lot(service, lot)
         }
     }
+}
+
+fn by_lot(service: &ServiceRoute, lot: Lot) -> (Side, AssignedBy) {
+    let (Lot::Drawn(number) | Lot::Brought(number) | Lot::Address(number)) = lot;
+    (service.side_by_draw(number), AssignedBy::Chance(lot))
 }
 
 #[cfg(test)]
@@ -277,13 +296,19 @@ mod tests {
     #[test]
     fn the_header_is_the_key_before_the_cookie_before_the_issued_one() {
         let draws = Draws { side: 0, target: 0, cohort: 42 };
+        let brought = |position| AssignedBy::Chance(Lot::Brought(position));
+        let issued = CohortId::from_draw(42);
+        let issues = |position| AssignedBy::Issued(issued, position);
         // One side is right by chance half of the time; thirty-two salts leave no doubt.
-        let check = |fields: &[(&'static str, &'static str)], key: &[u8], by: AssignedBy| {
+        let check = |fields: &[(&'static str, &'static str)],
+                     key: &[u8],
+                     by: &dyn Fn(u16) -> AssignedBy| {
             let (listener, headers) = (public(), headers(fields));
             for k0 in 0..32 {
                 let mut route = route(sticky(StickyFallback::IssuedCookie));
                 route.exposure.salt = Salt { k0, k1: 0 };
-                let expected = (route.side_by_cohort(key), by);
+                let position = cohort_position(route.exposure.salt, key);
+                let expected = (route.side_by_cohort(key), by(position));
                 let table = table(route, WhenIdle::Refuse);
                 let selection = Selection::choose(&table, &question(&listener, &headers), &draws)
                     .expect("routed");
@@ -291,12 +316,11 @@ mod tests {
             }
         };
         let session = ("cookie", "tidegate-cohort=0123456789abcdef0011223344556677; session=s");
-        check(&[("x-user-id", "u"), session], b"u", AssignedBy::Chance);
-        check(&[session], b"s", AssignedBy::Chance);
+        check(&[("x-user-id", "u"), session], b"u", &brought);
+        check(&[session], b"s", &brought);
         let sent_back = ("cookie", "tidegate-cohort=0123456789abcdef0011223344556677");
-        check(&[sent_back], b"0123456789abcdef0011223344556677", AssignedBy::Chance);
-        let issued = CohortId::from_draw(42);
-        check(&[("x-user-id", "")], issued.as_bytes(), AssignedBy::Issued(issued));
+        check(&[sent_back], b"0123456789abcdef0011223344556677", &brought);
+        check(&[("x-user-id", "")], issued.as_bytes(), &issues);
     }
 
     #[test]
@@ -335,7 +359,7 @@ mod tests {
             assert_eq!(found, Ok(expected), "{fields:?}");
         };
         let green = (Side::Green, AssignedBy::Condition, false);
-        let blue = (Side::Blue, AssignedBy::Chance, true);
+        let blue = (Side::Blue, AssignedBy::Chance(Lot::Drawn(0)), true);
         check(true, &[("x-tidegate-side", "green")], green);
         check(true, &[("x-tidegate-side", "blue"), ("cookie", "beta=yes")], green);
         check(true, &[("x-tidegate-side", "blue"), ("cookie", "beta=")], blue);

@@ -23,7 +23,7 @@ use crate::core::routing::{
 };
 use crate::telemetry::Recorder;
 
-use super::{ProxyParts, RunningProxy, bind, start};
+use super::{AccessLog, ProxyParts, RunningProxy, bind, start};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -301,15 +301,33 @@ impl World {
     }
 
     pub(super) fn with(table: RoutingTable, limits: ClientLimits) -> Self {
+        Self::built(table, limits, None)
+    }
+
+    /// A world whose requests are logged.
+    pub(super) fn logged(service: ServiceRoute, log: &AccessLog) -> Self {
+        let table = table(service, WhenIdle::Refuse);
+        Self::built(table, ClientLimits::default(), Some(log.clone()))
+    }
+
+    fn built(table: RoutingTable, limits: ClientLimits, access_log: Option<AccessLog>) -> Self {
         let spec = |name: ListenerName| {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             ListenerSpec { limits, ..ListenerSpec::plain(name, address) }
         };
-        Self::listening(table, &[spec(public()), spec(test_listener())])
+        Self::opened(table, &[spec(public()), spec(test_listener())], access_log)
     }
 
     /// A proxy with listeners of its own.
     pub(super) fn listening(table: RoutingTable, listeners: &[ListenerSpec]) -> Self {
+        Self::opened(table, listeners, None)
+    }
+
+    fn opened(
+        table: RoutingTable,
+        listeners: &[ListenerSpec],
+        access_log: Option<AccessLog>,
+    ) -> Self {
         let table = Arc::new(ArcSwap::from_pointee(table));
         let bound = bind(listeners).expect("bound");
         let recorder = Arc::new(Recorder::default());
@@ -317,6 +335,7 @@ impl World {
             table: Arc::clone(&table),
             recorder: Arc::clone(&recorder),
             clock: Clock::start(),
+            access_log,
         };
         Self { proxy: start(&parts, bound), table, recorder }
     }

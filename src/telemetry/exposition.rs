@@ -55,6 +55,12 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
                 .map(|e| counter(&[("event", e.as_str())], recorder.edge_count(e)))
                 .into(),
         ),
+        family(
+            "tidegate_access_log_dropped_total",
+            "Lines that the access log dropped: the queue was full, or the file was not writable.",
+            MetricType::COUNTER,
+            vec![counter(&[], recorder.unlogged())],
+        ),
     ];
     families.extend(copies::families(recorder));
     families.extend(gauges.families());
@@ -226,6 +232,7 @@ mod tests {
             check(&format!("tidegate_upstream_errors_total{{{green},kind=\"{kind}\"}} {count}"));
         }
         check("tidegate_overflow_requests_total 0");
+        check("tidegate_access_log_dropped_total 0");
         check(r#"tidegate_weight_ratio{service="shop",what="configured"} 0.1025"#);
         check(r#"tidegate_weight_ratio{service="shop",what="in_force"} 0"#);
         assert!(!text.contains("observed\""), "nothing was observed");

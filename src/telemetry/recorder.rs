@@ -10,6 +10,7 @@
 //! request would have to outlive as many rollouts as there are turns to be taken for a later one's.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::core::analysis::{Counts, Observed, ObservedWindow};
@@ -65,6 +66,8 @@ pub struct Recorder {
     overflow: Meter,
     edge: EdgeCounts,
     registry: Mutex<Registry>,
+    /// Requests that should have been logged and were not.
+    unlogged: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +171,17 @@ impl Recorder {
         self.overflow.snapshot()
     }
 
+    /// Counts lines of the access log that were dropped.
+    pub fn add_unlogged(&self, lines: u64) {
+        self.unlogged.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Lines of the access log that were dropped so far.
+    #[must_use]
+    pub fn unlogged(&self) -> u64 {
+        self.unlogged.load(Ordering::Relaxed)
+    }
+
     /// Every registered key, in order, with what it counted in all turns.
     #[must_use]
     pub fn meters(&self) -> Vec<(MeterKey, Counts)> {
@@ -262,6 +276,7 @@ impl Default for Recorder {
             overflow: Meter::new(),
             edge: EdgeCounts::default(),
             registry: Mutex::default(),
+            unlogged: AtomicU64::new(0),
         }
     }
 }

@@ -80,7 +80,7 @@ const PLACES: &[Place] = &[
     place("hyper", HTTP),
     place("hyper_util", HTTP),
     place("ipnet", &["core", "config", "proxy"]),
-    place("jiff", &["admin", "cli", "app"]),
+    place("jiff", &["proxy", "admin", "cli", "app"]),
     place("jsonschema", &["gate"]),
     place("parking_lot", &["proxy"]),
     place("pingora_core", &["proxy"]),
@@ -94,7 +94,7 @@ const PLACES: &[Place] = &[
     place("rustls", &["tls"]),
     place("saphyr", &["config"]),
     // In core, derived by types alone: what they are written as is for others to say.
-    place("serde", &["core", "config", "store", "gate", "control", "admin", "cli", "app"]),
+    place("serde", &["core", "config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),
     place("serde_json", &["config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),
     place("sha2", &["core"]),
     place("siphasher", &["core", "probe"]),

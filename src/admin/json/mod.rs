@@ -6,6 +6,7 @@
 
 mod alarm;
 mod change;
+mod explanation;
 mod gate;
 mod health;
 mod ledger;
@@ -22,6 +23,8 @@ mod time;
 
 pub use alarm::{Alarm, AlarmPush, AlarmPushed};
 pub use change::{NewRollout, NewSplit, Promotion, Reason, Resumption};
+pub(super) use explanation::sentence;
+pub use explanation::{Explanation, StepSide};
 pub use gate::Gate;
 pub use health::{Health, Readiness, StoreHealth};
 pub use ledger::LedgerEntry;

@@ -24,7 +24,7 @@ use crate::control::{
 };
 use crate::core::analysis::Observed;
 use crate::core::model::{
-    AlarmState, GroupHealth, RolloutId, Sha256, Span, TargetHealth, WallTime, Weight,
+    AlarmState, GroupHealth, RolloutId, Salt, Sha256, Span, TargetHealth, WallTime, Weight,
 };
 use crate::core::rollout::{Hold, Stage, StateName};
 use crate::store::{Faulty, MemoryStore, Store};
@@ -252,6 +252,8 @@ pub(super) fn service() -> ServiceView {
         observed: Observed { green: 1, total: 8 },
         active: Some(rollout_id()),
         strategy: "careful".parse().expect("valid"),
+        salt: Salt { k0: 1, k1: 2 },
+        stickiness: None,
     }
 }
 

@@ -153,6 +153,14 @@ async fn a_service_that_comes_back_has_the_roles_that_it_had() {
     check(&rig);
 }
 
+#[tokio::test]
+async fn an_access_log_changes_only_with_a_restart() {
+    let rig = Rig::new().await;
+    let logged = format!("{SHOP}access_log: {{ path: access.log }}\n");
+    let refusal = refused(rig.reload(&logged).await.map(Reply::Reloaded), "reload_refused");
+    assert!(refusal.to_string().contains("access_log changes only with a restart"), "{refusal}");
+}
+
 /// A request without header fields.
 struct NoFields;
 

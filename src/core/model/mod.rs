@@ -4,6 +4,7 @@
 //! fallible constructor, so nothing past the configuration parser or the admin API needs to check
 //! it again. This module knows no other module of the project.
 
+mod access_log;
 mod alarm;
 mod dns_name;
 mod exposure;
@@ -30,6 +31,7 @@ mod target_name;
 mod transport;
 mod weight;
 
+pub use access_log::AccessLogSpec;
 pub use alarm::{
     AlarmBound, AlarmSource, AlarmSpec, AlarmState, MissingData, OnInsufficient, OwnMetric,
 };

@@ -5,10 +5,11 @@
 //! the positions that it adds, and a rollback moves everybody back.
 
 use std::hash::Hasher as _;
+use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
-use crate::core::model::Salt;
+use crate::core::model::{Salt, Side, Weight};
 
 /// The position of a cohort key, 0..10 000, uniform over keys.
 #[must_use]
@@ -17,6 +18,22 @@ pub fn cohort_position(salt: Salt, key: &[u8]) -> u16 {
     hasher.write(key);
     let scaled = (u128::from(hasher.finish()) * 10_000) >> 64;
     u16::try_from(scaled).expect("a 64-bit fraction of 10000 is below 10000")
+}
+
+/// The position of a client's address as a cohort key: of its octets, those of the IPv4 address
+/// where an IPv6 address stands for one.
+#[must_use]
+pub fn address_position(salt: Salt, address: IpAddr) -> u16 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => cohort_position(salt, &v4.octets()),
+        IpAddr::V6(v6) => cohort_position(salt, &v6.octets()),
+    }
+}
+
+/// The side of a position or draw in 0..10 000: green exactly below green's weight.
+#[must_use]
+pub fn side_at(green: Weight, number: u16) -> Side {
+    if number < green.bp() { Side::Green } else { Side::Blue }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod slow_start;
 mod table;
 
 pub use crate::core::model::TargetHealth;
-pub use cohort::cohort_position;
+pub use cohort::{address_position, cohort_position, side_at};
 pub use link::Link;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use live_service::{LiveService, MirrorPlace};

@@ -7,7 +7,7 @@ use crate::core::model::{
     ServiceName, Side, Stickiness, TargetGroupName, Timeouts,
 };
 
-use super::{Link, LiveGroup, LiveService, LiveTarget, cohort_position};
+use super::{Link, LiveGroup, LiveService, LiveTarget, cohort_position, side_at};
 
 /// The number under which a side's requests are counted; the telemetry adapter hands it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl ServiceRoute {
     /// The side for a draw that is uniform over 0..10 000: green exactly below its weight.
     #[must_use]
     pub fn side_by_draw(&self, draw: u16) -> Side {
-        if draw < self.exposure.split.green().bp() { Side::Green } else { Side::Blue }
+        side_at(self.exposure.split.green(), draw)
     }
 
     /// The side of a cohort key.

@@ -159,9 +159,14 @@ impl Tidegate {
 
     /// Asks it to end.
     pub(crate) fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.as_ref().and_then(Child::id).expect("it runs");
         let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("an id");
-        kill_process(id, Signal::TERM).expect("it can be asked");
+        kill_process(id, signal).expect("it can be told");
     }
 
     /// Waits for its end.

@@ -7,6 +7,8 @@ use crate::control::RecoverError;
 use crate::proxy::ProxyError;
 use crate::store::{StoreError, TableFileError};
 
+use super::upgrade::TakeoverError;
+
 /// The reason.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -50,6 +52,15 @@ pub enum AppError {
     /// The tokens could not be read or made.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The process that runs carries on.
+    #[error("{0}")]
+    Takeover(String),
+}
+
+impl From<TakeoverError> for AppError {
+    fn from(error: TakeoverError) -> Self {
+        Self::Takeover(error.to_string())
+    }
 }
 
 impl AppError {
@@ -63,7 +74,9 @@ impl AppError {
             | Self::Recover(_)
             | Self::Admin(_)
             | Self::Tokens(_) => true,
-            Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) => false,
+            Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) | Self::Takeover(_) => {
+                false
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ mod node;
 mod params;
 mod policies;
 mod services;
+mod shutdown;
 mod stickiness;
 mod store;
 mod strategies;
@@ -44,8 +45,8 @@ use self::declared::{Declared, Names};
 use self::mistake::Mistakes;
 use self::node::Node;
 use crate::core::model::{
-    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName, ServiceSpec, Strategy,
-    StrategyName, TargetGroup, TargetGroupName,
+    AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ServiceName, ServiceSpec, Span,
+    Strategy, StrategyName, TargetGroup, TargetGroupName,
 };
 
 /// A configuration without mistakes.
@@ -69,6 +70,8 @@ pub struct Config {
     pub store: StoreSpec,
     /// The folder that the file's paths are relative to.
     pub base_dir: PathBuf,
+    /// How the process ends.
+    pub shutdown: ShutdownSpec,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -89,6 +92,13 @@ pub enum StoreSpec {
     Path(PathBuf),
     /// In memory; gone with the process.
     Memory,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownSpec {
+    /// How long requests in flight may take to finish; what is left is cut.
+    pub drain: Span,
 }
 
 impl Config {
@@ -150,6 +160,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let gates = fields.take("gates");
     let admin = fields.take("admin");
     let store = fields.take("store");
+    let shutdown = fields.take("shutdown");
     fields.finish();
 
     let declared = Declared {
@@ -176,6 +187,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         store: store::store(store.as_ref(), base_dir),
         target_groups,
         base_dir: base_dir.to_owned(),
+        shutdown: shutdown::shutdown(shutdown.as_ref()),
     }
 }
 

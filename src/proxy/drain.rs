@@ -1,9 +1,11 @@
 //! What is open, and how it comes to an end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 
 /// Counts connections and requests of all listeners, and can cut the connections.
 #[derive(Debug)]
@@ -12,6 +14,7 @@ pub(super) struct Drain {
     requests: AtomicU64,
     none_open: Notify,
     cut: watch::Sender<bool>,
+    stopping: AtomicBool,
 }
 
 impl Drain {
@@ -21,6 +24,7 @@ impl Drain {
             requests: AtomicU64::new(0),
             none_open: Notify::new(),
             cut: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
         })
     }
 
@@ -41,6 +45,12 @@ impl Drain {
         self.requests.load(Ordering::Acquire)
     }
 
+    /// Connections that are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
+    }
+
     /// Resolves once no connection is open.
     pub(super) async fn none_open(&self) {
         loop {
@@ -51,6 +61,24 @@ impl Drain {
             }
             changed.await;
         }
+    }
+
+    /// From now on every answer is the last one of its connection.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether answers are the last ones of their connections.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits before connections without a request are closed; shorter if none is open.
+    pub(super) async fn linger(&self) {
+        // What was accepted last has not been counted yet.
+        sleep(SETTLE).await;
+        // When it is over, what is left is closed.
+        let _ = timeout(LINGER, self.none_open()).await;
     }
 
     /// Ends every connection, now and later.
@@ -85,3 +113,10 @@ impl Drop for OpenRequest {
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// How long a connection without a request is kept once nobody new is accepted: a client that has
+/// just connected, or is just sending its next request, gets an answer and `connection: close`
+/// instead of a closed connection.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long a connection may take from being accepted to being counted.
+const SETTLE: Duration = Duration::from_millis(50);

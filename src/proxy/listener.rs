@@ -83,13 +83,13 @@ pub fn bind(listeners: &[ListenerSpec]) -> Result<Vec<BoundListener>, ProxyError
     listeners.iter().map(|spec| bind_one(spec).map_err(|source| refused(spec, source))).collect()
 }
 
-fn bind_one(spec: &ListenerSpec) -> io::Result<BoundListener> {
+pub(super) fn bind_one(spec: &ListenerSpec) -> io::Result<BoundListener> {
     let socket = TcpListener::bind(spec.address)?;
     socket.set_nonblocking(true)?;
     Ok(BoundListener { name: spec.name.clone(), address: socket.local_addr()?, socket })
 }
 
-fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
+pub(super) fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
     let (listener, address) = (spec.name.clone(), spec.address);
     if source.kind() == ErrorKind::AddrInUse {
         ProxyError::InUse { listener, address }

@@ -24,6 +24,7 @@ mod deadline;
 mod drain;
 mod edge;
 mod forward;
+mod inherit;
 mod limits;
 mod listener;
 mod phases;
@@ -34,6 +35,7 @@ mod selection;
 mod testkit;
 
 pub use cookie::CohortId;
+pub use inherit::bind_or_inherit;
 pub use limits::Limits;
 pub use listener::{BoundListener, ProxyError, bind};
 pub use running::{ProxyParts, RunningProxy, start};

@@ -54,7 +54,7 @@ pub(super) struct Context {
 impl Phases {
     fn set_limits(&self, session: &mut Session) {
         let limits = &self.limits;
-        if session.is_process_shutting_down() {
+        if self.drain.is_stopping() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(limits.keepalive.as_secs().max(1)));
@@ -194,7 +194,7 @@ impl ProxyHttp for Phases {
         if response.status.is_informational() {
             return Ok(());
         }
-        if session.is_process_shutting_down() {
+        if self.drain.is_stopping() {
             session.set_keepalive(None);
         }
         let attempt = ctx.attempt()?;

@@ -1,7 +1,7 @@
 //! Starting and ending the data plane.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub struct RunningProxy {
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
     accepting: Vec<JoinHandle<()>>,
+    /// Duplicates of the listening sockets, for handing them to another process.
+    sockets: Vec<(ListenerName, TcpListener)>,
 }
 
 /// Starts serving all listeners on the current runtime.
@@ -68,6 +70,7 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
         ..ServerConf::default()
     });
     let addresses = bound.iter().map(|l| (l.name.clone(), l.address)).collect();
+    let sockets = duplicates(&bound);
     let accepting = bound
         .into_iter()
         .map(|listener| {
@@ -75,7 +78,7 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
             tokio::spawn(accept(listener, app, parts.limits.clone(), &drain, stop.subscribe()))
         })
         .collect();
-    RunningProxy { addresses, drain, stop, accepting }
+    RunningProxy { addresses, drain, stop, accepting, sockets }
 }
 
 impl RunningProxy {
@@ -91,21 +94,40 @@ impl RunningProxy {
         self.drain.requests()
     }
 
-    /// Stops accepting, closes idle connections, waits for the requests in flight, and cuts those
-    /// that are left at the deadline; returns how many.
+    /// The listening sockets, which another process may accept on as well.
+    #[must_use]
+    pub fn sockets(&self) -> &[(ListenerName, TcpListener)] {
+        &self.sockets
+    }
+
+    /// Whether every listener accepts.
+    #[must_use]
+    pub fn accepts(&self) -> bool {
+        !self.accepting.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops accepting, closes idle connections a moment later, waits for the requests in flight,
+    /// and cuts those that are left at the deadline; returns how many.
     pub async fn shutdown(self, deadline: Duration) -> u64 {
-        self.stop.send_replace(true);
-        for task in self.accepting {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a listener had ended before the shutdown");
+        let Self { addresses: _, drain, stop, accepting, sockets } = self;
+        // The system refuses new connections only once every duplicate is closed.
+        drop(sockets);
+        drain.stop();
+        stop.send_replace(true);
+        let ended = async {
+            for task in accepting {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a listener had ended before the shutdown");
+                }
             }
-        }
-        if timeout(deadline, self.drain.none_open()).await.is_ok() {
+            drain.none_open().await;
+        };
+        if timeout(deadline, ended).await.is_ok() {
             return 0;
         }
-        let left = self.drain.requests();
-        self.drain.cut();
-        if timeout(CUT_LIMIT, self.drain.none_open()).await.is_err() {
+        let left = drain.requests();
+        drain.cut();
+        if timeout(CUT_LIMIT, drain.none_open()).await.is_err() {
             tracing::warn!("connections are still open after they were cut");
         }
         left
@@ -114,6 +136,18 @@ impl RunningProxy {
 
 /// A cut connection ends at its next turn; more than this means that a hook blocks its thread.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
+
+/// A socket of which there can be no duplicate is served all the same, and not handed over.
+fn duplicates(bound: &[BoundListener]) -> Vec<(ListenerName, TcpListener)> {
+    let duplicate = |listener: &BoundListener| match listener.socket.try_clone() {
+        Ok(socket) => Some((listener.name.clone(), socket)),
+        Err(error) => {
+            tracing::warn!(listener = %listener.name, %error, "the socket cannot be handed over");
+            None
+        }
+    };
+    bound.iter().filter_map(duplicate).collect()
+}
 
 fn phases(parts: &ProxyParts, listener: &ListenerName, drain: &Arc<Drain>) -> Phases {
     Phases {
@@ -178,6 +212,40 @@ mod tests {
         assert_eq!(body(&answer), "done");
         assert_eq!(field(&answer, "connection"), Some("close"));
         assert_eq!(shutdown.await.expect("no panic"), 0);
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_a_shutdown_finds_without_a_request_gets_one_more_answer() {
+        let origin = Origin::saying("hi").await;
+        let world = World::new(service(0, &[origin.address], &[]));
+        let (mut fresh, mut kept) = (world.client().await, world.client().await);
+        assert_eq!(body(&kept.get("/", "").await), "hi");
+        until("both connections are open", || world.proxy.drain.open() == 2).await;
+        let shutdown = tokio::spawn(world.proxy.shutdown(Duration::from_secs(8)));
+        for client in [&mut fresh, &mut kept] {
+            let answer = client.get("/", "").await;
+            assert_eq!((body(&answer), field(&answer, "connection")), ("hi", Some("close")));
+            assert_eq!(client.rest().await, "");
+        }
+        assert_eq!(shutdown.await.expect("no panic"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_handed_over_outlives_its_data_plane() {
+        let world = World::new(service(0, &[], &[]));
+        let address = world.address();
+        assert!(world.proxy.accepts());
+        let handed_over: Vec<TcpListener> = world
+            .proxy
+            .sockets()
+            .iter()
+            .map(|(_, socket)| socket.try_clone().expect("a duplicate"))
+            .collect();
+        world.proxy.shutdown(Duration::from_secs(8)).await;
+        // A connection waits for whoever accepts next.
+        assert!(tokio::net::TcpStream::connect(address).await.is_ok());
+        drop(handed_over);
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }
 

@@ -8,3 +8,4 @@ mod kit;
 mod mistakes;
 mod restart;
 mod traffic;
+mod upgrade;

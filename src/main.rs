@@ -3,15 +3,15 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use tidegate::app::{self, demo::DemoOptions};
-use tidegate::cli::{self, Entry, Exit, ServeArgs};
+use tidegate::app::{self, Beginning, UpgradeError, UpgradeOptions, Upgraded, demo::DemoOptions};
+use tidegate::cli::{self, Entry, Exit, ServeArgs, UpgradeArgs};
 use tidegate::config::Config;
 use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     cli::run(
         std::env::args_os(),
-        Entry { serve, demo, check: app::check_config, verify: app::verify_ledger },
+        Entry { serve, demo, check: app::check_config, verify: app::verify_ledger, upgrade },
     )
 }
 
@@ -28,7 +28,8 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(LevelFilter::INFO)
         .init();
-    match app::serve(config, &args.config) {
+    let beginning = if args.takeover { Beginning::Takeover } else { Beginning::Afresh };
+    match app::serve(config, &args.config, beginning) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) if error.is_a_mistake() => {
             anstream::eprintln!("error: {error}");
@@ -41,4 +42,9 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 fn demo(json: bool) -> anyhow::Result<ExitCode> {
     app::demo::run(&DemoOptions { json, gate: None })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn upgrade(config: &Config, args: &UpgradeArgs) -> Result<Upgraded, UpgradeError> {
+    let (file, binary) = (args.config.clone(), args.binary.clone());
+    app::upgrade(config, &UpgradeOptions { file, binary, timeout: args.timeout })
 }

@@ -55,21 +55,45 @@ pub struct AdminServer {
 }
 
 impl AdminServer {
-    /// Listens on an address, which `key` of the configuration sets.
+    /// Opens the socket of an address, which `key` of the configuration sets.
     ///
     /// # Errors
     /// The address is in use, or cannot be had.
-    pub async fn bind(address: SocketAddr, key: &'static str) -> Result<Self, BindError> {
-        let refused = |source: io::Error| {
+    pub fn open(
+        address: SocketAddr,
+        key: &'static str,
+    ) -> Result<std::net::TcpListener, BindError> {
+        std::net::TcpListener::bind(address).map_err(|source| {
             if source.kind() == io::ErrorKind::AddrInUse {
                 BindError::InUse { address, key }
             } else {
                 BindError::Io { address, key, source }
             }
-        };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        })
+    }
+
+    /// Listens on a socket that was opened for an address. Inside of a tokio runtime.
+    ///
+    /// # Errors
+    /// The system cannot watch the socket.
+    pub fn on(
+        socket: std::net::TcpListener,
+        address: SocketAddr,
+        key: &'static str,
+    ) -> Result<Self, BindError> {
+        let refused = |source| BindError::Io { address, key, source };
+        socket.set_nonblocking(true).map_err(refused)?;
+        let listener = TcpListener::from_std(socket).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         Ok(Self { listener, address })
+    }
+
+    /// Listens on an address, which `key` of the configuration sets.
+    ///
+    /// # Errors
+    /// The address is in use, or cannot be had.
+    pub async fn bind(address: SocketAddr, key: &'static str) -> Result<Self, BindError> {
+        Self::on(Self::open(address, key)?, address, key)
     }
 
     /// Where it listens; the port that the system chose if the configured one was 0.

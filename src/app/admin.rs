@@ -1,6 +1,6 @@
 //! The admin API, and the metrics' own address, as parts of the running whole.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,20 +8,31 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{AdminServer, AdminState, TokenFile, TokenPaths};
+use crate::admin::{AdminServer, AdminState, BindError, TokenFile, TokenPaths};
 use crate::clock::Clock;
 use crate::config::{Config, StoreSpec};
 use crate::control::Handle;
 
 use super::AppError;
 
-/// The admin API's addresses, opened before anything is read or written: a start that cannot have
+/// The admin API's sockets, opened before anything is read or written: a start that cannot have
 /// them changes nothing.
+///
+/// They stay open for as long as the process may serve: while the control side stands still,
+/// connections wait in the system's queue.
 #[derive(Debug)]
-pub(super) struct BoundAdmin {
-    api: AdminServer,
+pub(super) struct AdminSockets {
+    pub(super) api: AdminSocket,
     /// `None` where metrics have no address of their own.
-    metrics: Option<AdminServer>,
+    pub(super) metrics: Option<AdminSocket>,
+}
+
+/// A listening socket, and the key of the configuration that sets its address.
+#[derive(Debug)]
+pub(super) struct AdminSocket {
+    pub(super) socket: TcpListener,
+    address: SocketAddr,
+    key: &'static str,
 }
 
 /// A running admin API.
@@ -34,25 +45,30 @@ pub(super) struct AdminPart {
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl BoundAdmin {
-    /// Opens the addresses.
+impl AdminSockets {
+    /// Opens the addresses, or takes the sockets that another process has opened there.
     ///
     /// # Errors
     /// One of them cannot be had.
-    pub(super) fn bind(config: &Config, runtime: &Runtime) -> Result<Self, AppError> {
-        let bind = |address, key| runtime.block_on(AdminServer::bind(address, key));
-        let api = bind(config.admin.address, "admin.address")?;
-        let metrics = config.admin.metrics_address;
-        let metrics = metrics.map(|address| bind(address, "admin.metrics_address")).transpose()?;
+    pub(super) fn bind(
+        config: &Config,
+        api: Option<TcpListener>,
+        metrics: Option<TcpListener>,
+    ) -> Result<Self, AppError> {
+        let api = AdminSocket::bind(config.admin.address, "admin.address", api)?;
+        let metrics = match config.admin.metrics_address {
+            Some(address) => Some(AdminSocket::bind(address, "admin.metrics_address", metrics)?),
+            None => None,
+        };
         Ok(Self { api, metrics })
     }
 
     /// Serves.
     ///
     /// # Errors
-    /// The tokens cannot be read or made.
+    /// The tokens cannot be read or made, or the system has no room for another socket.
     pub(super) fn serve(
-        self,
+        &self,
         config: &Config,
         handle: &Handle,
         clock: Clock,
@@ -60,14 +76,42 @@ impl BoundAdmin {
     ) -> Result<AdminPart, AppError> {
         let paths = token_paths(config);
         let tokens = TokenFile::open_or_create(&paths, clock.wall())?;
+        let _inside = runtime.enter();
+        let api = self.api.server()?;
+        let metrics = self.metrics.as_ref().map(AdminSocket::server).transpose()?;
         let (stop, stopping) = watch::channel(false);
-        let address = self.api.address();
+        let address = api.address();
         let state = Arc::new(AdminState::new(handle.clone(), tokens, clock, address));
-        let mut tasks = vec![runtime.spawn(self.api.serve(state, stopped(stopping.clone())))];
-        if let Some(server) = self.metrics {
+        let mut tasks = vec![runtime.spawn(api.serve(state, stopped(stopping.clone())))];
+        if let Some(server) = metrics {
             tasks.push(runtime.spawn(server.serve_metrics(handle.clone(), stopped(stopping))));
         }
         Ok(AdminPart { address, token: paths.plain, stop, tasks })
+    }
+}
+
+impl AdminSocket {
+    fn bind(
+        address: SocketAddr,
+        key: &'static str,
+        inherited: Option<TcpListener>,
+    ) -> Result<Self, BindError> {
+        let fits = |socket: &TcpListener| {
+            let any_port = |found: SocketAddr| address.port() == 0 && address.ip() == found.ip();
+            socket.local_addr().is_ok_and(|found| found == address || any_port(found))
+        };
+        let socket = match inherited.filter(fits) {
+            Some(socket) => socket,
+            None => AdminServer::open(address, key)?,
+        };
+        Ok(Self { socket, address, key })
+    }
+
+    fn server(&self) -> Result<AdminServer, BindError> {
+        let (address, key) = (self.address, self.key);
+        let socket = self.socket.try_clone();
+        let socket = socket.map_err(|source| BindError::Io { address, key, source })?;
+        AdminServer::on(socket, address, key)
     }
 }
 

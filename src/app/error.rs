@@ -8,6 +8,8 @@ use crate::control::RecoverError;
 use crate::proxy::ProxyError;
 use crate::store::{StoreError, TableFileError};
 
+use super::upgrade::TakeoverError;
+
 /// The reason.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -59,6 +61,15 @@ pub enum AppError {
         /// Why.
         error: io::Error,
     },
+    /// The process that runs carries on.
+    #[error("{0}")]
+    Takeover(String),
+}
+
+impl From<TakeoverError> for AppError {
+    fn from(error: TakeoverError) -> Self {
+        Self::Takeover(error.to_string())
+    }
 }
 
 impl AppError {
@@ -73,7 +84,9 @@ impl AppError {
             | Self::Admin(_)
             | Self::Tokens(_)
             | Self::AccessLog { .. } => true,
-            Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) => false,
+            Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) | Self::Takeover(_) => {
+                false
+            }
         }
     }
 }

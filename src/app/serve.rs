@@ -2,38 +2,84 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::control::Reply;
 use crate::core::rollout::Actor;
 
+use super::upgrade::Offer;
 use super::{App, AppError};
 
-/// Serves a configuration until SIGTERM or SIGINT; SIGHUP reloads it, SIGUSR1 opens the access log
-/// anew. Blocks.
+/// What a process finds when it begins to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nobody serves.
+    Afresh,
+    /// Another process serves, which it takes over from; it starts as usual if there is none.
+    Takeover,
+}
+
+/// Serves a configuration until SIGTERM or SIGINT, or until another process has taken over; SIGHUP
+/// reloads it, SIGUSR1 opens the access log anew. Blocks.
 ///
 /// # Errors
 /// What could not be built.
-pub fn serve(config: Config, file: &Path) -> Result<(), AppError> {
+pub fn serve(config: Config, file: &Path, beginning: Beginning) -> Result<(), AppError> {
     // The signals come first: one that arrives while the process starts must not kill it.
     let failed = |error| AppError::Runtime { what: "signal", error };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let signals = runtime.block_on(async { Signals::listen() }).map_err(failed)?;
-    let app = App::start(config, Some(file.to_path_buf()))?;
+    let mut signals = runtime.block_on(async { Signals::listen() }).map_err(failed)?;
+    let file = Some(file.to_path_buf());
+    let mut app = match beginning {
+        Beginning::Afresh => {
+            let mut app = App::start(config, file)?;
+            app.open_door();
+            app
+        }
+        Beginning::Takeover => {
+            // The terminal of whoever has started it is none of its business. One that leads a
+            // group of processes cannot leave it, and stays with the shell that started it so.
+            let _ = rustix::process::setsid();
+            App::take_over(config, file)?
+        }
+    };
     for (name, address) in app.listeners() {
         tracing::info!(listener = %name, %address, "listening");
     }
-    if let Some(admin) = &app.admin {
-        let token = admin.token.display();
-        tracing::info!(address = %admin.address, %token, "admin API");
+    if let (Some(address), Some(token)) = (app.admin_address(), app.admin_token_file()) {
+        tracing::info!(%address, token = %token.display(), "admin API");
     }
-    runtime.block_on(signals.until_told_to_end(&app));
+    loop {
+        match runtime.block_on(signals.next(&mut app)) {
+            Told::End => break,
+            Told::Reload => runtime.block_on(reload(&app)),
+            Told::Reopen => app.reopen_access_log(),
+            Told::Successor(offer) => {
+                if app.give_way(&offer) {
+                    break;
+                }
+            }
+            Told::Again => app.revive(),
+        }
+    }
     tracing::info!("draining");
     app.shutdown();
     Ok(())
+}
+
+/// What a running process is told.
+enum Told {
+    End,
+    Reload,
+    Reopen,
+    Successor(Offer),
+    /// Time to try again what has failed.
+    Again,
 }
 
 /// The signals that a process is told things with.
@@ -54,21 +100,26 @@ impl Signals {
         })
     }
 
-    async fn until_told_to_end(mut self, app: &App) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => reload(app).await,
-                _ = self.reopen.recv() => app.reopen_access_log(),
-            }
+    async fn next(&mut self, app: &mut App) -> Told {
+        let is_whole = app.is_whole();
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.reopen.recv() => Told::Reopen,
+            offer = app.successor() => Told::Successor(offer),
+            () = sleep(TRY_AGAIN), if !is_whole => Told::Again,
         }
     }
 }
 
 async fn reload(app: &App) {
     let actor = Actor { name: "operator".to_owned(), origin: "SIGHUP".to_owned() };
-    match app.handle().reload(actor, None).await {
+    let Some(handle) = app.handle() else {
+        tracing::error!("not reloaded: the control side stands still");
+        return;
+    };
+    match handle.reload(actor, None).await {
         Ok(Reply::Reloaded(report)) => {
             tracing::info!(generation = report.generation, "reloaded");
             for ignored in report.ignored {
@@ -79,3 +130,5 @@ async fn reload(app: &App) {
         Err(refusal) => tracing::error!(%refusal, "not reloaded: nothing changed"),
     }
 }
+
+const TRY_AGAIN: Duration = Duration::from_secs(1);

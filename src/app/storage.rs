@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::config::StoreSpec;
 use crate::control::{Outbox, TableWriter};
@@ -38,6 +40,20 @@ pub(super) fn cache_path(store: &StoreSpec) -> Option<PathBuf> {
 }
 
 impl Storage {
+    /// The same, with patience for a process that is just letting go of the store. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn open_soon(spec: &StoreSpec, runtime: &Runtime) -> Result<Self, AppError> {
+        for _ in 0..LOCK_TRIES {
+            match runtime.block_on(Self::open(spec)) {
+                Err(AppError::Locked(_)) => std::thread::sleep(LOCK_AGAIN),
+                opened => return opened,
+            }
+        }
+        runtime.block_on(Self::open(spec))
+    }
+
     /// Opens what the configuration names.
     ///
     /// # Errors
@@ -86,14 +102,15 @@ impl Storage {
     }
 
     /// The writer of the table file, and its task; without a file nobody writes.
-    pub(super) fn table_writer(&self, runtime: &Runtime) -> TableWriter {
+    pub(super) fn table_writer(&self, runtime: &Runtime) -> (TableWriter, Option<JoinHandle<()>>) {
         let (writer, images) = TableWriter::new();
-        if let Some(file) = self.file.clone() {
-            runtime.spawn(TableWriter::run(file, images));
-        }
-        writer
+        let file = self.file.clone();
+        (writer, file.map(|file| runtime.spawn(TableWriter::run(file, images))))
     }
 }
+
+const LOCK_TRIES: u32 = 250;
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 async fn open_sqlite(path: &Path) -> Result<(Arc<dyn Store>, Snapshot), StoreError> {
     let store = SqliteStore::open(path).await?;

@@ -48,6 +48,8 @@ pub(super) enum Color {
 pub(super) enum Command {
     /// Run the proxy.
     Serve(ServeArgs),
+    /// Start a new process that takes over from the running one without losing a request.
+    Upgrade(UpgradeArgs),
     /// Show a rollout that goes wrong and takes itself back, with made-up services.
     Demo,
     /// Check a configuration file.
@@ -94,6 +96,23 @@ pub struct ServeArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Take over from the process that runs with the same store; without one, start as usual.
+    #[arg(long)]
+    pub takeover: bool,
+}
+
+/// What `upgrade` is given.
+#[derive(Clone, Debug, Args)]
+pub struct UpgradeArgs {
+    /// The configuration file that the new process serves.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// What to start; without it this binary.
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// How long the new process may take until it serves.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub timeout: Span,
 }
 
 /// Whose side is explained.
@@ -360,6 +379,8 @@ mod tests {
     fn every_command_is_understood() {
         for line in [
             "tidegate serve --config t.yaml",
+            "tidegate serve --config t.yaml --takeover",
+            "tidegate upgrade --config t.yaml --binary ./tidegate --timeout 90s",
             "tidegate demo --json",
             "tidegate check t.yaml",
             "tidegate status --admin http://127.0.0.1:1 --token-file t --color never",

@@ -1,8 +1,9 @@
 //! The command line: clap for its form, the admin API for what it does.
 //!
 //! Whatever concerns a running process goes through its admin API, with the same rights as any
-//! other tool; only `serve`, `demo` and `check` work here. A person gets tables and sentences, a
-//! script (`--json`) one object on a line, both an exit code that says how it went ([`Exit`]).
+//! other tool; only `serve`, `upgrade`, `demo` and `check` work here. A person gets tables and
+//! sentences, a script (`--json`) one object on a line, both an exit code that says how it went
+//! ([`Exit`]).
 //! Nothing here decides anything, and nothing here may take a token as an argument.
 
 mod alarm;
@@ -24,6 +25,7 @@ mod style;
 mod table;
 mod target_group;
 mod token;
+mod upgrade;
 mod watch;
 
 #[cfg(test)]
@@ -38,10 +40,11 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use http::Method;
 
-pub use args::ServeArgs;
+pub use args::{ServeArgs, UpgradeArgs};
 pub use exit::Exit;
 
 use crate::admin::json::Reloaded;
+use crate::app::{UpgradeError, Upgraded};
 use crate::config::Config;
 use crate::core::ledger::Head;
 use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
@@ -63,6 +66,8 @@ pub struct Entry {
     /// Reads the whole ledger of a database that no process has open: gives its head, or names the
     /// first bad entry.
     pub verify: fn(&Path) -> Result<Head, String>,
+    /// Starts a process that takes over from the one that runs, and waits until it does.
+    pub upgrade: fn(&Config, &UpgradeArgs) -> Result<Upgraded, UpgradeError>,
 }
 
 /// The form of the command line, for whoever wants to check a line without carrying it out.
@@ -90,6 +95,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
     let form = if cli.json { Form::Json } else { Form::Text };
     let ended = match cli.command {
         Command::Serve(args) => (entry.serve)(&args).map_err(Failure::from),
+        Command::Upgrade(args) => upgrade::upgrade(&args, entry.upgrade, form).map(ExitCode::from),
         Command::Demo => (entry.demo)(cli.json).map_err(Failure::from),
         Command::Check { file } => check::check(&file, entry.check, form).map(ExitCode::from),
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
@@ -151,6 +157,7 @@ mod tests {
             demo: |json| Ok(ExitCode::from(if json { 43 } else { 44 })),
             check: |_| Ok(()),
             verify: |_| Err("ledger entry 2: changed".to_owned()),
+            upgrade: |_, _| Err(UpgradeError::Busy { pid: 7 }),
         };
         run(line.split(' ').map(OsString::from), entry)
     }
@@ -166,6 +173,7 @@ mod tests {
     fn every_kind_of_failure_has_its_exit_code() {
         assert_eq!(code("tidegate --help"), ExitCode::SUCCESS);
         assert_eq!(code("tidegate nonsense"), ExitCode::from(2));
+        assert_eq!(code("tidegate upgrade --config no-such-file.yaml"), ExitCode::from(2));
         assert_eq!(code("tidegate check no-such-file.yaml"), ExitCode::from(2));
         assert_eq!(code("tidegate status --token-file no-such-file"), ExitCode::from(2));
         let folder = tempfile::tempdir().expect("a folder");

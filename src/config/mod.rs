@@ -38,6 +38,7 @@ mod resolver;
 mod retries;
 mod rule_actions;
 mod services;
+mod shutdown;
 mod stickiness;
 mod store;
 mod strategies;
@@ -61,7 +62,8 @@ use self::node::Node;
 use self::target_groups::TargetGroups;
 use crate::core::model::{
     AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ResolverSpec,
-    ServiceName, ServiceSpec, Strategy, StrategyName, TargetGroup, TargetGroupName, Transport,
+    ServiceName, ServiceSpec, Span, Strategy, StrategyName, TargetGroup, TargetGroupName,
+    Transport,
 };
 
 /// A configuration without mistakes.
@@ -93,6 +95,8 @@ pub struct Config {
     pub targets_files: BTreeMap<TargetGroupName, PathBuf>,
     /// Where requests are logged; `None` logs none.
     pub access_log: Option<AccessLogSpec>,
+    /// How the process ends.
+    pub shutdown: ShutdownSpec,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -113,6 +117,13 @@ pub enum StoreSpec {
     Path(PathBuf),
     /// In memory; gone with the process.
     Memory,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownSpec {
+    /// How long requests in flight may take to finish; what is left is cut.
+    pub drain: Span,
 }
 
 impl Config {
@@ -176,6 +187,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let store = fields.take("store");
     let resolver = fields.take("resolver");
     let access_log = fields.take("access_log");
+    let shutdown = fields.take("shutdown");
     fields.finish();
 
     let declared = Declared {
@@ -207,6 +219,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         resolver: resolver::resolver(resolver.as_ref()),
         targets_files,
         access_log: access_log.and_then(|node| access_log::access_log(&node, base_dir)),
+        shutdown: shutdown::shutdown(shutdown.as_ref()),
     }
 }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::config::Config;
 use crate::core::rollout::{Event, GateAnswer, GateCall};
 use crate::store::StoreError;
 use crate::telemetry::Gauges;
@@ -79,6 +80,16 @@ impl Writer {
 
     /// Takes messages until it is told to stop.
     pub async fn run(mut self) {
+        self.work().await;
+    }
+
+    /// The same, and tells what the configuration was in the end.
+    pub async fn run_and_tell_config(mut self) -> Arc<Config> {
+        self.work().await;
+        Arc::clone(&self.world.config)
+    }
+
+    async fn work(&mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -1,9 +1,11 @@
 //! What is open, and how it comes to an end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 
 /// Counts connections and requests of all listeners, and can cut the connections.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub(super) struct Drain {
     none_open: Notify,
     goodbye: watch::Sender<bool>,
     cut: watch::Sender<bool>,
+    stopping: AtomicBool,
 }
 
 impl Drain {
@@ -23,6 +26,7 @@ impl Drain {
             none_open: Notify::new(),
             goodbye: watch::Sender::new(false),
             cut: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
         })
     }
 
@@ -41,6 +45,12 @@ impl Drain {
     /// Requests whose header was read and whose response is not finished.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Acquire)
+    }
+
+    /// Connections that are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
     }
 
     /// Resolves once no connection is open.
@@ -65,6 +75,38 @@ impl Drain {
         self.goodbye.subscribe()
     }
 
+    /// Ends what is open: tunnels in their own protocol, then everything. Gives how many requests
+    /// that were.
+    pub(super) async fn end_what_is_left(&self) -> u64 {
+        let left = self.requests();
+        self.say_goodbye();
+        if timeout(GOODBYE_LIMIT, self.none_open()).await.is_err() {
+            self.cut();
+            if timeout(CUT_LIMIT, self.none_open()).await.is_err() {
+                tracing::warn!("connections are still open after they were cut");
+            }
+        }
+        left
+    }
+
+    /// From now on every answer is the last one of its connection.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether answers are the last ones of their connections.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits before connections without a request are closed; shorter if none is open.
+    pub(super) async fn linger(&self) {
+        // What was accepted last has not been counted yet.
+        sleep(SETTLE).await;
+        // When it is over, what is left is closed.
+        let _ = timeout(LINGER, self.none_open()).await;
+    }
+
     /// Ends every connection, now and later.
     pub(super) fn cut(&self) {
         self.cut.send_replace(true);
@@ -75,6 +117,11 @@ impl Drain {
         self.cut.subscribe()
     }
 }
+
+/// How long tunnels may take to end in their own protocol.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+/// A cut connection ends at its next turn; more than this means that a hook blocks its thread.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// An open connection.
 #[derive(Debug)]
@@ -97,3 +144,10 @@ impl Drop for OpenRequest {
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// How long a connection without a request is kept once nobody new is accepted: a client that has
+/// just connected, or is just sending its next request, gets an answer and `connection: close`
+/// instead of a closed connection.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long a connection may take from being accepted to being counted.
+const SETTLE: Duration = Duration::from_millis(50);

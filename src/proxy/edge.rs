@@ -168,6 +168,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     }
 
     async fn cleanup(&self) {
+        self.drain.linger().await;
         self.app.cleanup().await;
     }
 }

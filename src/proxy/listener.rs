@@ -74,6 +74,20 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
+    /// A listener on a socket that is open already.
+    ///
+    /// # Errors
+    /// The socket is of no use, or the certificates cannot be used.
+    pub(super) fn on(spec: &ListenerSpec, socket: TcpListener) -> Result<Self, ProxyError> {
+        let tls = spec.tls.as_ref().map(ServerTls::load).transpose();
+        let tls = tls.map_err(|source| ProxyError::Tls { listener: spec.name.clone(), source })?;
+        let address = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.local_addr())
+            .map_err(|source| refused(spec, source))?;
+        Ok(Self { spec: spec.clone(), address, socket, tls: tls.map(Arc::new) })
+    }
+
     /// The listener's name.
     #[must_use]
     pub fn name(&self) -> &ListenerName {
@@ -95,25 +109,16 @@ pub fn bind(listeners: &[ListenerSpec]) -> Result<Vec<BoundListener>, ProxyError
     listeners.iter().map(bind_one).collect()
 }
 
-fn bind_one(spec: &ListenerSpec) -> Result<BoundListener, ProxyError> {
-    let tls = spec
-        .tls
-        .as_ref()
-        .map(ServerTls::load)
-        .transpose()
-        .map_err(|source| ProxyError::Tls { listener: spec.name.clone(), source })?;
-    let (socket, address) = open(spec.address).map_err(|source| refused(spec, source))?;
-    Ok(BoundListener { spec: spec.clone(), address, socket, tls: tls.map(Arc::new) })
+/// Binds one.
+///
+/// # Errors
+/// The address cannot be had, or its certificates cannot be used.
+pub(super) fn bind_one(spec: &ListenerSpec) -> Result<BoundListener, ProxyError> {
+    let socket = TcpListener::bind(spec.address).map_err(|source| refused(spec, source))?;
+    BoundListener::on(spec, socket)
 }
 
-fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    let address = socket.local_addr()?;
-    Ok((socket, address))
-}
-
-fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
+pub(super) fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
     let (listener, address) = (spec.name.clone(), spec.address);
     if source.kind() == ErrorKind::AddrInUse {
         ProxyError::InUse { listener, address }

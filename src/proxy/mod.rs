@@ -37,6 +37,7 @@ mod fields;
 mod forward;
 mod forwarded;
 mod grpc;
+mod inherit;
 mod listener;
 mod mirror;
 mod peer;
@@ -60,6 +61,7 @@ mod wire;
 
 pub use access_log::AccessLog;
 pub use cookie::CohortId;
+pub use inherit::bind_or_inherit;
 pub use listener::{BoundListener, ProxyError, bind};
 pub use running::{ProxyParts, RunningProxy, start};
 pub use selection::{AssignedBy, Draws, Lot, Question, Selection, Unrouted};

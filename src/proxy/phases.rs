@@ -70,7 +70,7 @@ pub(super) struct Context {
 impl Phases {
     fn set_limits(&self, session: &mut Session) {
         let limits = &self.listener.limits;
-        if session.is_process_shutting_down() {
+        if self.drain.is_stopping() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some((limits.keepalive.ms() / 1_000).max(1)));
@@ -283,7 +283,7 @@ impl ProxyHttp for Phases {
         if response.status.is_informational() {
             return Ok(());
         }
-        if session.is_process_shutting_down() {
+        if self.drain.is_stopping() {
             session.set_keepalive(None);
         }
         let version = session.req_header().version;

@@ -1,7 +1,7 @@
 //! Starting and ending the data plane.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct RunningProxy {
     accepting: Vec<JoinHandle<()>>,
     /// What goes on beside the requests; ended when it is dropped.
     beside: JoinSet<()>,
+    /// Duplicates of the listening sockets, for handing them to another process.
+    sockets: Vec<(ListenerName, TcpListener)>,
 }
 
 /// Starts serving all listeners on the current runtime.
@@ -77,6 +79,7 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
         ..ServerConf::default()
     });
     let addresses = bound.iter().map(|l| (l.name().clone(), l.address)).collect();
+    let sockets = duplicates(&bound);
     let departures = Departures::new();
     let tunnels = Arc::new(Tunnels::new(
         TransportConnector::new(None),
@@ -104,7 +107,7 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
         })
         .collect();
     accepting.push(tokio::spawn(mirror_worker.run(stop.subscribe())));
-    RunningProxy { addresses, drain, stop, accepting, beside }
+    RunningProxy { addresses, drain, stop, accepting, beside, sockets }
 }
 
 /// What all listeners have in common.
@@ -129,42 +132,42 @@ impl RunningProxy {
         self.drain.requests()
     }
 
-    /// Stops accepting, closes idle connections, waits for the requests in flight, and cuts those
-    /// that are left at the deadline; returns how many.
-    pub async fn shutdown(mut self, deadline: Duration) -> u64 {
-        self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.accepting) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a listener had ended before the shutdown");
-            }
-        }
-        let left = self.end_connections(deadline).await;
-        self.beside.shutdown().await;
-        left
+    /// The listening sockets, which another process may accept on as well.
+    #[must_use]
+    pub fn sockets(&self) -> &[(ListenerName, TcpListener)] {
+        &self.sockets
     }
 
-    /// Waits for what is open, and ends what is left.
-    async fn end_connections(&self, deadline: Duration) -> u64 {
-        if timeout(deadline, self.drain.none_open()).await.is_ok() {
-            return 0;
-        }
-        let left = self.drain.requests();
-        self.drain.say_goodbye();
-        if timeout(GOODBYE_LIMIT, self.drain.none_open()).await.is_ok() {
-            return left;
-        }
-        self.drain.cut();
-        if timeout(CUT_LIMIT, self.drain.none_open()).await.is_err() {
-            tracing::warn!("connections are still open after they were cut");
-        }
+    /// Whether every listener accepts.
+    #[must_use]
+    pub fn accepts(&self) -> bool {
+        !self.accepting.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops accepting, closes idle connections a moment later, waits for the requests in flight,
+    /// and ends those that are left at the deadline; returns how many.
+    pub async fn shutdown(self, deadline: Duration) -> u64 {
+        let Self { addresses: _, drain, stop, accepting, mut beside, sockets } = self;
+        // The system refuses new connections only once every duplicate is closed.
+        drop(sockets);
+        drain.stop();
+        stop.send_replace(true);
+        let ended = async {
+            for task in accepting {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a listener had ended before the shutdown");
+                }
+            }
+            drain.none_open().await;
+        };
+        let left = match timeout(deadline, ended).await {
+            Ok(()) => 0,
+            Err(_) => drain.end_what_is_left().await,
+        };
+        beside.shutdown().await;
         left
     }
 }
-
-/// How long tunnels may take to end in their own protocol.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
-/// A cut connection ends at its next turn; more than this means that a hook blocks its thread.
-const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 impl Shared<'_> {
     fn app(
@@ -214,6 +217,18 @@ fn h2_options(limits: &ClientLimits) -> H2Options {
     options.initial_window_size(H2_STREAM_WINDOW);
     options.initial_connection_window_size(H2_CONNECTION_WINDOW);
     options
+}
+
+/// A socket of which there can be no duplicate is served all the same, and not handed over.
+fn duplicates(bound: &[BoundListener]) -> Vec<(ListenerName, TcpListener)> {
+    let duplicate = |listener: &BoundListener| match listener.socket.try_clone() {
+        Ok(socket) => Some((listener.name().clone(), socket)),
+        Err(error) => {
+            tracing::warn!(listener = %listener.name(), %error, "the socket cannot be handed over");
+            None
+        }
+    };
+    bound.iter().filter_map(duplicate).collect()
 }
 
 /// Reads certificates again where their files change.
@@ -292,6 +307,40 @@ mod tests {
         assert_eq!(body(&answer), "done");
         assert_eq!(field(&answer, "connection"), Some("close"));
         assert_eq!(shutdown.await.expect("no panic"), 0);
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_a_shutdown_finds_without_a_request_gets_one_more_answer() {
+        let origin = Origin::saying("hi").await;
+        let world = World::new(service(0, &[origin.address], &[]));
+        let (mut fresh, mut kept) = (world.client().await, world.client().await);
+        assert_eq!(body(&kept.get("/", "").await), "hi");
+        until("both connections are open", || world.proxy.drain.open() == 2).await;
+        let shutdown = tokio::spawn(world.proxy.shutdown(Duration::from_secs(8)));
+        for client in [&mut fresh, &mut kept] {
+            let answer = client.get("/", "").await;
+            assert_eq!((body(&answer), field(&answer, "connection")), ("hi", Some("close")));
+            assert_eq!(client.rest().await, "");
+        }
+        assert_eq!(shutdown.await.expect("no panic"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_handed_over_outlives_its_data_plane() {
+        let world = World::new(service(0, &[], &[]));
+        let address = world.address();
+        assert!(world.proxy.accepts());
+        let handed_over: Vec<TcpListener> = world
+            .proxy
+            .sockets()
+            .iter()
+            .map(|(_, socket)| socket.try_clone().expect("a duplicate"))
+            .collect();
+        world.proxy.shutdown(Duration::from_secs(8)).await;
+        // A connection waits for whoever accepts next.
+        assert!(tokio::net::TcpStream::connect(address).await.is_ok());
+        drop(handed_over);
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }
 

@@ -9,3 +9,4 @@ mod kit;
 mod mistakes;
 mod restart;
 mod traffic;
+mod upgrade;

@@ -113,7 +113,7 @@ fn before_tests(text: &str) -> &str {
 const TEST_ATTRIBUTE: &str = "#[cfg(test)]\n";
 /// Built, private to a tool, or left by a run in the root.
 const LEFT_OUT: [&str; 3] = ["target", ".git", "node_modules"];
-const LEFT_OUT_ENDS: [&str; 4] = [".db", ".db-wal", ".db-shm", ".token"];
+const LEFT_OUT_ENDS: [&str; 5] = [".db", ".db-wal", ".db-shm", ".token", ".sock"];
 
 #[test]
 fn production_ends_where_the_tests_at_the_foot_begin() {

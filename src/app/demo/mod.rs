@@ -169,10 +169,11 @@ fn play(
     let address = app
         .address(&listener)
         .ok_or_else(|| DemoError::Start(format!("nothing listens as {listener}")))?;
+    let handle = app.handle().ok_or_else(|| DemoError::Start("there is no writer".to_owned()))?;
     let clock = Clock::start();
     runtime.block_on(async {
         let load = Load::start(&plan(address), clock);
-        Story::new(app.handle().clone(), load, clock, screen)?.play(cast).await
+        Story::new(handle.clone(), load, clock, screen)?.play(cast).await
     })
 }
 

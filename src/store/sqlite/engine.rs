@@ -17,9 +17,10 @@ use crate::store::{Committed, LedgerQuery, Snapshot, StoreError, Transaction};
 /// The file, the connection to it, and what was last acknowledged.
 #[derive(Debug)]
 pub(super) struct Engine {
-    file: DatabaseFile,
-    /// `None` after an error that a connection does not outlive, until the next call.
+    /// `None` after an error that a connection does not outlive, until the next call. Closed before
+    /// the file is released: the next process must not meet it.
     connection: Option<Connection>,
+    file: DatabaseFile,
     /// What the file must at least be at.
     acknowledged: Summary,
     feed: Arc<Feed>,

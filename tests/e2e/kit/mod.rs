@@ -6,7 +6,9 @@ mod load;
 mod origin;
 mod ports;
 mod process;
+mod successor;
 mod turn;
+mod visitors;
 
 use std::time::Duration;
 
@@ -18,7 +20,9 @@ pub(crate) use load::{Answers, Load, Rate};
 pub(crate) use origin::Origin;
 pub(crate) use ports::Ports;
 pub(crate) use process::{Home, Tidegate};
+pub(crate) use successor::{FakeSuccessor, Successor, upgrade};
 pub(crate) use turn::Turn;
+pub(crate) use visitors::Visitors;
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

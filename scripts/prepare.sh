@@ -1,5 +1,6 @@
 #!/bin/sh
-# Sees to it that what a build needs is there: Rust, a C compiler, make and cmake.
+# Sees to it that what a build needs is there: Rust, a C compiler, make and cmake. With `test`, that
+# what the tests run besides is there, too.
 #
 # Pingora's zlib-ng is built with cmake; SQLite, zstd, ring and parts of wasmtime with the C
 # compiler alone. On Debian, as root, what is missing is installed; otherwise it is named.
@@ -18,6 +19,10 @@ have make || missing="$missing make"
 # libc6-dev brings the headers, which a compiler alone may lack.
 if ! have cc || ! printf '#include <stdlib.h>\n' | cc -E - >/dev/null 2>&1; then
   missing="$missing gcc libc6-dev"
+fi
+if [ "${1:-build}" = test ]; then
+  have curl || missing="$missing curl"
+  have python3 || missing="$missing python3"
 fi
 [ -n "$missing" ] || exit 0
 

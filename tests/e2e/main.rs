@@ -6,5 +6,6 @@ mod crash;
 mod history;
 mod kit;
 mod mistakes;
+mod readme;
 mod restart;
 mod traffic;

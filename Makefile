@@ -9,7 +9,8 @@ demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 	cargo build --locked
 	target/debug/tidegate demo
 
-test: prepare ## All tests
+test: ## All tests
+	@scripts/prepare.sh test
 	cargo test --locked
 	cargo test --locked --manifest-path plugins/Cargo.toml --package error-budget
 

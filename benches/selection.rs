@@ -57,6 +57,7 @@ fn bench(
                 headers,
                 client: None,
                 method: "GET",
+                secure: false,
             };
             let side = u16::try_from(turn % 10_000).expect("a rest of 10000 is below it");
             let draws = Draws { side, target: turn, cohort: u128::from(turn) };

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Sees to it that what a build needs is there: Rust, a C compiler, make and cmake.
+# Sees to it that what a build needs is there: Rust, a C compiler, make and cmake. With `test`, that
+# what the tests run besides is there, too.
 #
 # Pingora's zlib-ng is built with cmake; SQLite, zstd, ring and parts of wasmtime with the C
 # compiler alone. On Debian, as root, what is missing is installed; otherwise it is named.
 set -eu
+cd "$(dirname "$0")/.."
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -19,18 +21,42 @@ have make || missing="$missing make"
 if ! have cc || ! printf '#include <stdlib.h>\n' | cc -E - >/dev/null 2>&1; then
   missing="$missing gcc libc6-dev"
 fi
-[ -n "$missing" ] || exit 0
+if [ "${1:-build}" = test ]; then
+  have curl || missing="$missing curl"
+  have h2load || missing="$missing nghttp2-client"
+  have openssl || missing="$missing openssl"
+  have python3 || missing="$missing python3"
+  # venv without ensurepip makes environments without pip.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+  # Without them pip trusts nobody, on Debian.
+  ! have apt-get || [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
+fi
 
-if ! have apt-get; then
-  echo "missing:$missing (the names of Debian's packages); install them and try again" >&2
-  exit 1
+install_missing() {
+  if ! have apt-get; then
+    echo "missing:$missing (the names of Debian's packages); install them and try again" >&2
+    exit 1
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "missing:$missing" >&2
+    echo "install them and try again: apt-get install --no-install-recommends$missing" >&2
+    exit 1
+  fi
+  echo "installing:$missing"
+  apt-get update
+  # Unquoted: each word is a package.
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+}
+[ -z "$missing" ] || install_missing
+
+# The clients in Python that the tests run live in an environment of their own, made once.
+venv=target/clients-venv
+wanted=tests/clients/requirements.txt
+made() { cmp -s "$wanted" "$venv/made-of.txt" && "$venv/bin/python" -c '' 2>/dev/null; }
+if [ "${1:-build}" = test ] && ! made; then
+  echo "making $venv"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+    --requirement "$wanted"
+  cp "$wanted" "$venv/made-of.txt"
 fi
-if [ "$(id -u)" -ne 0 ]; then
-  echo "missing:$missing" >&2
-  echo "install them and try again: apt-get install --no-install-recommends$missing" >&2
-  exit 1
-fi
-echo "installing:$missing"
-apt-get update
-# Unquoted: each word is a package.
-DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing

@@ -25,19 +25,23 @@ pub(super) struct Admitted<'r> {
     pub(super) upgrade: bool,
 }
 
-/// Admits a request whose header took `header_bytes` bytes.
+/// Admits a request; `raw` is its header as it came, `None` in HTTP/2, where the size of a header is
+/// bounded as it is decoded.
 pub(super) fn admit<'r>(
     request: &'r RequestHeader,
-    header_bytes: usize,
+    raw: Option<&[u8]>,
     limits: &ClientLimits,
 ) -> Result<Admitted<'r>, Refusal> {
-    if exceeds(header_bytes, limits.header_bytes)
+    if exceeds(raw.map_or(0, <[u8]>::len), limits.header_bytes)
         || exceeds(request.headers.len(), limits.header_count)
     {
         return Err(Refusal::HeaderTooLarge);
     }
     if request.method == Method::CONNECT || request.method == Method::TRACE {
         return Err(Refusal::Method);
+    }
+    if !raw.is_none_or(has_plain_request_line) {
+        return Err(Refusal::Malformed("the request line is not three words of visible ASCII"));
     }
     check_framing(request)?;
     let host = host(request)?;
@@ -50,6 +54,16 @@ pub(super) fn admit<'r>(
         return Err(Refusal::Upgrade);
     }
     Ok(Admitted { host, path, upgrade })
+}
+
+/// Whether the request line is what RFC 9112, section 3, says. Pingora escapes what is not allowed
+/// in a target, and so corrects what it should refuse.
+fn has_plain_request_line(raw: &[u8]) -> bool {
+    let line = raw.trim_ascii_start().split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let words = line.split(|b| *b == b' ');
+    words.clone().count() == 3
+        && words.into_iter().all(|word| !word.is_empty() && word.iter().all(u8::is_ascii_graphic))
 }
 
 fn exceeds(count: usize, limit: u32) -> bool {
@@ -178,7 +192,7 @@ mod tests {
         expected: Result<(&str, &str), u16>,
     ) {
         let request = request(method, target, fields);
-        let found = admit(&request, 100, &ClientLimits::default())
+        let found = admit(&request, None, &ClientLimits::default())
             .map(|admitted| (admitted.host, admitted.path))
             .map_err(|refusal| refusal.status());
         assert_eq!(found, expected, "{method} {target} {fields:?}");
@@ -225,7 +239,7 @@ mod tests {
         let upgrade = |to| [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", to)];
         let wants = |method, fields: &[(&str, &str)]| {
             let request = request(method, "/", fields);
-            let found = admit(&request, 100, &ClientLimits::default());
+            let found = admit(&request, None, &ClientLimits::default());
             found.map(|admitted| admitted.upgrade).map_err(Refusal::status)
         };
         assert_eq!(wants("GET", &upgrade("websocket")), Ok(true));
@@ -238,13 +252,27 @@ mod tests {
     }
 
     #[test]
+    fn a_request_line_is_three_words_of_visible_ascii() {
+        for good in ["GET / HTTP/1.1\r\nhost: a\r\n", "\r\nGET /a%20b?c HTTP/1.1\n"] {
+            assert!(has_plain_request_line(good.as_bytes()), "{good:?}");
+        }
+        for bad in
+            ["GET /a b HTTP/1.1\r\n", "GET /\x01 HTTP/1.1", "GET  / HTTP/1.1", "GET /é HTTP/1.1"]
+        {
+            assert!(!has_plain_request_line(bad.as_bytes()), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn a_header_has_a_largest_size_and_count() {
         let limits = ClientLimits { header_count: 2, ..ClientLimits::default() };
         let most = usize::try_from(limits.header_bytes).expect("fits");
         let small = request("GET", "/", &[("host", "a"), ("x", "1")]);
-        assert!(admit(&small, most, &limits).is_ok());
-        assert_eq!(admit(&small, most + 1, &limits), Err(Refusal::HeaderTooLarge));
+        let raw =
+            |length: usize| [b"GET / HTTP/1.1\r\n".as_slice(), &vec![b'a'; length - 16]].concat();
+        assert!(admit(&small, Some(&raw(most)), &limits).is_ok());
+        assert_eq!(admit(&small, Some(&raw(most + 1)), &limits), Err(Refusal::HeaderTooLarge));
         let many = request("GET", "/", &[("host", "a"), ("x", "1"), ("x", "2")]);
-        assert_eq!(admit(&many, 100, &limits), Err(Refusal::HeaderTooLarge));
+        assert_eq!(admit(&many, None, &limits), Err(Refusal::HeaderTooLarge));
     }
 }

@@ -174,6 +174,8 @@ impl Refusal {
     ) -> pingora_core::Result<()> {
         if self.ends_connection() || session.is_process_shutting_down() {
             session.set_keepalive(None);
+        } else {
+            keep_after_body(session);
         }
         if grpc::is_call(&session.req_header().headers) {
             let header = self.grpc_header(request_id)?;
@@ -237,6 +239,12 @@ impl Refusal {
         });
         Bytes::from(problem.to_string())
     }
+}
+
+/// Keeps a connection that is answered before the request's body was read: the rest of the body is
+/// read and dropped.
+pub(super) fn keep_after_body(session: &mut Session) {
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
 }
 
 /// Whether an error is a time that ran out.

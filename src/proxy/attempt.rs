@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -27,7 +28,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::peer::peer_of;
-use super::repeatable::Repeatable;
+use super::repeatable::{Repeatable, is_harmless};
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
 
@@ -50,6 +51,12 @@ pub(super) struct Attempt {
     score: Option<Score>,
     /// Whether it is a call of gRPC, whose outcome is in its trailers.
     is_grpc: bool,
+    has_grpc_status: bool,
+    /// Whether the answer is waited for by `deadline`: in HTTP/2 Pingora's own wait begins with the
+    /// request's header, and is not prolonged by a body that is still on its way.
+    waits_here: bool,
+    /// `None` before the request is known.
+    course: Option<Arc<Course>>,
     /// What the rule does to the request and to its answer.
     pub(super) actions: Arc<RuleActions>,
     repeatable: Repeatable,
@@ -114,6 +121,9 @@ impl Attempt {
             number: 1,
             score,
             is_grpc,
+            has_grpc_status: false,
+            waits_here: false,
+            course: None,
             actions,
             repeatable,
             given_up,
@@ -129,6 +139,16 @@ impl Attempt {
         self.repeatable = Repeatable::of(request, policy);
         self.chance = chance;
         self.is_grpc = grpc::is_call(&request.headers);
+        if self.is_grpc {
+            Course::tell(Course::streams);
+        }
+        let http1 = self.service.speaks_http1();
+        self.waits_here = !http1 && !self.is_grpc && may_have_body(request);
+        self.course = Course::current();
+        if let Some(course) = &self.course {
+            let timeouts = &self.service.timeouts;
+            course.may_take(timeouts.write, self.waits_here.then_some(timeouts.read));
+        }
         if self.repeatable == Repeatable::Stream {
             self.rescue = Rescue::Never;
         }
@@ -181,6 +201,19 @@ impl Attempt {
             error.set_retry(false);
             return;
         }
+        if error.retry == RetryType::Decided(true) {
+            // The target said that it did not take the request (GOAWAY, REFUSED_STREAM), which is
+            // how it ends in good order: any method may be tried again, and nothing has failed.
+            let untouched = !session.as_downstream().retry_buffer_truncated()
+                && session.response_written().is_none();
+            let second =
+                untouched && self.move_to(|this| this.elsewhere().or_else(|| this.once_more()));
+            if !second {
+                self.fail(OutcomeKind::BrokenAnswer);
+            }
+            error.set_retry(second);
+            return;
+        }
         let timeout = is_timeout(&error.etype);
         let stale = reused && error.retry == RetryType::ReusedOnly;
         self.fail(if timeout { OutcomeKind::Timeout } else { OutcomeKind::BrokenAnswer });
@@ -203,6 +236,8 @@ impl Attempt {
     /// A target's final response header came. The error gives the answer up for a second attempt.
     pub(super) fn answered(&mut self, session: &Session, status: u16) -> Result<()> {
         let failed = status >= 500;
+        // Before the attempt may move on: it is this target's answer.
+        self.target.1 = Some(if failed { Served::Badly } else { Served::Well });
         let listed = RetryStatus::of(status)
             .is_some_and(|status| self.service.retries.on_status.contains(&status));
         if failed
@@ -211,14 +246,15 @@ impl Attempt {
                 this.rescuer().or_else(|| if listed { this.neighbour() } else { None })
             })
         {
-            self.fail(OutcomeKind::Status(status));
+            if let Some(score) = &mut self.score {
+                score.failed(OutcomeKind::Status(status));
+            }
             self.given_up = true;
             let mut error = Error::explain(ErrorType::HTTPStatus(status), "given up for another");
             error.as_up();
             error.set_retry(true);
             return Err(error);
         }
-        self.target.1 = Some(if failed { Served::Badly } else { Served::Well });
         if let Some(score) = &mut self.score {
             score.answered(status);
         }
@@ -228,12 +264,29 @@ impl Attempt {
     /// The status in the trailers of a call of gRPC, or in its header where it has no more.
     pub(super) fn grpc_status(&mut self, headers: &HeaderMap) {
         let Some(status) = grpc::status(headers).filter(|_| self.is_grpc) else { return };
-        if status >= 500 {
+        self.has_grpc_status = true;
+        if grpc::is_targets_fault(status) {
             self.target.1 = Some(Served::Badly);
         }
         if let Some(score) = &mut self.score {
             score.regraded(status);
         }
+    }
+
+    /// The response came to its end. A call of gRPC without a status is none that anybody
+    /// understands.
+    pub(super) fn ended(&mut self) {
+        if self.is_grpc && !self.has_grpc_status {
+            self.target.1 = Some(Served::Badly);
+            if let Some(score) = &mut self.score {
+                score.regraded(500);
+            }
+        }
+    }
+
+    /// Whether it is a call of gRPC, in which either side may be silent for long.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     /// Counts what is known now: what follows is a stream, not an answer.
@@ -274,7 +327,7 @@ impl Attempt {
     /// How long a target may be silent. A pooled connection takes the timeout of each request.
     fn read_timeout(&self) -> Span {
         let timeouts = &self.service.timeouts;
-        if self.is_grpc {
+        if self.is_grpc || self.waits_here {
             return timeouts.stream_idle;
         }
         let rescued = self.side == Side::Green
@@ -343,6 +396,20 @@ impl Attempt {
         }
         allowed
     }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.course.as_ref().is_some_and(|course| course.has_late_target()) {
+            self.fail(OutcomeKind::Timeout);
+        }
+    }
+}
+
+/// Whether a body may follow a request's header.
+fn may_have_body(request: &RequestHeader) -> bool {
+    let length = request.headers.get(CONTENT_LENGTH);
+    !is_harmless(&request.method) && length.is_none_or(|length| length.as_bytes() != b"0")
 }
 
 /// A request counted as in flight at a target, and what the target has made of it so far: `None`

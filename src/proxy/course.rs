@@ -3,9 +3,12 @@
 //! Pingora runs a request as one future. What wraps that future (`deadline`) cannot see into it, and
 //! the hooks inside cannot see out; both see the request's course, which is local to its task.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::Notify;
+
+use crate::core::model::{MonoTime, Span};
 use crate::core::routing::LiveGroup;
 
 use super::attempt::MAX_ATTEMPTS;
@@ -18,8 +21,32 @@ tokio::task_local! {
 #[derive(Debug, Default)]
 pub(super) struct Course {
     has_header: AtomicBool,
+    header: Notify,
     ends_itself: AtomicBool,
+    is_stream: AtomicBool,
     stays: [OnceLock<Stay>; MAX_ATTEMPTS],
+    stage: AtomicU8,
+    /// How long a target may take to accept a part of the body, in milliseconds.
+    write_ms: AtomicU64,
+    /// How long a target may be silent once the body is whole, in milliseconds; 0 where Pingora
+    /// bounds it.
+    read_ms: AtomicU64,
+    is_late: AtomicBool,
+    /// When something of the request or its answer moved last, in milliseconds of the clock.
+    moved_ms: AtomicU64,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its body is still coming.
+    Uploading,
+    /// Its body is still coming, and its target has answered.
+    AnsweredEarly,
+    /// Its body is whole, and its target has not answered.
+    Waiting,
+    /// Its target has answered.
+    Answered,
 }
 
 impl Course {
@@ -35,8 +62,27 @@ impl Course {
     }
 
     /// The request's header was read.
-    pub(super) fn header_is_read(&self) {
+    pub(super) fn header_is_read(&self, now: MonoTime) {
+        self.moved(now);
         self.has_header.store(true, Ordering::Release);
+        self.header.notify_one();
+    }
+
+    /// Something of it has moved.
+    pub(super) fn moved(&self, now: MonoTime) {
+        self.moved_ms.store(now.ms(), Ordering::Relaxed);
+    }
+
+    /// Its body is whole.
+    pub(super) fn is_sent(&self, now: MonoTime) {
+        self.moved(now);
+        self.stage.fetch_or(SENT, Ordering::Relaxed);
+    }
+
+    /// Its target has answered.
+    pub(super) fn is_answered(&self, now: MonoTime) {
+        self.moved(now);
+        self.stage.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
     /// The request goes to a target of this group.
@@ -47,14 +93,78 @@ impl Course {
         }
     }
 
-    /// The request says goodbye by itself when its group departs.
+    /// The request says goodbye by itself when its group departs, and bounds itself.
     pub(super) fn ends_itself(&self) {
         self.ends_itself.store(true, Ordering::Release);
+    }
+
+    /// How long its target may take: to accept a part of the body, and to answer once it is whole;
+    /// no answer is waited for here if Pingora does.
+    pub(super) fn may_take(&self, write: Span, read: Option<Span>) {
+        self.write_ms.store(write.ms(), Ordering::Relaxed);
+        self.read_ms.store(read.map_or(0, Span::ms), Ordering::Relaxed);
+    }
+
+    /// How long its target may take to accept a part of the body.
+    pub(super) fn write_limit(&self) -> Span {
+        Span::from_ms(self.write_ms.load(Ordering::Relaxed))
+    }
+
+    /// How long its target may be silent once the body is whole; `None` where Pingora bounds it.
+    pub(super) fn read_limit(&self) -> Option<Span> {
+        let ms = self.read_ms.load(Ordering::Relaxed);
+        (ms > 0).then(|| Span::from_ms(ms))
+    }
+
+    /// Its target took too long, and it is ended for that.
+    pub(super) fn target_is_late(&self) {
+        self.is_late.store(true, Ordering::Release);
+    }
+
+    /// Whether it is ended because its target took too long.
+    pub(super) fn has_late_target(&self) -> bool {
+        self.is_late.load(Ordering::Acquire)
+    }
+
+    /// The course of the request under way in this task.
+    pub(super) fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// Both sides may be silent in it for long, as in a call of gRPC.
+    pub(super) fn streams(&self) {
+        self.is_stream.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether both sides may be silent in it for long.
+    pub(super) fn is_stream(&self) -> bool {
+        self.is_stream.load(Ordering::Relaxed)
     }
 
     /// Whether the request's header was read.
     pub(super) fn has_header(&self) -> bool {
         self.has_header.load(Ordering::Acquire)
+    }
+
+    /// Resolves once the request's header was read.
+    pub(super) async fn header(&self) {
+        while !self.has_header() {
+            self.header.notified().await;
+        }
+    }
+
+    /// How far it has come, and when something of it moved last; `None` if it ends by itself.
+    pub(super) fn stage(&self) -> Option<(Stage, MonoTime)> {
+        if self.ends_itself.load(Ordering::Acquire) {
+            return None;
+        }
+        let stage = match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Uploading,
+            ANSWERED => Stage::AnsweredEarly,
+            SENT => Stage::Waiting,
+            _ => Stage::Answered,
+        };
+        Some((stage, MonoTime::from_ms(self.moved_ms.load(Ordering::Relaxed))))
     }
 
     /// Where it stays; `None` if it ends by itself, or has no target.
@@ -65,6 +175,9 @@ impl Course {
         self.stays.iter().rev().find_map(OnceLock::get)
     }
 }
+
+const SENT: u8 = 1;
+const ANSWERED: u8 = 2;
 
 /// The stay of a request or tunnel at a group.
 #[derive(Clone, Debug)]

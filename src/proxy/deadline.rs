@@ -16,11 +16,12 @@ use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use tokio::time::sleep;
 
-use crate::core::model::ClientLimits;
+use crate::clock::Clock;
+use crate::core::model::{ClientLimits, Span};
 use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::connection::Connection;
-use super::course::Course;
+use super::course::{Course, Stage, Stay};
 use super::departures::Departures;
 
 /// Ends requests whose time is over.
@@ -29,6 +30,7 @@ pub(super) struct Guarded<A> {
     limits: ClientLimits,
     departures: Arc<Departures>,
     recorder: Arc<Recorder>,
+    clock: Clock,
 }
 
 impl<A> Guarded<A> {
@@ -37,8 +39,39 @@ impl<A> Guarded<A> {
         limits: ClientLimits,
         departures: Arc<Departures>,
         recorder: Arc<Recorder>,
+        clock: Clock,
     ) -> Self {
-        Self { app: Arc::new(app), limits, departures, recorder }
+        Self { app: Arc::new(app), limits, departures, recorder, clock }
+    }
+
+    /// Resolves when a stay is over; never without one.
+    async fn end_of(&self, stay: Option<&Stay>) {
+        match stay {
+            Some(stay) => self.departures.end_of(stay).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a client has stopped in the middle of its request's body, or a target is silent to a
+    /// whole one, where Pingora does not bound it: both in HTTP/2.
+    fn has_stalled(&self, course: &Course) -> bool {
+        let Some((stage, moved)) = course.stage() else { return false };
+        let silent = self.clock.mono().since(moved);
+        match (stage, course.is_stream()) {
+            (Stage::Answered, _) | (Stage::Waiting, true) => false,
+            (Stage::Waiting, false) => {
+                let is_late = course.read_limit().is_some_and(|limit| silent > limit);
+                if is_late {
+                    course.target_is_late();
+                }
+                is_late
+            }
+            (Stage::Uploading | Stage::AnsweredEarly, true) => silent > STREAM_IDLE,
+            // A target that takes nothing is found out by its own limit, before this.
+            (Stage::Uploading | Stage::AnsweredEarly, false) => {
+                silent.ms() > self.limits.body_read.ms().saturating_add(course.write_limit().ms())
+            }
+        }
     }
 
     /// How long the header of a request may take.
@@ -65,33 +98,35 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
         let course = Arc::new(Course::default());
         let request = course.of(self.app.process_new_http(session, shutdown));
         tokio::pin!(request);
-        let soon = allowed.min(SOON);
         tokio::select! {
             biased;
             reusable = &mut request => return reusable,
-            () = sleep(soon) => {}
-        }
-        if !course.has_header() {
-            tokio::select! {
-                biased;
-                reusable = &mut request => return reusable,
-                () = sleep(allowed - soon) => {}
-            }
-            if !course.has_header() {
+            () = course.header() => {}
+            () = sleep(allowed) => {
                 self.recorder.edge(EdgeEvent::HeaderTimeout);
                 return None;
             }
         }
-        let Some(stay) = course.stay() else { return request.await };
-        tokio::select! {
-            biased;
-            reusable = &mut request => reusable,
-            () = self.departures.end_of(stay) => {
-                self.recorder.edge(EdgeEvent::StreamCut);
-                if let Some(connection) = connection {
-                    connection.say_goodbye();
+        loop {
+            let stay = course.stay().cloned();
+            tokio::select! {
+                biased;
+                reusable = &mut request => return reusable,
+                () = sleep(SOON) => {
+                    if self.has_stalled(&course) {
+                        return None;
+                    }
                 }
-                None
+                () = self.end_of(stay.as_ref()) => {
+                    // It may have gone on to another group since, or say goodbye by itself.
+                    if course.stay().is_some_and(Stay::is_over) {
+                        self.recorder.edge(EdgeEvent::StreamCut);
+                        if let Some(connection) = connection {
+                            connection.say_goodbye();
+                        }
+                        return None;
+                    }
+                }
             }
         }
     }
@@ -109,8 +144,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
     }
 }
 
-/// Requests that take less than this are over before any departure is told to them.
+/// How often a request that takes long is looked at.
 const SOON: Duration = Duration::from_secs(1);
+/// How long nothing may move in a stream whose client may go on.
+const STREAM_IDLE: Span = Span::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,9 @@ struct Groups {
 #[derive(Debug)]
 struct Seen {
     live: Arc<LiveGroup>,
+    /// The role in which it carried weight last: which roles there are now says nothing about why
+    /// it lost it.
+    role: Side,
     /// When what still runs on it has to leave; `None` while it may stay.
     leave_at: Option<MonoTime>,
 }
@@ -75,6 +78,7 @@ impl Groups {
             for service in table.services.values() {
                 self.look_at(service, now);
             }
+            self.give_up(table, now);
         }
         let before = self.seen.len();
         self.seen.retain(|_, seen| {
@@ -87,14 +91,28 @@ impl Groups {
         self.seen.len() < before
     }
 
+    /// Groups that are in no table any more have to be left at once.
+    fn give_up(&mut self, table: &RoutingTable, now: MonoTime) {
+        let services = || table.services.values();
+        let in_use = |name: &TargetGroupName| {
+            services().any(|service| [&service.blue.group, &service.green.group].contains(&name))
+        };
+        for (name, seen) in &mut self.seen {
+            if !in_use(name) {
+                seen.leave_at.get_or_insert(now);
+            }
+        }
+    }
+
     fn look_at(&mut self, service: &ServiceRoute, now: MonoTime) {
         for side in [Side::Blue, Side::Green] {
             let route = service.side(side);
             if carries(service, side) {
-                let (live, leave_at) = (Arc::clone(&route.live), None);
-                self.seen.insert(route.group.clone(), Seen { live, leave_at });
+                let (live, role) = (Arc::clone(&route.live), side);
+                self.seen.insert(route.group.clone(), Seen { live, role, leave_at: None });
             } else if let Some(seen) = self.seen.get_mut(&route.group) {
-                seen.leave_at.get_or_insert_with(|| now.plus(patience(service, side)));
+                let patience = patience(service, seen.role);
+                seen.leave_at.get_or_insert_with(|| now.plus(patience));
             }
         }
     }

@@ -113,7 +113,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             ListenerProtocol::Http => Speaks::AsNegotiated,
             ListenerProtocol::H2c => Speaks::Http2,
         };
-        let wire = Wire::new(io, connection.digest(), speaks);
+        let patience = self.listener.limits.response_write.into();
+        let wire = Wire::new(io, connection.digest(), speaks, patience);
         Ok(Opened { wire, connection, _entry: entry })
     }
 

@@ -57,8 +57,15 @@ impl Onward<'_> {
         if let Some(forwarded_for) = origin.forwarded_for.clone() {
             request.insert_header("x-forwarded-for", forwarded_for)?;
         }
-        let host = origin.host.clone().or_else(|| host_of(request));
-        if let Some(host) = host {
+        let named = host_of(request);
+        if !request.headers.contains_key(HOST) {
+            // HTTP/1.1 has to name a host, which HTTP/2 does elsewhere, and HTTP/1.0 need not.
+            let target = || HeaderValue::try_from(target.address().to_string()).ok();
+            if let Some(host) = named.clone().or_else(target) {
+                request.insert_header(HOST, host)?;
+            }
+        }
+        if let Some(host) = origin.host.clone().or(named) {
             request.insert_header("x-forwarded-host", host)?;
         }
         request.insert_header("x-forwarded-proto", if origin.secure { "https" } else { "http" })?;

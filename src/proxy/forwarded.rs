@@ -70,9 +70,8 @@ impl Origin {
 fn said(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = headers.get_all("x-forwarded-for").into_iter();
     let hops: Vec<_> = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(|hop| address(hop.trim()))
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .map(|hop| address(std::str::from_utf8(hop).ok()?.trim()))
         .collect();
     let first = hops.len().saturating_sub(MOST_HOPS);
     hops[first..].to_vec()
@@ -95,7 +94,10 @@ mod tests {
     fn check(peer: &str, said: &[&'static str], client: &str, forwarded_for: &str) {
         let mut headers = HeaderMap::new();
         for line in said {
-            headers.append("x-forwarded-for", HeaderValue::from_static(line));
+            headers.append(
+                "x-forwarded-for",
+                HeaderValue::from_bytes(line.as_bytes()).expect("valid"),
+            );
         }
         let trusted = ["10.0.0.0/8".parse().expect("valid"), "::1/128".parse().expect("valid")];
         let connection = Connection::new(peer.parse().expect("valid"), false, None);
@@ -117,6 +119,7 @@ mod tests {
             "1.1.1.1, 10.0.0.2, 10.0.0.1",
         );
         check("10.0.0.1:1", &["1.1.1.1, nonsense"], "10.0.0.1", "10.0.0.1");
+        check("10.0.0.1:1", &["\u{e9}, 6.6.6.6"], "6.6.6.6", "6.6.6.6, 10.0.0.1");
         check("[::1]:1", &["[2001:db8::1]:443"], "2001:db8::1", "2001:db8::1, ::1");
         check("[::ffff:10.0.0.1]:1", &["1.1.1.1"], "1.1.1.1", "1.1.1.1, 10.0.0.1");
     }

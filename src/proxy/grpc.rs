@@ -36,6 +36,12 @@ pub(super) fn status(headers: &HeaderMap) -> Option<u16> {
     })
 }
 
+/// Whether a status speaks against the target that gave it: not a deadline that its client chose,
+/// and not a method that nobody has.
+pub(super) fn is_targets_fault(status: u16) -> bool {
+    status >= 500 && ![501, 504].contains(&status)
+}
+
 /// The `grpc-status` for an answer of the proxy's own with a status of HTTP.
 pub(super) fn code_of(status: u16) -> &'static str {
     match status {

@@ -1,5 +1,7 @@
 //! Peers: what Pingora needs to know to connect to a target.
 
+use std::time::Duration;
+
 use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::core::model::{TargetProtocol, Verify};
@@ -24,6 +26,8 @@ pub(super) fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
         TargetProtocol::H2c | TargetProtocol::H2 => {
             peer.options.set_http_version(2, 2);
             peer.options.max_h2_streams = MAX_H2_STREAMS;
+            // A target that is gone without a word would be given calls until TCP gives up.
+            peer.options.h2_ping_interval = Some(H2_PING);
         }
     }
     if let Some(tls) = &transport.tls {
@@ -37,5 +41,7 @@ pub(super) fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
     peer
 }
 
+/// How often a connection of HTTP/2 to a target is tried.
+const H2_PING: Duration = Duration::from_secs(10);
 /// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
 const MAX_H2_STREAMS: usize = 100;

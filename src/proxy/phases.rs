@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -23,7 +23,7 @@ use crate::telemetry::Recorder;
 use super::access_log::AccessLog;
 use super::access_record::{End, Note};
 use super::admission::admit;
-use super::answer::{LocalAnswer, Refusal, is_timeout};
+use super::answer::{LocalAnswer, Refusal};
 use super::attempt::Attempt;
 use super::connection::Connection;
 use super::course::Course;
@@ -82,6 +82,10 @@ impl Phases {
         session.set_read_timeout(time(limits.body_read));
         session.set_write_timeout(time(limits.response_write));
         session.set_total_drain_timeout(time(limits.body_drain));
+        if closes(&session.req_header().headers) {
+            // Pingora reads the first of several lines alone.
+            session.set_keepalive(None);
+        }
     }
 
     fn route(
@@ -91,10 +95,9 @@ impl Phases {
     ) -> std::result::Result<Route, LocalAnswer> {
         let started_us = ctx.started_us;
         // The size of a header of HTTP/2 is bounded where it is decoded.
-        let header_bytes =
-            session.as_http1().map_or(0, |http1| http1.get_headers_raw_bytes().len());
+        let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
         let request = session.req_header();
-        let admitted = admit(request, header_bytes, &self.listener.limits)?;
+        let admitted = admit(request, raw.as_deref(), &self.listener.limits)?;
         let question = Question {
             listener: &self.listener.name,
             host: admitted.host,
@@ -102,6 +105,7 @@ impl Phases {
             headers: &request.headers,
             client: ctx.client(),
             method: request.method.as_str(),
+            secure: ctx.origin.as_ref().is_some_and(|origin| origin.secure),
         };
         let draws = Draws::random();
         let table = self.table.load();
@@ -109,6 +113,9 @@ impl Phases {
             .map_err(|unrouted| LocalAnswer::unrouted(unrouted, admitted.host, request))?;
         if let Some(note) = &mut ctx.note {
             note.assign(&selection);
+        }
+        if admitted.upgrade && !selection.service.speaks_http1() {
+            return Err(Refusal::Upgrade.into());
         }
         let score = || {
             let meter = selection.service.side(selection.side).meter;
@@ -150,7 +157,7 @@ impl ProxyHttp for Phases {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Course::tell(Course::header_is_read);
+        Course::tell(|course| course.header_is_read(self.clock.mono()));
         Context {
             started_us: self.clock.mono_us(),
             request_id: None,
@@ -173,7 +180,11 @@ impl ProxyHttp for Phases {
         let headers = &session.req_header().headers;
         ctx.request_id = Some(forward::request_id(headers));
         ctx.origin = Some(Origin::of(connection, headers, &self.listener.trusted_proxies));
-        ctx.upload = Upload::announced(session.as_downstream_mut().is_body_empty());
+        let expects = headers.contains_key(EXPECT);
+        ctx.upload = Upload::announced(session.as_downstream_mut().is_body_empty(), expects);
+        if ctx.upload.is_whole() {
+            Course::tell(|course| course.is_sent(self.clock.mono()));
+        }
         Ok(())
     }
 
@@ -209,14 +220,23 @@ impl ProxyHttp for Phases {
             *body = None;
         }
         let bytes = u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX);
-        let limits = &self.listener.limits;
-        ctx.upload.part(bytes, end_of_stream, self.clock.mono_us(), limits).map_err(|body| {
+        let mut limits = self.listener.limits;
+        if ctx.attempt.as_ref().is_some_and(Attempt::is_grpc) {
+            // A stream says something when it has something to say.
+            limits.body_rate = 0;
+        }
+        Course::tell(|course| course.moved(self.clock.mono()));
+        ctx.upload.part(bytes, end_of_stream, self.clock.mono_us(), &limits).map_err(|body| {
             let kind = match body {
                 Unacceptable::TooSlow => ErrorType::ReadTimedout,
                 Unacceptable::TooLarge => ErrorType::HTTPStatus(413),
             };
             Error::explain(kind, "the request's body is refused").into_down()
-        })
+        })?;
+        if ctx.upload.is_whole() {
+            Course::tell(|course| course.is_sent(self.clock.mono()));
+        }
+        Ok(())
     }
 
     async fn upstream_peer(
@@ -259,6 +279,7 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         if !response.status.is_informational() {
             ctx.attempt()?.answered(session, response.status.as_u16())?;
+            Course::tell(|course| course.is_answered(self.clock.mono()));
             ctx.attempt()?.grpc_status(&response.headers);
         }
         Ok(())
@@ -303,10 +324,9 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
-        if !ctx.upload.is_whole()
-            && *error.esource() == ErrorSource::Upstream
-            && is_timeout(&error.etype)
-        {
+        let waited =
+            *error.esource() == ErrorSource::Upstream && error.etype == ErrorType::ReadTimedout;
+        if waited && ctx.upload.is_awaited() {
             // The target waited for the client: it is not the target that was slow.
             error.as_down();
             error.etype = ErrorType::ReadTimedout;
@@ -341,6 +361,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        if let (None, Some(attempt)) = (error, &mut ctx.attempt) {
+            attempt.ended();
+        }
         let (Some(log), Some(note)) = (&self.access_log, ctx.note.take()) else { return };
         let last = |header: &&ResponseHeader| {
             !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
@@ -398,6 +421,13 @@ impl Context {
     fn attempt(&mut self) -> Result<&mut Attempt> {
         self.attempt.as_mut().ok_or_else(no_target)
     }
+}
+
+/// Whether a client wants its connection closed (RFC 9112, section 9.6).
+fn closes(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONNECTION).into_iter();
+    let mut tokens = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 fn no_target() -> Box<Error> {

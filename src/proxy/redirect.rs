@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, LOCATION};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::answer::Refusal;
+use super::answer::{Refusal, keep_after_body};
 
 /// A redirect to HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ impl Redirect {
     ) -> pingora_core::Result<()> {
         if session.is_process_shutting_down() {
             session.set_keepalive(None);
+        } else {
+            keep_after_body(session);
         }
         let mut header = ResponseHeader::build(308_u16, Some(3))?;
         header.insert_header(LOCATION, self.location)?;
@@ -73,8 +75,9 @@ mod tests {
         Origin, World, body, field, named_rule, service, status, table_with,
     };
     use super::*;
-    use crate::core::model::ClientLimits;
-    use crate::core::model::{Destination, PathMatch, RequestMatch, Rule, WhenIdle};
+    use crate::core::model::{
+        ClientLimits, Destination, HostMatch, PathMatch, RequestMatch, Rule, WhenIdle,
+    };
 
     fn location(host: &str, target: &[u8]) -> Result<String, u16> {
         let request = RequestHeader::build("GET", target, None).expect("a request header");
@@ -101,7 +104,9 @@ mod tests {
 
     fn redirecting() -> Rule {
         let path = PathMatch::prefix("/plain").expect("valid");
-        let matched = RequestMatch { path, ..RequestMatch::default() };
+        // As specific as the other rule, but for its path.
+        let host = HostMatch::exact("shop.test").expect("valid");
+        let matched = RequestMatch { host, path, ..RequestMatch::default() };
         Rule { matched, to: Destination::RedirectToHttps, actions: Arc::default() }
     }
 
@@ -128,6 +133,6 @@ mod tests {
         assert_eq!(body(&client.get("/other", "").await), "fine");
         client.send("GET /plain HTTP/1.0\r\n\r\n").await;
         let answer = client.rest().await;
-        assert_eq!(field(&answer, "x-tidegate-error"), Some("bad_request"), "{answer}");
+        assert_eq!(field(&answer, "x-tidegate-error"), Some("no_rule"), "{answer}");
     }
 }

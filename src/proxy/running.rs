@@ -198,6 +198,7 @@ impl Shared<'_> {
             departures: Arc::clone(self.departures),
             recorder: Arc::clone(&self.parts.recorder),
             drain: Arc::clone(self.drain),
+            clock: self.parts.clock,
         };
         (app, wrapping)
     }
@@ -208,6 +209,7 @@ struct Wrapping {
     departures: Arc<Departures>,
     recorder: Arc<Recorder>,
     drain: Arc<Drain>,
+    clock: Clock,
 }
 
 fn h2_options(limits: &ClientLimits) -> H2Options {
@@ -262,7 +264,8 @@ fn accept(
     fds.add(name.clone(), socket.into_raw_fd());
     let fds: ListenFds = Arc::new(parking_lot::Mutex::new(fds));
     let recorder = || Arc::clone(&around.recorder);
-    let guarded = Guarded::new(app, spec.limits, Arc::clone(&around.departures), recorder());
+    let departures = Arc::clone(&around.departures);
+    let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
     let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
     let mut service = Service::new(name.clone(), edge);
     service.add_tcp(&name);

@@ -30,6 +30,8 @@ pub struct Question<'r> {
     pub client: Option<IpAddr>,
     /// Its method.
     pub method: &'r str,
+    /// Whether its client speaks TLS, to us or to a trusted proxy.
+    pub secure: bool,
 }
 
 /// The chance in a selection.
@@ -127,7 +129,10 @@ impl<'t> Selection<'t> {
     ) -> Result<Self, Unrouted> {
         let routes = table.listeners.get(question.listener).ok_or(Unrouted::NoRule)?;
         let Question { host, path, method, headers, .. } = *question;
-        let route = routes.find(host, path, method, headers).ok_or(Unrouted::NoRule)?;
+        let mut matching = routes.matching(host, path, method, headers);
+        // Who speaks TLS already would be sent round in a circle.
+        let is_circle = |to: &RouteEnd| question.secure && matches!(to, RouteEnd::RedirectToHttps);
+        let route = matching.find(|route| !is_circle(&route.to)).ok_or(Unrouted::NoRule)?;
         let service = match &route.to {
             RouteEnd::Service(service) => service,
             RouteEnd::RedirectToHttps => return Err(Unrouted::RedirectToHttps),
@@ -256,7 +261,8 @@ mod tests {
 
     fn question<'r>(listener: &'r ListenerName, headers: &'r HeaderMap) -> Question<'r> {
         let client = Some(IpAddr::from([192, 0, 2, 1]));
-        Question { listener, host: "shop.test", path: "/cart", headers, client, method: "GET" }
+        let (host, path, method) = ("shop.test", "/cart", "GET");
+        Question { listener, host, path, headers, client, method, secure: false }
     }
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -17,12 +17,19 @@ pub(super) struct Upload {
     /// When its first part came; `None` before.
     began_us: Option<u64>,
     is_whole: bool,
+    /// Whether the client waits to be told to go on (RFC 9110, section 10.1.1).
+    expects: bool,
 }
 
 impl Upload {
     /// The body that a request's header announces.
-    pub(super) fn announced(is_empty: bool) -> Self {
-        Self { began_us: None, is_whole: is_empty }
+    pub(super) fn announced(is_empty: bool, expects: bool) -> Self {
+        Self { began_us: None, is_whole: is_empty, expects }
+    }
+
+    /// Whether a target that waits does so for the client, and not the other way round.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.is_whole && (self.began_us.is_some() || !self.expects)
     }
 
     /// Whether all of it has come: until then it is the client that others wait for.
@@ -66,7 +73,7 @@ mod tests {
     fn a_body_may_be_neither_too_large_nor_too_slow() {
         let limits = ClientLimits { body_bytes: 2_000, body_rate: 100, ..ClientLimits::default() };
         let check = |parts: &[(u64, u64, bool)], expected: Result<(), Unacceptable>| {
-            let mut upload = Upload::announced(false);
+            let mut upload = Upload::announced(false, false);
             let found = parts.iter().try_for_each(|(bytes, seconds, is_last)| {
                 upload.part(*bytes, *is_last, seconds * 1_000_000, &limits)
             });

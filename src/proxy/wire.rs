@@ -15,6 +15,7 @@ use pingora_core::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// What a stream is spoken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +32,38 @@ pub(super) struct Wire {
     io: Stream,
     digest: Arc<ProxyDigest>,
     speaks: Speaks,
+    /// How long the client may take to accept what is written.
+    patience: Duration,
+    /// Runs while a write waits; `None` while none does.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
-    pub(super) fn new(io: Stream, digest: Arc<ProxyDigest>, speaks: Speaks) -> Self {
-        Self { io, digest, speaks }
+    pub(super) fn new(
+        io: Stream,
+        digest: Arc<ProxyDigest>,
+        speaks: Speaks,
+        patience: Duration,
+    ) -> Self {
+        Self { io, digest, speaks, patience, stalled: None }
+    }
+
+    /// Bounds how long a write waits: Pingora does so for bodies of HTTP/1.1 alone.
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Whether HTTP/2 is spoken on it.
@@ -60,11 +88,13 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.bound(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.bound(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -76,7 +106,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, parts);
+        self.bound(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,10 +24,19 @@ use super::{Identity, TlsError, pem};
 #[derive(Debug)]
 pub struct ServerTls {
     spec: ListenerTls,
-    /// Kept when files change, so that clients may resume their sessions.
-    tickets: Arc<dyn ProducesTickets>,
     config: ArcSwap<ServerConfig>,
-    seen: Mutex<Vec<Stamp>>,
+    seen: Mutex<Seen>,
+}
+
+/// The files as they were read last.
+#[derive(Debug)]
+struct Seen {
+    certificates: Vec<Stamp>,
+    /// `None` asks clients for no certificate.
+    clients: Option<Stamp>,
+    /// Kept when certificates change, so that clients may resume their sessions; not when the
+    /// authorities do that sign clients, because a session that is resumed is not verified again.
+    tickets: Arc<dyn ProducesTickets>,
 }
 
 impl ServerTls {
@@ -36,14 +45,11 @@ impl ServerTls {
     /// # Errors
     /// The first file that cannot be used, and why.
     pub fn load(spec: &ListenerTls) -> Result<Self, TlsError> {
-        let seen = stamps(spec);
-        let tickets = Ticketer::new().map_err(|error| TlsError::Unusable {
-            path: PathBuf::new(),
-            reason: format!("no key for session tickets: {error}"),
-        })?;
-        let config = build(spec, &tickets)?;
-        let (config, seen) = (ArcSwap::from_pointee(config), Mutex::new(seen));
-        Ok(Self { spec: spec.clone(), tickets, config, seen })
+        let (certificates, clients) = stamps(spec);
+        let tickets = new_tickets()?;
+        let config = ArcSwap::from_pointee(build(spec, &tickets)?);
+        let seen = Mutex::new(Seen { certificates, clients, tickets });
+        Ok(Self { spec: spec.clone(), config, seen })
     }
 
     /// What the next handshake is done with.
@@ -57,17 +63,25 @@ impl ServerTls {
     /// # Errors
     /// The files are bad now. What was read before stays, and the same files are not read again.
     pub fn follow(&self) -> Result<bool, TlsError> {
-        let now = stamps(&self.spec);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == now {
-                return Ok(false);
-            }
-            *seen = now;
+        let (certificates, clients) = stamps(&self.spec);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if (&seen.certificates, seen.clients) == (&certificates, clients) {
+            return Ok(false);
         }
-        self.config.store(Arc::new(build(&self.spec, &self.tickets)?));
+        if seen.clients != clients {
+            seen.tickets = new_tickets()?;
+        }
+        (seen.certificates, seen.clients) = (certificates, clients);
+        self.config.store(Arc::new(build(&self.spec, &seen.tickets)?));
         Ok(true)
     }
+}
+
+fn new_tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
+    Ticketer::new().map_err(|error| TlsError::Unusable {
+        path: PathBuf::new(),
+        reason: format!("no key for session tickets: {error}"),
+    })
 }
 
 fn build(spec: &ListenerTls, tickets: &Arc<dyn ProducesTickets>) -> Result<ServerConfig, TlsError> {
@@ -144,10 +158,11 @@ struct Stamp {
     modified: (i64, i64),
 }
 
-fn stamps(spec: &ListenerTls) -> Vec<Stamp> {
-    let clients = spec.client_certificates.iter().map(|clients| clients.ca.as_path());
+/// The stamps of the certificates' files, and of the file that verifies clients.
+fn stamps(spec: &ListenerTls) -> (Vec<Stamp>, Option<Stamp>) {
     let pairs = spec.certificates.iter().flat_map(|files| [&*files.certificate, &*files.key]);
-    pairs.chain(clients).map(stamp).collect()
+    let clients = spec.client_certificates.as_ref().map(|clients| stamp(&clients.ca));
+    (pairs.map(stamp).collect(), clients)
 }
 
 /// A file that is not there has a stamp of its own.

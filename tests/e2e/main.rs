@@ -7,6 +7,7 @@ mod explain;
 mod history;
 mod kit;
 mod mistakes;
+mod readme;
 mod restart;
 mod traffic;
 mod upgrade;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::model::{
     Balance, DrainPolicy, Exposure, MirrorPolicy, Panic, ReleaseTraffic, RetryPolicy, Revision,
-    ServiceName, Side, Stickiness, TargetGroupName, Timeouts,
+    ServiceName, Side, Stickiness, TargetGroupName, TargetProtocol, Timeouts,
 };
 
 use super::{Link, LiveGroup, LiveService, LiveTarget, cohort_position, side_at};
@@ -78,6 +78,13 @@ impl ServiceRoute {
     #[must_use]
     pub fn side_by_cohort(&self, key: &[u8]) -> Side {
         self.side_by_draw(cohort_position(self.exposure.salt, key))
+    }
+
+    /// Whether HTTP/1.1 is spoken with the targets of both sides.
+    #[must_use]
+    pub fn speaks_http1(&self) -> bool {
+        let speaks = |side: &SideRoute| side.link.transport().protocol == TargetProtocol::Http1;
+        speaks(&self.blue) && speaks(&self.green)
     }
 
     /// One side.

@@ -72,7 +72,18 @@ impl ListenerRoutes {
         method: &str,
         fields: &impl RequestFields,
     ) -> Option<&RouteMatch> {
-        self.rules.iter().find(|route| route.matched.matches(host, path, method, fields))
+        self.matching(host, path, method, fields).next()
+    }
+
+    /// Every rule that matches, the most specific first.
+    pub fn matching<'t, 'q>(
+        &'t self,
+        host: &'q str,
+        path: &'q str,
+        method: &'q str,
+        fields: &'q impl RequestFields,
+    ) -> impl Iterator<Item = &'t RouteMatch> {
+        self.rules.iter().filter(move |route| route.matched.matches(host, path, method, fields))
     }
 }
 

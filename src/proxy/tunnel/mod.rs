@@ -17,13 +17,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue};
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as TargetSession;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tokio::sync::watch;
@@ -79,7 +79,12 @@ impl Tunnels {
         attempt.answered(session, header.status.as_u16())?;
         if header.status.as_u16() != 101 {
             attempt.headers_to_client(session, &mut header)?;
-            return pass_on(session, header, target).await;
+            let passed = pass_on(session, header, target).await;
+            return passed.inspect_err(|error| {
+                if *error.esource() == ErrorSource::Upstream {
+                    attempt.fail(OutcomeKind::BrokenAnswer);
+                }
+            });
         }
         if session.is_upgrade(&header) != Some(true) {
             attempt.fail(OutcomeKind::BrokenAnswer);
@@ -196,7 +201,9 @@ fn hop_by_hop(request: &RequestHeader) -> Vec<HeaderName> {
     names.extend(["keep-alive", "proxy-connection"].map(HeaderName::from_static));
     for line in request.headers.get_all(CONNECTION) {
         let tokens = line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
-        names.extend(tokens.filter_map(|token| HeaderName::from_bytes(token).ok()));
+        // A request without its host would be another one.
+        let named = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
+        names.extend(named.filter(|name| *name != HOST));
     }
     names
 }

@@ -158,6 +158,8 @@ async fn copy(
         buffer.reserve(BUFFER);
         tokio::select! {
             biased;
+            // First: a target that always has more would keep it from being heard.
+            told = asked_to_leave(&mut leaving), if !is_leaving => is_leaving = told,
             read = from.read_buf(&mut buffer) => {
                 if !read.is_ok_and(|bytes| bytes > 0) {
                     // Passed on, so that the other side may still finish what it has.
@@ -165,7 +167,6 @@ async fn copy(
                     return Stop::Over;
                 }
             }
-            told = asked_to_leave(&mut leaving), if !is_leaving => is_leaving = told,
         }
     }
 }

@@ -1,0 +1,18 @@
+//! Clients: programs that other people wrote, against the real binary, with targets that other
+//! people wrote.
+//!
+//! The scripts in Python hold server and client apart, so that each pair can be tried without a
+//! proxy in between: what fails only with one is the proxy's fault.
+
+mod certificate;
+mod curl;
+mod grpc;
+mod http1;
+mod http2;
+#[path = "../e2e/kit/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "of the scene of the other tests, a part is enough")]
+mod kit;
+mod load;
+mod program;
+mod proxy;
+mod websocket;

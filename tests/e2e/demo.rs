@@ -63,7 +63,9 @@ struct Shown {
 
 impl Shown {
     fn read(text: &str) -> Self {
-        let object = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let object = |line: &str| -> Value {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        };
         let mut lines: Vec<Value> = text.lines().map(object).collect();
         let mut last = lines.pop().expect("it shows something");
         let statuses = lines.iter().filter(|line| line["status"].is_object()).count();

@@ -23,7 +23,7 @@ use crate::telemetry::Recorder;
 use super::access_log::AccessLog;
 use super::access_record::{End, Note};
 use super::admission::admit;
-use super::answer::{LocalAnswer, Refusal, is_timeout};
+use super::answer::{LocalAnswer, Refusal};
 use super::attempt::Attempt;
 use super::connection::Connection;
 use super::course::Course;
@@ -305,11 +305,11 @@ impl ProxyHttp for Phases {
     ) -> Box<Error> {
         if !ctx.upload.is_whole()
             && *error.esource() == ErrorSource::Upstream
-            && is_timeout(&error.etype)
+            && error.etype == ErrorType::ReadTimedout
         {
-            // The target waited for the client: it is not the target that was slow.
+            // The target waited for the client: it is not the target that was slow. One that takes
+            // no more of the body (`WriteTimedout`) is.
             error.as_down();
-            error.etype = ErrorType::ReadTimedout;
             error.set_retry(false);
             return error;
         }

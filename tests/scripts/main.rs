@@ -1,0 +1,4 @@
+//! The scripts of the repository, with pretended programs in the place of those that they call.
+
+mod kit;
+mod simulate;

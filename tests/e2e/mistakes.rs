@@ -34,7 +34,16 @@ async fn a_mistake_in_the_configuration_is_named_and_nothing_starts() {
         &["tidegate.yaml:10: services.shop.tell_sides: unknown key", "did you mean `tell_side`?"],
     )
     .await;
-    check("  shop-b:", "  shop-a:", &["tidegate.yaml:5: is not YAML: duplicated key"]).await;
+    check(
+        "  shop-b:",
+        "  shop-a:",
+        &[
+            "tidegate.yaml:5: target_groups.shop-a: this key is written twice, first in line 4",
+            "keep one of them",
+            "services.shop.target_groups[1]: unknown target group \"shop-b\"",
+        ],
+    )
+    .await;
     check(
         "weight: 10%",
         "weight: 101%",

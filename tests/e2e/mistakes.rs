@@ -159,10 +159,17 @@ async fn traffic_flows_from_the_table_file_when_the_store_cannot_be_read() {
     let store = tidegate.home().path().join("tidegate.db");
     let sound = std::fs::read(&store).expect("a store");
     let recorded = sound.windows(9).position(|bytes| bytes == b"split_set").expect("recorded");
+    let mut newer = sound.clone();
+    // Where a database holds its `user_version`, the store's schema.
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     // The first bytes say what the file is; the others are a word in the ledger.
-    for place in [0..100, recorded..recorded + 9] {
+    let [no_database, changed] = [0..100, recorded..recorded + 9].map(|place| {
         let mut broken = sound.clone();
         broken[place].iter_mut().for_each(|byte| *byte ^= 1);
+        broken
+    });
+    let why = [("has schema 99", newer), ("", no_database), ("", changed)];
+    for (why, broken) in why {
         std::fs::write(&store, &broken).expect("written");
 
         tidegate.restart().await;
@@ -178,6 +185,7 @@ async fn traffic_flows_from_the_table_file_when_the_store_cannot_be_read() {
         assert_eq!(get(&tidegate).await, 200);
         tidegate.end().await;
         assert_eq!(std::fs::read(&store).expect("a store"), broken, "it was left untouched");
+        assert!(tidegate.home().said().contains(why), "{why:?} is not said");
     }
 
     std::fs::remove_file(store.with_extension("table")).expect("it was there");

@@ -1,5 +1,6 @@
 //! A folder of pretended programs, and a script that finds them there.
 
+use std::fs;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -38,6 +39,12 @@ impl Programs {
     /// Where they are: the search path of a script that shall find nothing else.
     pub(crate) fn path(&self) -> String {
         self.0.path().to_string_lossy().into_owned()
+    }
+
+    /// What the programs wrote into the file `calls` beside them.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.0.path().join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
     }
 }
 

@@ -35,16 +35,6 @@ async fn a_mistake_in_the_configuration_is_named_and_nothing_starts() {
     )
     .await;
     check(
-        "  shop-b:",
-        "  shop-a:",
-        &[
-            "tidegate.yaml:5: target_groups.shop-a: this key is written twice, first in line 4",
-            "keep one of them",
-            "services.shop.target_groups[1]: unknown target group \"shop-b\"",
-        ],
-    )
-    .await;
-    check(
         "weight: 10%",
         "weight: 101%",
         &["tidegate.yaml:14: strategies.patient.steps[0].weight: weight 10100 is above 10000"],
@@ -91,6 +81,21 @@ async fn a_mistake_in_the_configuration_is_named_and_nothing_starts() {
     let component = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/dist/error-budget.wasm");
     check("gates: {}", &gate(component), &["gates.own.sha256: the component hashes to "]).await;
     check(&good, "", &["tidegate.yaml: is empty"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_given_twice_is_named_with_every_other_mistake() {
+    let good = config(&Ports::free(), "'127.0.0.1:9'", "");
+    let home = Home::with(&good.replace("  shop-b:", "  shop-a:"));
+    let said = home.refused().await;
+    for part in [
+        "tidegate.yaml:5: target_groups.shop-a: this key is written twice, first in line 4",
+        "keep one of them",
+        "services.shop.target_groups[1]: unknown target group \"shop-b\"",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert_eq!(home.files(), ["tidegate.yaml"], "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

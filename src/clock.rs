@@ -18,6 +18,14 @@ impl Clock {
         Self { zero: Instant::now() }
     }
 
+    /// For tests: a clock whose monotonic zero lies ten seconds back.
+    #[cfg(test)]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub(crate) fn started_before() -> Self {
+        let ago = std::time::Duration::from_secs(10);
+        Self { zero: Instant::now().checked_sub(ago).expect("the machine runs for longer") }
+    }
+
     /// Monotonic time since the zero.
     #[must_use]
     pub fn mono(&self) -> MonoTime {

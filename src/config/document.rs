@@ -1,13 +1,17 @@
 //! A text as one YAML document, within bounds.
 //!
-//! The YAML library refuses duplicate keys and bounds what aliases may expand to, and flow
-//! collections (`[`, `{`) to 255 levels. It reads block collections by recursion without a bound,
-//! so a text that could nest them deeper than the stack is refused before the library sees it:
-//! every level begins further to the right than the one around it.
+//! The YAML library bounds what aliases may expand to, and flow collections (`[`, `{`) to 255
+//! levels. It reads block collections by recursion without a bound, so a text that could nest them
+//! deeper than the stack is refused before the library sees it: every level begins further to the
+//! right than the one around it. It would stop at a key that is there twice; `duplicates` finds
+//! those instead, so that the rest is read as well.
 
-use saphyr::{LoadableYamlNode as _, MarkedYaml};
+use saphyr::{MarkedYaml, ScanError, YamlLoader};
+use saphyr_parser::{BufferedInput, Event, Parser, Span, SpannedEventReceiver};
 
 use super::ConfigErrors;
+use super::duplicates::Duplicates;
+use super::mistake::Mistakes;
 
 /// A node of a document that borrows nothing from the text.
 pub(super) type Yaml = MarkedYaml<'static>;
@@ -18,8 +22,9 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The furthest that a line's content may begin to the right.
 const MAX_INDENT: usize = 200;
 
-/// Reads a text as exactly one document.
-pub(super) fn load(text: &str) -> Result<Yaml, ConfigErrors> {
+/// Reads a text as exactly one document. Keys that are there twice are recorded as mistakes, and
+/// the last one's value is taken.
+pub(super) fn read(text: &str, mistakes: &Mistakes) -> Result<Yaml, ConfigErrors> {
     if text.len() > MAX_BYTES {
         let message = format!("has {} bytes, a configuration has at most {MAX_BYTES}", text.len());
         return Err(ConfigErrors::only(message, None));
@@ -31,10 +36,7 @@ pub(super) fn load(text: &str) -> Result<Yaml, ConfigErrors> {
         let message = format!("a line is indented by at most {MAX_INDENT} characters");
         return Err(ConfigErrors::only(message, Some(number)));
     }
-    let mut documents = Yaml::load_from_str(text).map_err(|error| {
-        let message = format!("is not YAML: {}", error.info());
-        ConfigErrors::only(message, Some(error.marker().line()))
-    })?;
+    let mut documents = documents(text, mistakes)?;
     match (documents.pop(), documents.len()) {
         (Some(document), 0) if !document.data.is_badvalue() && !document.data.is_null() => {
             Ok(document)
@@ -45,6 +47,44 @@ pub(super) fn load(text: &str) -> Result<Yaml, ConfigErrors> {
         }
         (Some(_) | None, _) => Err(ConfigErrors::only("is empty", None)),
     }
+}
+
+/// All documents of a text.
+fn documents(text: &str, mistakes: &Mistakes) -> Result<Vec<Yaml>, ConfigErrors> {
+    let not_yaml = |error: &ScanError| {
+        let message = format!("is not YAML: {}", error.info());
+        ConfigErrors::only(message, Some(error.marker().line()))
+    };
+    let mut loader: YamlLoader<'static, Yaml> = YamlLoader::default();
+    loader.allow_duplicate_keys(true);
+    let mut reader = Reader { loader, duplicates: Duplicates::new(mistakes) };
+    let mut parser = Parser::new(BufferedInput::new(text.chars()));
+    parser.load(&mut reader, true).map_err(|error| not_yaml(&error))?;
+    match reader.loader.error() {
+        Some(error) => Err(not_yaml(error)),
+        None => Ok(reader.loader.into_documents()),
+    }
+}
+
+/// Takes the events of a text in.
+struct Reader<'m> {
+    loader: YamlLoader<'static, Yaml>,
+    duplicates: Duplicates<'m>,
+}
+
+impl SpannedEventReceiver<'static> for Reader<'_> {
+    fn on_event(&mut self, event: Event<'static>, span: Span) {
+        self.duplicates.see(&event, span.start.line());
+        self.loader.on_event(event, span);
+    }
+}
+
+/// Reads a text for a test, in which no key is there twice.
+#[cfg(test)]
+pub(super) fn load(text: &str) -> Result<Yaml, ConfigErrors> {
+    let mistakes = Mistakes::default();
+    let document = read(text, &mistakes)?;
+    mistakes.into_errors().map_or(Ok(document), Err)
 }
 
 /// How far to the right the innermost block collection of a line can begin: the spaces, the
@@ -80,7 +120,7 @@ mod tests {
         refuses("---\n", "is empty");
         refuses("a: 1\n---\nb: 1\n", "line 3: holds several YAML documents");
         refuses("a: 1\nb: [1\n", "is not YAML");
-        refuses("a: 1\nb: 2\na: 3\n", "line 3: is not YAML: duplicated key");
+        refuses("a: 1\nb: 2\na: 3\n", "line 3: a: this key is written twice, first in line 1");
         refuses(&format!("# {}", "x".repeat(MAX_BYTES)), "a configuration has at most 1048576");
     }
 

@@ -18,6 +18,7 @@ mod client_limits;
 mod component;
 mod declared;
 mod document;
+mod duplicates;
 mod fields;
 mod gate_uses;
 mod gates;
@@ -142,8 +143,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str, base_dir: &Path) -> Result<Self, ConfigErrors> {
-        let document = document::load(text)?;
         let mistakes = Mistakes::default();
+        let document = document::read(text, &mistakes)?;
         let config = read(&Node::root(&document, &mistakes), base_dir);
         mistakes.into_errors().map_or(Ok(config), Err)
     }

@@ -63,13 +63,13 @@ impl<'a> Node<'a> {
             return self.wanted("a list").unwrap_or_default();
         };
         self.check_count(items.len(), limit);
-        let item = |(i, yaml): (usize, &'a Yaml)| Self {
+        let node = |(i, yaml): (usize, &'a Yaml)| Self {
             yaml,
-            at: format!("{}[{i}]", self.at),
+            at: item(&self.at, i),
             line: yaml.span.start.line(),
             mistakes: self.mistakes,
         };
-        items.iter().take(limit).enumerate().map(item).collect()
+        items.iter().take(limit).enumerate().map(node).collect()
     }
 
     /// The values of a list that must not be empty, at most so many.
@@ -272,20 +272,10 @@ impl<'a> Node<'a> {
             let mistakes = self.mistakes;
             let key = Self { yaml: key, at: self.at.clone(), line, mistakes };
             if let Some(text) = key.text() {
-                entries.push((text, Self { yaml, at: key.below(text), line, mistakes }));
+                entries.push((text, Self { yaml, at: below(&key.at, text), line, mistakes }));
             }
         }
         Some(entries)
-    }
-
-    fn below(&self, key: &str) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let shown = shorten(key);
-        let shown = match !shown.is_empty() && shown.chars().all(plain) {
-            true => shown,
-            false => format!("{shown:?}"),
-        };
-        if self.at.is_empty() { shown } else { format!("{}.{shown}", self.at) }
     }
 
     fn check_count(&self, count: usize, limit: usize) {
@@ -293,6 +283,22 @@ impl<'a> Node<'a> {
             self.mistake(format!("there are {count}, at most {limit} are allowed"));
         }
     }
+}
+
+/// The key path of a key's value in the mapping at a key path.
+pub(super) fn below(at: &str, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let shown = shorten(key);
+    let shown = match !shown.is_empty() && shown.chars().all(plain) {
+        true => shown,
+        false => format!("{shown:?}"),
+    };
+    if at.is_empty() { shown } else { format!("{at}.{shown}") }
+}
+
+/// The key path of an item of the list at a key path.
+pub(super) fn item(at: &str, number: usize) -> String {
+    format!("{at}[{number}]")
 }
 
 /// As much of a text as a message shows.

@@ -121,9 +121,14 @@ impl Handle {
             gauges: Arc::default(),
             recorder: Arc::default(),
             store,
-            watchdog: Watchdog::new(crate::clock::Clock::start()),
+            watchdog: Watchdog::new(crate::clock::Clock::started_before()),
             file: None,
             prepare: Arc::new(|_| Ok(())),
         }
+    }
+
+    /// Makes it as if the writer had not come round for long.
+    pub(crate) fn fall_silent(&self) {
+        self.watchdog.fall_silent();
     }
 }

@@ -52,3 +52,37 @@ impl Watchdog {
         }
     }
 }
+
+#[cfg(test)]
+impl Watchdog {
+    /// Makes it as if the writer had not come round since the clock's zero.
+    pub(super) fn fall_silent(&self) {
+        self.beat_ms.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_does_not_come_round_is_silent_until_it_does() {
+        let watchdog = Watchdog::new(Clock::started_before());
+        assert!(!watchdog.is_silent(), "{}", watchdog.silence());
+        watchdog.fall_silent();
+        assert!(watchdog.is_silent(), "{}", watchdog.silence());
+        assert!(watchdog.silence() >= Span::from_secs(10), "{}", watchdog.silence());
+        watchdog.beat();
+        assert!(!watchdog.is_silent(), "{}", watchdog.silence());
+    }
+
+    #[test]
+    fn a_silence_of_three_seconds_is_borne() {
+        let watchdog = Watchdog::new(Clock::started_before());
+        let ago = |ms: u64| watchdog.clock.mono().ms() - ms;
+        watchdog.beat_ms.store(ago(1_000), Ordering::Relaxed);
+        assert!(!watchdog.is_silent(), "{}", watchdog.silence());
+        watchdog.beat_ms.store(ago(3_001), Ordering::Relaxed);
+        assert!(watchdog.is_silent(), "{}", watchdog.silence());
+    }
+}

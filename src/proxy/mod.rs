@@ -53,6 +53,8 @@ mod second_attempts;
 mod selection;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod timeouts;
 mod trust;
 mod tunnel;
 mod turnstile;

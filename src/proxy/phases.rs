@@ -327,9 +327,9 @@ impl ProxyHttp for Phases {
         let waited =
             *error.esource() == ErrorSource::Upstream && error.etype == ErrorType::ReadTimedout;
         if waited && ctx.upload.is_awaited() {
-            // The target waited for the client: it is not the target that was slow.
+            // The target waited for the client: it is not the target that was slow. One that takes
+            // no more of the body (`WriteTimedout`) is.
             error.as_down();
-            error.etype = ErrorType::ReadTimedout;
             error.set_retry(false);
             return error;
         }

@@ -211,6 +211,7 @@ fn by_lot(service: &ServiceRoute, lot: Lot) -> (Side, AssignedBy) {
 #[cfg(test)]
 mod tests {
     use allocation_counter::measure;
+    use arc_swap::ArcSwap;
     use http::HeaderValue;
 
     use super::super::testkit::{
@@ -218,7 +219,8 @@ mod tests {
     };
     use super::*;
     use crate::core::model::{
-        Destination, GreenFor, IssuedCookie, ReleaseTraffic, Rule, Salt, Wanted,
+        Balance, Destination, GreenFor, IssuedCookie, ReleaseTraffic, Rule, Salt, TargetHealth,
+        Wanted,
     };
 
     fn sticky(fallback: StickyFallback) -> Option<Stickiness> {
@@ -274,27 +276,53 @@ mod tests {
             .collect()
     }
 
+    /// Two targets of which the less loaded is taken, and a limit.
+    fn balanced() -> RoutingTable {
+        let mut route = route(None);
+        (route.balance, route.target_limit) = (Balance::LeastOfTwo, Some(2));
+        table(route, WhenIdle::Refuse)
+    }
+
+    /// No target is healthy, and any may be tried.
+    fn panicking() -> RoutingTable {
+        let route = route(None);
+        let targets = route.blue.targets.iter().chain(&*route.green.targets);
+        targets.for_each(|target| target.set_health(TargetHealth::Unhealthy));
+        table(route, WhenIdle::Refuse)
+    }
+
     #[test]
-    fn choosing_allocates_nothing() {
-        let listener = public();
+    fn loading_the_table_and_choosing_allocate_nothing() {
         let brought = headers(&[("cookie", "a=b; session=s1"), ("x-other", "1")]);
         let user = headers(&[("x-user-id", "u1")]);
+        let none = HeaderMap::new;
         let cases = [
-            (world(None), HeaderMap::new()),
-            (world(sticky(StickyFallback::IssuedCookie)), user),
-            (world(sticky(StickyFallback::IssuedCookie)), brought),
-            (world(sticky(StickyFallback::IssuedCookie)), HeaderMap::new()),
-            (world(sticky(StickyFallback::ClientAddress)), HeaderMap::new()),
-            (with_conditions(sticky(StickyFallback::IssuedCookie)), HeaderMap::new()),
-            (with_conditions(None), headers(&[("cookie", "a=b"), ("x-tenant", "gold")])),
-            (with_conditions(None), headers(&[("cookie", "a=b; beta=1")])),
+            (world(None), none(), public()),
+            (world(sticky(StickyFallback::IssuedCookie)), user, public()),
+            (world(sticky(StickyFallback::IssuedCookie)), brought, public()),
+            (world(sticky(StickyFallback::IssuedCookie)), none(), public()),
+            (world(sticky(StickyFallback::ClientAddress)), none(), public()),
+            (with_conditions(sticky(StickyFallback::IssuedCookie)), none(), public()),
+            (with_conditions(None), headers(&[("cookie", "a=b"), ("x-tenant", "gold")]), public()),
+            (with_conditions(None), headers(&[("cookie", "a=b; beta=1")]), public()),
+            (with_conditions(None), none(), test_listener()),
+            (table(route(None), WhenIdle::Blue), none(), test_listener()),
+            (balanced(), none(), public()),
+            (panicking(), none(), public()),
         ];
         let draws = Draws::random();
-        for (number, (table, headers)) in cases.iter().enumerate() {
-            let question = question(&listener, headers);
-            let mut chosen = None;
-            let info = measure(|| chosen = Selection::choose(table, &question, &draws).ok());
-            assert!(chosen.and_then(|selection| selection.target).is_some());
+        for (number, (table, headers, listener)) in cases.into_iter().enumerate() {
+            let question = question(&listener, &headers);
+            let table = ArcSwap::from_pointee(table);
+            // The first load of a thread prepares it for all that follow.
+            drop(table.load());
+            let mut found = false;
+            let info = measure(|| {
+                let table = table.load();
+                let chosen = Selection::choose(&table, &question, &draws);
+                found = chosen.is_ok_and(|selection| selection.target.is_some());
+            });
+            assert!(found, "case {number}");
             assert_eq!(info.count_total, 0, "case {number}");
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! `kit` has what a test needs to set the scene; every other file is one promise of the product.
 
+mod cli;
 mod crash;
+mod demo;
 mod explain;
 mod history;
 mod kit;

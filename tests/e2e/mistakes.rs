@@ -34,7 +34,6 @@ async fn a_mistake_in_the_configuration_is_named_and_nothing_starts() {
         &["tidegate.yaml:10: services.shop.tell_sides: unknown key", "did you mean `tell_side`?"],
     )
     .await;
-    check("  shop-b:", "  shop-a:", &["tidegate.yaml:5: is not YAML: duplicated key"]).await;
     check(
         "weight: 10%",
         "weight: 101%",
@@ -82,6 +81,21 @@ async fn a_mistake_in_the_configuration_is_named_and_nothing_starts() {
     let component = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/dist/error-budget.wasm");
     check("gates: {}", &gate(component), &["gates.own.sha256: the component hashes to "]).await;
     check(&good, "", &["tidegate.yaml: is empty"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_given_twice_is_named_with_every_other_mistake() {
+    let good = config(&Ports::free(), "'127.0.0.1:9'", "");
+    let home = Home::with(&good.replace("  shop-b:", "  shop-a:"));
+    let said = home.refused().await;
+    for part in [
+        "tidegate.yaml:5: target_groups.shop-a: this key is written twice, first in line 4",
+        "keep one of them",
+        "services.shop.target_groups[1]: unknown target group \"shop-b\"",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert_eq!(home.files(), ["tidegate.yaml"], "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,10 +164,17 @@ async fn traffic_flows_from_the_table_file_when_the_store_cannot_be_read() {
     let store = tidegate.home().path().join("tidegate.db");
     let sound = std::fs::read(&store).expect("a store");
     let recorded = sound.windows(9).position(|bytes| bytes == b"split_set").expect("recorded");
+    let mut newer = sound.clone();
+    // Where a database holds its `user_version`, the store's schema.
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     // The first bytes say what the file is; the others are a word in the ledger.
-    for place in [0..100, recorded..recorded + 9] {
+    let [no_database, changed] = [0..100, recorded..recorded + 9].map(|place| {
         let mut broken = sound.clone();
         broken[place].iter_mut().for_each(|byte| *byte ^= 1);
+        broken
+    });
+    let why = [("has schema 99", newer), ("", no_database), ("", changed)];
+    for (why, broken) in why {
         std::fs::write(&store, &broken).expect("written");
 
         tidegate.restart().await;
@@ -169,6 +190,7 @@ async fn traffic_flows_from_the_table_file_when_the_store_cannot_be_read() {
         assert_eq!(get(&tidegate).await, 200);
         tidegate.end().await;
         assert_eq!(std::fs::read(&store).expect("a store"), broken, "it was left untouched");
+        assert!(tidegate.home().said().contains(why), "{why:?} is not said");
     }
 
     std::fs::remove_file(store.with_extension("table")).expect("it was there");

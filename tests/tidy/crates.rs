@@ -93,6 +93,7 @@ const PLACES: &[Place] = &[
     place("rustix", &["store", "cli", "app"]),
     place("rustls", &["tls"]),
     place("saphyr", &["config"]),
+    place("saphyr_parser", &["config"]),
     // In core, derived by types alone: what they are written as is for others to say.
     place("serde", &["core", "config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),
     place("serde_json", &["config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),

@@ -73,6 +73,11 @@ fn the_clock_is_read_in_one_file() {
 }
 
 #[test]
+fn no_lock_stands_between_the_load_of_the_table_and_the_target() {
+    every_file(&tree::rust_files("src"), shape::locks);
+}
+
+#[test]
 fn no_file_knows_the_machine_it_was_written_on() {
     let found: Vec<String> = tree::text_files().iter().flat_map(texts::machine_paths).collect();
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));

@@ -58,6 +58,15 @@ pub(crate) fn clocks(file: &SourceFile) -> Vec<String> {
     found.map(|path| format!("{}:{}: {}", file.path, path.line, path.text())).collect()
 }
 
+/// Refuses locks where requests pass between the load of the table and their target.
+pub(crate) fn locks(file: &SourceFile) -> Vec<String> {
+    if !WITHOUT_LOCKS.iter().any(|place| file.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let found = tokens(file.production()).into_iter().filter(|token| LOCKS.contains(&token.text));
+    found.map(|token| format!("{}:{}: {}", file.path, token.line, token.text)).collect()
+}
+
 impl SourceFile {
     fn counted_lines(&self) -> usize {
         let counted = if self.test_only { self.text.as_str() } else { self.production() };
@@ -71,6 +80,9 @@ const LARGE: usize = 450;
 const FORBIDDEN_ATTRIBUTES: [&str; 2] = ["allow", "ignore"];
 const FORBIDDEN_CALLS: [(&str, &str); 4] =
     [("unwrap", "("), ("todo", "!"), ("unimplemented", "!"), ("dbg", "!")];
+const WITHOUT_LOCKS: [&str; 3] =
+    ["src/core/routing/", "src/proxy/cookie.rs", "src/proxy/selection.rs"];
+const LOCKS: [&str; 3] = ["Mutex", "RwLock", "Condvar"];
 const CLOCKS: [&str; 2] = ["std::time::Instant", "std::time::SystemTime"];
 
 #[cfg(test)]
@@ -118,6 +130,17 @@ mod tests {
         let tests = "fn f() {}\n#[cfg(test)]\nmod tests {\nfn g() { f().unwrap(); }\n}\n";
         assert_eq!(forbidden_calls(&file(tests)).len(), 0);
         assert_eq!(forbidden_calls(&file("fn f() { g().unwrap_or(1) }")).len(), 0);
+    }
+
+    #[test]
+    fn a_lock_on_the_way_of_requests_is_found() {
+        let locked = "use std::sync::{Arc, Mutex}; // Mutex\nstruct X(parking_lot::RwLock<u8>);";
+        let found = |path: &str, text: &str| locks(&SourceFile::new(path, text)).len();
+        assert_eq!(found("src/core/routing/side.rs", locked), 2);
+        assert_eq!(found("src/proxy/selection.rs", locked), 2);
+        assert_eq!(found("src/proxy/turnstile.rs", locked), 0);
+        let tests = format!("fn f() {{}}\n#[cfg(test)]\nmod tests {{\n{locked}\n}}\n");
+        assert_eq!(found("src/core/routing/side.rs", &tests), 0);
     }
 
     #[test]

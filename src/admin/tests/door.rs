@@ -125,6 +125,19 @@ async fn it_is_ready_once_every_target_was_probed() {
 }
 
 #[tokio::test]
+async fn a_writer_that_does_not_come_round_is_stuck_and_the_process_lives() {
+    let api = Api::start().await;
+    assert_eq!(api.raw("GET", "/readyz", &[], "").await.status, 200);
+    api.handle.fall_silent();
+    for health in [HealthView::Starting, HealthView::Settled] {
+        api.change_view(|view| view.health = health);
+        let answer = api.raw("GET", "/readyz", &[], "").await;
+        assert_eq!((answer.status, &answer.json()["status"]), (503, &"stuck".into()));
+    }
+    assert_eq!(api.raw("GET", "/livez", &[], "").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_shutdown_ends_the_server() {
     let api = Api::start().await;
     assert_eq!(api.raw("GET", "/livez", &[], "").await.status, 200);

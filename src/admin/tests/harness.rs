@@ -40,6 +40,7 @@ pub(super) struct Api {
     requests: Arc<Mutex<Vec<Request>>>,
     script: Script,
     view: Arc<ArcSwap<View>>,
+    pub(super) handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -86,7 +87,7 @@ impl Api {
         let any = "127.0.0.1:0".parse().expect("an address");
         let server = AdminServer::bind(any, "admin.address").await.expect("free");
         let address = server.address();
-        let state = Arc::new(AdminState::new(handle, tokens, clock, address));
+        let state = Arc::new(AdminState::new(handle.clone(), tokens, clock, address));
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.serve(state, async {
             let _ = stopped.await;
@@ -98,6 +99,7 @@ impl Api {
             requests,
             script,
             view,
+            handle,
             stop: Some(stop),
             server,
             _folder: folder,

@@ -42,6 +42,15 @@ impl Happening {
         said.map(|(_, verdict)| verdict.to_owned())
     }
 
+    /// Whether a gate has said what it thinks; one that broke has not.
+    pub(super) fn is_verdict(&self) -> bool {
+        use GateAnswer::{Fail, Hold, Pass};
+        matches!(
+            fact(&self.kind, &self.detail),
+            Some(Fact::GateAnswered { answer: Pass | Fail { .. } | Hold { .. }, .. })
+        )
+    }
+
     /// For machines; when it was seen, in milliseconds since the demo began.
     pub(super) fn json(&self, at_ms: u64) -> Value {
         json!({
@@ -132,7 +141,7 @@ mod tests {
     use super::*;
     use crate::core::ledger::{Draft, Head};
     use crate::core::model::{GateStage, Span, WallTime, Weight};
-    use crate::core::rollout::{Cause, Hold, StateName};
+    use crate::core::rollout::{Cause, GateErrorKind, Hold, StateName};
 
     fn entry(kind: &str, detail: &Value) -> Entry {
         let draft = Draft {
@@ -195,12 +204,15 @@ mod tests {
             let text = told.text.strip_prefix("gate error-budget at before-step: ").unwrap();
             assert_eq!((told.tone, text), (tone, expected));
             assert_eq!(told.verdict().as_deref(), Some(expected));
+            assert_eq!(told.is_verdict(), !expected.starts_with("deadline"));
         };
         check(GateAnswer::Pass, Tone::Good, "pass");
         let reason = "too many errors".to_owned();
         check(GateAnswer::Fail { reason }, Tone::Bad, "fail: too many errors");
         let hold = GateAnswer::Hold { reason: "5 more".to_owned(), retry_after: None };
         check(hold, Tone::Waiting, "hold: 5 more");
+        let late = GateAnswer::Error { kind: GateErrorKind::Deadline, text: "1s".to_owned() };
+        check(late, Tone::Bad, "deadline: 1s");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Story<'a> {
     title: &'static str,
     rollout: Option<RolloutId>,
     gate: Option<String>,
+    /// How often the gate has given a verdict in this act.
+    verdicts: u64,
 }
 
 impl<'a> Story<'a> {
@@ -69,6 +71,7 @@ impl<'a> Story<'a> {
             title: "",
             rollout: None,
             gate: None,
+            verdicts: 0,
         })
     }
 
@@ -98,6 +101,7 @@ impl<'a> Story<'a> {
         self.title = title;
         self.rollout = None;
         self.gate = None;
+        self.verdicts = 0;
     }
 
     /// Tells Tidegate what serves at the beginning, as a deploy tool would have.
@@ -148,7 +152,8 @@ impl<'a> Story<'a> {
         let service = self.service.clone();
         let free = |view: &View| view.services.get(&service).is_some_and(|s| s.active.is_none());
         self.watch("the rollout's end is being saved", SETTLING, free).await?;
-        Ok(ActReport { revision: pair.revision.to_owned(), rollout: id, wanted, found, took_ms })
+        let (revision, verdicts) = (pair.revision.to_owned(), self.verdicts);
+        Ok(ActReport { revision, rollout: id, wanted, found, took_ms, verdicts })
     }
 
     /// Shows what goes on for a while.
@@ -200,6 +205,7 @@ impl<'a> Story<'a> {
             self.told_seq = entry.seq;
             if let Some(happening) = Happening::of(&entry) {
                 self.gate = happening.verdict().or(self.gate.take());
+                self.verdicts += u64::from(happening.is_verdict());
                 self.screen.happened(at_ms, &happening)?;
             }
         }

@@ -22,6 +22,8 @@ pub struct ActReport {
     pub found: StateName,
     /// From the request to start it to its end.
     pub took_ms: u64,
+    /// How often the gate gave a verdict; one that broke gave none.
+    pub verdicts: u64,
 }
 
 /// The numbers at the end, all of them as the users saw them.
@@ -90,12 +92,21 @@ impl Summary {
                 format!("rollout {rollout} of {revision} is {found}, not {wanted}")
             })
             .collect();
+        for act in self.acts.iter().filter(|act| act.verdicts == 0) {
+            found.push(format!("no gate gave a verdict on rollout {}", act.rollout));
+        }
         if self.shift_errors > 0 {
             let (count, faults) = (self.shift_errors, self.faults.join("; "));
             found.push(format!("{count} errors were caused by the shift itself: {faults}"));
         }
         if self.blue_failed > 0 {
             found.push(format!("{} answers of blue failed", self.blue_failed));
+        }
+        if self.took_ms > LONGEST_MS {
+            found.push(format!(
+                "it took {}, at most two minutes are promised",
+                seconds(self.took_ms)
+            ));
         }
         found
     }
@@ -142,6 +153,9 @@ fn seconds(ms: u64) -> String {
     format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10)
 }
 
+/// The longest that the whole may take.
+const LONGEST_MS: u64 = 120_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +169,7 @@ mod tests {
             wanted,
             found,
             took_ms: 14_250,
+            verdicts: 3,
         }
     }
 
@@ -218,12 +233,15 @@ mod tests {
         report.note(&Err(ClientError::TooLate), 0, 0);
         let mut acts = acts();
         acts[1].found = StateName::Succeeded;
-        let found = Summary::new(acts, &report, "v3", 30_000).shortcomings();
+        acts[1].verdicts = 0;
+        let found = Summary::new(acts, &report, "v3", 120_010).shortcomings();
         assert_eq!(
             found,
             [
                 "rollout d-ABCDEFGH1 of v3 is succeeded, not rolled_back",
+                "no gate gave a verdict on rollout d-ABCDEFGH1",
                 "1 errors were caused by the shift itself: no whole answer within 5 s",
+                "it took 120.01 s, at most two minutes are promised",
             ]
         );
     }

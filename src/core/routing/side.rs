@@ -249,7 +249,7 @@ pub(super) mod tests {
     #[test]
     fn a_growing_weight_moves_nobody_back() {
         let mut route = service(Weight::ZERO, &[]);
-        let keys: Vec<String> = (0..2_000).map(|i| format!("user-{i}")).collect();
+        let keys: Vec<String> = (0..100_000).map(|i| format!("user-{i}")).collect();
         let mut before = vec![Side::Blue; keys.len()];
         for bp in (0..=10_000).step_by(100) {
             route.exposure.split = Split::with_green(Weight::from_bp(bp).expect("in range"));

@@ -1,6 +1,7 @@
 //! What the tests set their scenes with: targets, load, the process, its API.
 
 mod api;
+mod cli;
 mod dice;
 mod load;
 mod origin;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use api::Api;
+pub(crate) use cli::Cli;
 pub(crate) use dice::Dice;
 pub(crate) use load::{Answers, Load, Rate};
 pub(crate) use origin::Origin;

@@ -233,3 +233,35 @@ fn override_keeps_green_where_a_dead_blue_cannot_take_it() {
     drive.is(StateName::Shifting, 1_000);
     assert_eq!(drive.holds(), ["alarm"]);
 }
+
+#[test]
+fn an_alarm_while_an_approval_is_waited_for_is_acted_on_at_once() {
+    let asking = || approval(600, OnApprovalTimeout::Continue);
+    let before_traffic = vec![asking(), shift(1_000, 10), shift(10_000, 0)];
+    let mut drive = Drive::started(|spec| spec.steps = before_traffic);
+    drive.is(StateName::Ready, 0);
+    assert_eq!(drive.holds(), ["approval"]);
+    drive.alarm(AlarmState::Alarm);
+    drive.is(StateName::Failed, 0);
+    assert_eq!(drive.cause().map(ToString::to_string).as_deref(), Some(TRIGGERS[0].0));
+
+    let between_steps = vec![shift(1_000, 10), asking(), shift(10_000, 0)];
+    for (policy, state, green) in [
+        (OnRegression::Rollback, StateName::RolledBack, 0),
+        (OnRegression::Freeze, StateName::Shifting, 1_000),
+    ] {
+        let mut drive = Drive::started(|spec| {
+            spec.steps = between_steps.clone();
+            spec.policies.on_regression = policy;
+        });
+        drive.pass(11);
+        drive.is(StateName::Shifting, 1_000);
+        assert_eq!(drive.holds(), ["approval"]);
+        drive.alarm(AlarmState::Alarm);
+        drive.is(state, green);
+        assert_eq!(drive.holds().contains(&"regression"), policy == OnRegression::Freeze);
+        drive.alarm(AlarmState::Ok);
+        drive.say(Verb::Approve);
+        drive.is(state, green);
+    }
+}

@@ -1,0 +1,5 @@
+//! The scripts of the repository, with pretended programs in the place of those that they call.
+
+mod kit;
+mod prepare;
+mod simulate;

@@ -33,7 +33,13 @@ async fn weight_changes_cost_no_request_no_connection_and_no_time() {
          the p99 ratios at most 0.1 above that without a swap",
     );
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let scene = Scene { blue: vec![a.address()], green: vec![b.address()], ..Scene::default() };
+    let scene = Scene {
+        // None of those that stand is closed for having nothing to do.
+        service: ", timeouts: { idle: 1h }".to_owned(),
+        blue: vec![a.address()],
+        green: vec![b.address()],
+        ..Scene::default()
+    };
     let tidegate = scene.start().await;
     let api = tidegate.api();
     let plan = Plan {

@@ -120,7 +120,7 @@ impl Frames {
 
     fn take(&mut self) -> Option<Frame> {
         let head: [u8; 9] = self.buffer.get(..9)?.try_into().expect("of this length");
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         if self.buffer.len() < 9 + length {
             return None;
         }

@@ -1,6 +1,6 @@
 # What people and machines run. `make help` lists it.
 
-.PHONY: help demo test lint fmt check simulate bench plugins prepare clean
+.PHONY: help demo test lint fmt check simulate faults bench plugins prepare clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -25,6 +25,9 @@ check: prepare ## Type-checks everything
 
 simulate: prepare ## The simulation with 100 000 runs, or TIDEGATE_SIM_RUNS
 	scripts/simulate.sh
+
+faults: prepare ## Load, faults and attacks in their full size; results in target/faults.json
+	scripts/faults.sh
 
 bench: prepare ## Time of a selection, of a start, and memory of an idle process
 	cargo bench --locked --bench selection --bench start

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::l4::stream::Stream as Socket;
-use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
+use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream, UniqueID as _};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +19,7 @@ use crate::telemetry::{EdgeEvent, Recorder};
 use crate::tls::{ServerTls, subject_of};
 
 use super::connection::Connection;
+use super::descriptors::Descriptors;
 use super::drain::Drain;
 use super::proxy_header::{self, Source};
 use super::turnstile::{ClientEntry, Full, Turnstile};
@@ -33,6 +34,7 @@ pub(super) struct Edge<A> {
     turnstile: Arc<Turnstile>,
     recorder: Arc<Recorder>,
     drain: Arc<Drain>,
+    descriptors: Descriptors,
 }
 
 /// A connection that is ready for its first request.
@@ -51,10 +53,14 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         drain: Arc<Drain>,
     ) -> Self {
         let turnstile = Turnstile::new(&listener.limits);
-        Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain }
+        let descriptors = Descriptors::of_process();
+        Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain, descriptors }
     }
 
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
+        if self.descriptors.are_scarce(stream.id()) {
+            return Err(EdgeEvent::ListenerFull);
+        }
         let _entry = self.turnstile.enter().map_err(refused)?;
         self.recorder.edge(EdgeEvent::Accepted);
         let limit = Duration::from(self.listener.limits.header);

@@ -31,6 +31,7 @@ mod cookie;
 mod course;
 mod deadline;
 mod departures;
+mod descriptors;
 mod drain;
 mod edge;
 mod fields;

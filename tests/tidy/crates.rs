@@ -90,7 +90,7 @@ const PLACES: &[Place] = &[
     place("prometheus", &["telemetry"]),
     place("rand", &["store", "control", "proxy", "admin", "app"]),
     place("rusqlite", &["store"]),
-    place("rustix", &["store", "cli", "app"]),
+    place("rustix", &["store", "proxy", "cli", "app"]),
     place("rustls", &["tls"]),
     place("saphyr", &["config"]),
     place("saphyr_parser", &["config"]),

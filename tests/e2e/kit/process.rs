@@ -164,9 +164,13 @@ impl Tidegate {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).expect("it can be told");
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> Pid {
         let id = self.child.as_ref().and_then(Child::id).expect("it runs");
-        let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("an id");
-        kill_process(id, signal).expect("it can be told");
+        i32::try_from(id).ok().and_then(Pid::from_raw).expect("an id")
     }
 
     /// Waits for its end.

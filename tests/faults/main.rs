@@ -1,0 +1,26 @@
+//! Faults: the real binary under load, while something goes wrong around it.
+//!
+//! Each file is a fault, each test a row with a bar, and each row says what was measured. The
+//! reduced form belongs to the tests; `make faults` runs the full one.
+
+mod caps;
+mod death;
+mod descriptors;
+mod download;
+mod http2;
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the kit is that of the end-to-end tests, which need more of it"
+)]
+#[path = "../e2e/kit/mod.rs"]
+mod kit;
+mod misbehaviour;
+mod pipelining;
+mod reloads;
+mod rig;
+mod slow;
+mod standstill;
+mod victim;
+mod websockets;
+mod weights;

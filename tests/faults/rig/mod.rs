@@ -1,0 +1,35 @@
+//! What the faults need beside the kit of the end-to-end tests: clients and targets that behave
+//! as told, load of which every request is kept, and a place for what was measured.
+
+mod bystander;
+mod client;
+mod http2;
+mod memory;
+mod metrics;
+mod release;
+mod row;
+mod scene;
+mod target;
+mod traffic;
+
+pub(crate) use bystander::{Bystander, Speaks};
+pub(crate) use client::{Answer, Client, get};
+pub(crate) use http2::{Ending, Frames, Http2, frame, get_header, post_header};
+pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
+pub(crate) use metrics::metric;
+pub(crate) use release::{baking_at, ends_as, tell};
+pub(crate) use row::Row;
+pub(crate) use scene::Scene;
+pub(crate) use target::{Seen, Target, answer_large, answer_with, byte_at, read_request};
+pub(crate) use traffic::{Method, Outcome, Plan, Sample, Traffic, p99_us};
+
+/// The one of two sizes that this run has: the reduced form runs with every change, the full one
+/// (`TIDEGATE_FAULTS=full`) has the sizes of the promises.
+pub(crate) fn sized<T>(reduced: T, full: T) -> T {
+    if is_full() { full } else { reduced }
+}
+
+/// Whether this run has the full size.
+pub(crate) fn is_full() -> bool {
+    std::env::var("TIDEGATE_FAULTS").is_ok_and(|size| size == "full")
+}

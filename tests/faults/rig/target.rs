@@ -1,0 +1,168 @@
+//! Targets that do exactly what a fault wants of them.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A target; it and its connections end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Target {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    accepting: JoinHandle<()>,
+}
+
+/// What a target has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    requests: Mutex<Vec<String>>,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Its method.
+    pub(crate) method: String,
+    /// Its path.
+    pub(crate) path: String,
+}
+
+impl Target {
+    /// Starts one whose connections are served by this.
+    pub(crate) async fn start<S, F>(serve: S) -> Self
+    where
+        S: Fn(TcpStream, Arc<Seen>) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let seen = Arc::new(Seen::default());
+        let shared = Arc::clone(&seen);
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                while connections.try_join_next().is_some() {}
+                connections.spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        Self { address, seen, accepting }
+    }
+
+    /// One that answers everything with 200.
+    pub(crate) async fn sound(name: &'static str) -> Self {
+        Self::start(move |mut stream, seen| async move {
+            let mut buffer = Vec::new();
+            while let Some(request) = read_request(&mut stream, &mut buffer).await {
+                seen.note(&request);
+                if !answer_with(&mut stream, name, "ok").await {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has seen.
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Seen {
+    /// Takes note of a request, unless it is a health check.
+    pub(crate) fn note(&self, request: &Request) {
+        if request.path != "/healthz" {
+            let line = format!("{} {}", request.method, request.path);
+            self.requests.lock().expect("nothing panics in there").push(line);
+        }
+    }
+
+    /// The requests so far, as `GET /`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("nothing panics in there").clone()
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.requests.lock().expect("nothing panics in there").len()
+    }
+}
+
+/// Reads a request with its body, which has a length; `None` at the end of the connection.
+pub(crate) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
+    let end = loop {
+        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head: Vec<u8> = buffer.drain(..end).collect();
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let length: usize = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0);
+    while buffer.len() < length {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    buffer.drain(..length);
+    let mut words = head.split(' ').map(str::to_owned);
+    Some(Request { method: words.next()?, path: words.next()? })
+}
+
+/// Answers 200; tells whether the connection still stands.
+pub(crate) async fn answer_with(stream: &mut TcpStream, name: &str, body: &str) -> bool {
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nx-origin: {name}\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await.is_ok()
+}
+
+/// Answers 200 with a body of this length, whose bytes say where they stand; tells whether the
+/// connection still stands.
+pub(crate) async fn answer_large(stream: &mut TcpStream, length: u64) -> bool {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+    if stream.write_all(head.as_bytes()).await.is_err() {
+        return false;
+    }
+    // It ends where it can begin again.
+    let part: Vec<u8> = (0..u64::from(PERIOD) * 256).map(byte_at).collect();
+    let mut left = length;
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(part.len());
+        if stream.write_all(&part[..now]).await.is_err() {
+            return false;
+        }
+        left -= now as u64;
+    }
+    true
+}
+
+/// The byte at a place in a large body.
+pub(crate) fn byte_at(place: u64) -> u8 {
+    u8::try_from(place % u64::from(PERIOD)).expect("below the period")
+}
+
+/// Prime, so that what is left out or sent twice is noticed.
+const PERIOD: u8 = 251;

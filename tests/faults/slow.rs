@@ -1,0 +1,263 @@
+//! Clients that are slow on purpose: a header that never ends, a body that hardly comes, an answer
+//! that nobody reads. All of them are cut by their deadline, and a good client never notices.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::kit::{Tidegate, Turn, until};
+use crate::rig::{
+    Bystander, Client, Memory, Row, Scene, Speaks, Target, answer_large, answer_with, metric,
+    raise_own_limit, read_request, sized,
+};
+
+/// How slow clients were got rid of.
+#[derive(Default)]
+struct Cuts {
+    cut: usize,
+    /// With a 408 before the end.
+    told: usize,
+    /// Never.
+    left: usize,
+    last: Duration,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_drip_their_headers_are_cut_by_the_deadline() {
+    let _turn = Turn::wait().await;
+    raise_own_limit();
+    let mut row = Row::begin(
+        "slow headers",
+        "all cut by the deadline; a good client served within 1 s throughout; full: memory of the \
+         proxy at most 200 MB and 20 KB for each connection",
+    );
+    let blue = Target::sound("blue").await;
+    let deadline = Duration::from_secs(sized(1, 10));
+    let connections = sized(100, 10_000);
+    let scene = Scene {
+        listener: format!(
+            ", limits: {{ header: {}s, connections_per_client: 20000 }}",
+            deadline.as_secs()
+        ),
+        blue: vec![blue.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let memory = Memory::watch(tidegate.id());
+    let bystander = Bystander::start(tidegate.public(), Speaks::Http1);
+    let drip = Drip {
+        head: "GET / HTTP/1.1\r\nhost: shop.test\r\nx-slow: ",
+        pause: Duration::from_millis(sized(100, 1_000)),
+        patience: deadline * 3,
+    };
+    let cuts = drip.run(tidegate.public(), connections).await;
+    bystander.stop(&mut row, "").await;
+    cuts.judge(&mut row, connections, deadline + LEEWAY);
+    let counted =
+        metric(&tidegate.api(), "tidegate_edge_events_total", &["\"header_timeout\""]).await;
+    row.measure("counted", counted);
+    row.require("all are counted", counted >= connections as u64);
+    row.measure("requests_at_target_of_others", blue.seen().count());
+    let kib = memory.before_kib() + memory.grown_kib();
+    row.measure("memory_kib", kib);
+    row.require("memory is bounded", kib <= 200 * 1_024 + 20 * connections as u64);
+    row.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_drip_their_bodies_are_cut_by_the_least_rate() {
+    let _turn = Turn::wait().await;
+    raise_own_limit();
+    let mut row = Row::begin(
+        "slow bodies",
+        "all cut after the ten seconds of grace; a good client served within 1 s throughout",
+    );
+    let blue = Target::sound("blue").await;
+    let connections = sized(50, 2_000);
+    let scene = Scene {
+        listener: ", limits: { body_rate: 1000, connections_per_client: 20000 }".to_owned(),
+        blue: vec![blue.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let bystander = Bystander::start(tidegate.public(), Speaks::Http1);
+    let drip = Drip {
+        head: "POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 1000000\r\n\r\n",
+        pause: Duration::from_millis(500),
+        patience: GRACE * 3,
+    };
+    let cuts = drip.run(tidegate.public(), connections).await;
+    bystander.stop(&mut row, "").await;
+    cuts.judge(&mut row, connections, GRACE + Duration::from_secs(2) + LEEWAY);
+    row.measure("told_with_408", cuts.told);
+    row.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_do_not_read_their_answer_are_cut() {
+    let _turn = Turn::wait().await;
+    let mut row = Row::begin(
+        "slow readers",
+        "all cut after response_write; a good client served within 1 s throughout",
+    );
+    let blue = large_answers().await;
+    let connections = sized(20, 200);
+    let scene = Scene {
+        listener: ", limits: { response_write: 1s, connections_per_client: 20000 }".to_owned(),
+        blue: vec![blue.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let bystander = Bystander::start(tidegate.public(), Speaks::Http1);
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let mut client = Client::open(tidegate.public()).await.expect("connected");
+        client.send("GET /large HTTP/1.1\r\nhost: shop.test\r\n\r\n").await.expect("sent");
+        clients.push(client);
+    }
+    let began = Instant::now();
+    until("the target has all the requests", async || {
+        let requests = blue.seen().requests();
+        requests.iter().filter(|line| *line == "GET /large").count() == connections
+    })
+    .await;
+    nothing_in_flight(&tidegate).await;
+    let ms = u64::try_from(began.elapsed().as_millis()).expect("a short time");
+    bystander.stop(&mut row, "").await;
+    let mut whole = 0;
+    for mut client in clients {
+        whole += usize::from(client.rest().await.len() as u64 > LARGE);
+    }
+    row.measure("connections", connections);
+    row.measure("answers_that_came_whole", whole);
+    row.measure("last_cut_after_ms", ms);
+    row.require("none got its answer whole", whole == 0);
+    row.require("all are cut by the deadline", ms < 10_000);
+    row.end();
+}
+
+/// Clients that send their head at once and then a byte now and then.
+#[derive(Clone, Copy)]
+struct Drip {
+    head: &'static str,
+    pause: Duration,
+    /// After which a client is taken for one that is never cut.
+    patience: Duration,
+}
+
+impl Drip {
+    async fn run(self, address: SocketAddr, connections: usize) -> Cuts {
+        // Not more at once than fit in the queue of the listening socket.
+        let opening = Arc::new(Semaphore::new(64));
+        let mut clients = JoinSet::new();
+        for _ in 0..connections {
+            let turn = Arc::clone(&opening).acquire_owned().await.expect("never closed");
+            clients.spawn(async move {
+                let client = Client::open(address).await;
+                drop(turn);
+                self.drip(client.expect("connected")).await
+            });
+        }
+        let mut cuts = Cuts::default();
+        while let Some(ended) = clients.join_next().await {
+            match ended.expect("no panic") {
+                Some((after, told)) => {
+                    cuts.cut += 1;
+                    cuts.told += usize::from(told);
+                    cuts.last = cuts.last.max(after);
+                }
+                None => cuts.left += 1,
+            }
+        }
+        cuts
+    }
+
+    /// After how long it was cut, and whether with a 408; `None` if it never was.
+    async fn drip(self, client: Client) -> Option<(Duration, bool)> {
+        let began = Instant::now();
+        let (reading, mut writing) = client.into_stream().into_split();
+        if writing.write_all(self.head.as_bytes()).await.is_err() {
+            return Some((began.elapsed(), false));
+        }
+        let mut due = began + self.pause;
+        let said = loop {
+            tokio::select! {
+                () = sleep_until(due) => {
+                    if began.elapsed() > self.patience {
+                        return None;
+                    }
+                    due += self.pause;
+                    // That it cannot be sent is seen by the reading half.
+                    let _ = writing.write_all(b"x").await;
+                }
+                ready = reading.readable() => {
+                    if ready.is_err() {
+                        break Vec::new();
+                    }
+                    let mut said = vec![0; 1_024];
+                    match reading.try_read(&mut said) {
+                        Ok(length) => {
+                            said.truncate(length);
+                            break said;
+                        }
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                        Err(_) => break Vec::new(),
+                    }
+                }
+            }
+        };
+        Some((began.elapsed(), said.starts_with(b"HTTP/1.1 408 ")))
+    }
+}
+
+impl Cuts {
+    fn judge(&self, row: &mut Row, connections: usize, by: Duration) {
+        let ms = u64::try_from(self.last.as_millis()).expect("a short time");
+        row.measure("connections", connections);
+        row.measure("cut", self.cut);
+        row.measure("never_cut", self.left);
+        row.measure("last_cut_after_ms", ms);
+        row.require("all are cut", self.cut == connections);
+        row.require("all are cut by the deadline", self.last <= by);
+    }
+}
+
+/// A target whose `/large` is large.
+async fn large_answers() -> Target {
+    Target::start(|mut stream, seen| async move {
+        let mut buffer = Vec::new();
+        while let Some(request) = read_request(&mut stream, &mut buffer).await {
+            seen.note(&request);
+            let stands = match request.path.as_str() {
+                "/large" => answer_large(&mut stream, LARGE).await,
+                _ => answer_with(&mut stream, "blue", "ok").await,
+            };
+            if !stands {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+/// Waits until no request of the load is in flight any more; the good client's come and go.
+async fn nothing_in_flight(tidegate: &Tidegate) {
+    let api = tidegate.api();
+    until("nothing is in flight", async || {
+        let blue = api.service("shop").await.blue;
+        blue.targets.iter().all(|target| target.in_flight <= 1)
+    })
+    .await;
+}
+
+/// More than all buffers between a target and a client hold.
+const LARGE: u64 = 32 * 1_024 * 1_024;
+/// How long a body may be slow at its beginning.
+const GRACE: Duration = Duration::from_secs(10);
+/// For a machine that is busy.
+const LEEWAY: Duration = Duration::from_secs(2);

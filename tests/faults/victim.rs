@@ -1,0 +1,119 @@
+//! A target that is killed: a process of its own, which is this binary once more.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use crate::kit::until;
+use crate::rig::{answer_with, read_request};
+
+/// The process; it is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Victim {
+    folder: TempDir,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Victim {
+    /// Starts one that answers everything with 200, after a moment.
+    pub(crate) async fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let child = Command::new(std::env::current_exe().expect("it is there"))
+            .args([THE_PROCESS, "--exact", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
+        let mut address = None;
+        until("the target listens", async || {
+            let text = std::fs::read_to_string(folder.path().join(ADDRESS)).unwrap_or_default();
+            address = text.parse().ok();
+            address.is_some()
+        })
+        .await;
+        Self { folder, address: address.expect("it was waited for"), child }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Kills it: when this returns it is dead, and all of its connections with it.
+    pub(crate) async fn kill(&mut self) {
+        self.child.start_kill().expect("it can be killed");
+        self.child.wait().await.expect("it is dead");
+    }
+
+    /// The paths of the POST requests that it has seen, also after its death.
+    pub(crate) fn posts(&self) -> Vec<String> {
+        let posts = std::fs::read_to_string(self.folder.path().join(POSTS)).unwrap_or_default();
+        posts.lines().map(str::to_owned).collect()
+    }
+}
+
+/// What the process runs; in the test run itself there is nothing to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_to_be_killed_serves_until_then() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let folder = PathBuf::from(folder);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    // Renamed, so that nobody reads half of it.
+    let unfinished = folder.join("unfinished");
+    std::fs::write(&unfinished, address).expect("written");
+    std::fs::rename(&unfinished, folder.join(ADDRESS)).expect("renamed");
+    // Whoever has started it holds the other end, so that it does not outlive the test.
+    let mut alone = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted.expect("accepted");
+                tokio::spawn(serve(stream, folder.clone()));
+            }
+            _ = &mut alone => return,
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, folder: PathBuf) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = Vec::new();
+    while let Some(request) = read_request(&mut stream, &mut buffer).await {
+        if request.method == "POST" {
+            note(&folder, &request.path);
+        }
+        if request.path != "/healthz" {
+            sleep(WORK).await;
+        }
+        if !answer_with(&mut stream, "victim", "ok").await {
+            return;
+        }
+    }
+}
+
+fn note(folder: &Path, post: &str) {
+    let file = OpenOptions::new().create(true).append(true).open(folder.join(POSTS));
+    let noted = file.and_then(|mut file| file.write_all(format!("{post}\n").as_bytes()));
+    noted.expect("written");
+}
+
+const THE_PROCESS: &str = "victim::a_target_that_is_to_be_killed_serves_until_then";
+/// The variable that makes a process a target, and says where its files are.
+const FOLDER: &str = "TIDEGATE_FAULTS_VICTIM";
+const ADDRESS: &str = "address";
+const POSTS: &str = "posts";
+/// How long an answer takes, so that some are always under way.
+const WORK: Duration = Duration::from_millis(20);

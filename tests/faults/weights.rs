@@ -1,0 +1,189 @@
+//! Weight changes under load: no request fails, the split holds from the next request on, no
+//! connection is opened for it, and nobody waits longer.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::kit::{Api, Load, Origin, Rate, Tidegate, Turn, until};
+use crate::rig::{Outcome, Plan, Row, Sample, Scene, Traffic, is_full, p99_us, sized};
+
+/// A weight, and the time for which it was surely the one in force.
+struct Held {
+    basis_points: u16,
+    from: Instant,
+    to: Instant,
+}
+
+/// What was done while the load ran.
+#[derive(Default)]
+struct Timeline {
+    held: Vec<Held>,
+    /// When a weight changed, and as many instants when none did.
+    swaps: Vec<Instant>,
+    quiet: Vec<Instant>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn weight_changes_cost_no_request_no_connection_and_no_time() {
+    let _turn = Turn::wait().await;
+    let mut row = Row::begin(
+        "weight changes under load",
+        "0 failed; split exact from the next request; no new upstream connection; full: median of \
+         the p99 ratios at most 0.1 above that without a swap",
+    );
+    let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
+    let scene = Scene {
+        // None of those that stand is closed for having nothing to do.
+        service: ", timeouts: { idle: 1h }".to_owned(),
+        blue: vec![a.address()],
+        green: vec![b.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let api = tidegate.api();
+    let plan = Plan {
+        per_second: sized(800, rate_of(&tidegate).await),
+        connections: CONNECTIONS,
+        post_every: 0,
+    };
+    for (group, weight) in [(&a, "0%"), (&b, "100%")] {
+        warm_up(&tidegate, &api, group, weight).await;
+    }
+    let connections = (a.connections(), b.connections());
+
+    let traffic = Traffic::start(tidegate.public(), plan);
+    let timeline = change_weights(&api).await;
+    let samples = traffic.stop().await;
+
+    let failed: Vec<&Sample> = samples.iter().filter(|s| s.failure().is_some()).collect();
+    row.measure("per_second", plan.per_second);
+    row.measure("requests", samples.len());
+    row.measure("swaps", timeline.swaps.len());
+    row.measure("failed", failed.len());
+    row.require("no request fails", failed.is_empty());
+    let opened = (a.connections() - connections.0) + (b.connections() - connections.1);
+    row.measure("new_upstream_connections", opened);
+    row.require("no new upstream connection", opened == 0);
+    judge_splits(&mut row, &samples, &timeline.held);
+    judge_latencies(&mut row, &samples, &timeline);
+    row.end();
+}
+
+/// Three fifths of what the machine gives, and at most what is promised.
+async fn rate_of(tidegate: &Tidegate) -> u32 {
+    let flat_out = Plan { per_second: 0, connections: CONNECTIONS, post_every: 0 };
+    if !is_full() {
+        return MOST_PER_SECOND;
+    }
+    let traffic = Traffic::start(tidegate.public(), flat_out);
+    sleep_until(Instant::now() + Duration::from_secs(3)).await;
+    let answered = traffic.stop().await.len() as u32;
+    (answered / 3 * 3 / 5).clamp(100, MOST_PER_SECOND)
+}
+
+/// Has a group answer slowly, until it has as many connections as it can ever need.
+async fn warm_up(tidegate: &Tidegate, api: &Api, group: &Origin, weight: &str) {
+    api.split("shop", weight).await;
+    group.delay(Duration::from_millis(200));
+    let wanted = CONNECTIONS + CONNECTIONS / 2;
+    let rate = Rate { per_second: wanted * 10, connections: wanted };
+    let load = Load::start(tidegate.public(), "/", rate);
+    until("the group is warm", async || group.connections() >= u64::from(wanted)).await;
+    group.delay(Duration::ZERO);
+    let (answers, _) = load.stop().await;
+    assert_eq!((answers.failed, answers.errors), (0, 0), "{:?}", answers.failures);
+}
+
+/// Changes the weight in the middle of every other slot.
+async fn change_weights(api: &Api) -> Timeline {
+    let window = window();
+    let mut timeline = Timeline::default();
+    let mut held = hold(api, WEIGHTS[0]).await;
+    for slot in 0..sized::<usize>(20, 100) * 2 {
+        sleep_until(Instant::now() + window).await;
+        let middle = Instant::now();
+        if slot % 2 == 0 {
+            held.to = middle;
+            timeline.held.push(held);
+            held = hold(api, WEIGHTS[(slot / 2 + 1) % WEIGHTS.len()]).await;
+            timeline.swaps.push(middle);
+        } else {
+            timeline.quiet.push(middle);
+        }
+        sleep_until(middle + window).await;
+    }
+    held.to = Instant::now();
+    timeline.held.push(held);
+    timeline
+}
+
+/// Sets a weight; it is in force when the API has answered.
+async fn hold(api: &Api, basis_points: u16) -> Held {
+    let weight = format!("{}%", basis_points / 100);
+    let service = api.split("shop", &weight).await;
+    assert_eq!(service.weights.in_force.green.bp(), basis_points);
+    let from = Instant::now();
+    Held { basis_points, from, to: from }
+}
+
+/// Requests that began while a weight was in force went where it says: without exception at its
+/// ends, and as often as chance allows between them.
+fn judge_splits(row: &mut Row, samples: &[Sample], held: &[Held]) {
+    let (mut astray, mut deviation) = (0, 0.0_f64);
+    for weight in WEIGHTS {
+        let times: Vec<&Held> = held.iter().filter(|held| held.basis_points == weight).collect();
+        let within = |sample: &&Sample| {
+            times.iter().any(|held| held.from <= sample.began && sample.ended < held.to)
+        };
+        let (mut green, mut all) = (0_u32, 0_u32);
+        for sample in samples.iter().filter(within) {
+            all += 1;
+            green += u32::from(sample.outcome == Outcome::Green);
+        }
+        match weight {
+            0 => astray += green,
+            10_000 => astray += all - green,
+            _ => {
+                let (share, all) = (f64::from(weight) / 10_000.0, f64::from(all));
+                let spread = (all * share * (1.0 - share)).sqrt().max(1.0);
+                deviation = deviation.max((f64::from(green) - all * share).abs() / spread);
+            }
+        }
+    }
+    row.measure("on_the_wrong_side", astray);
+    row.measure("largest_deviation", deviation);
+    row.require("at 0 % and 100 % nobody goes astray", astray == 0);
+    // One of three weights leaves it by chance once in ten thousand runs.
+    row.require("the split is that of the weight", deviation < 4.2);
+}
+
+/// The slowest hundredth in the window after an instant, in proportion to the window before it.
+fn judge_latencies(row: &mut Row, samples: &[Sample], timeline: &Timeline) {
+    let window = window();
+    let p99 = |from: Instant| {
+        let first = samples.partition_point(|sample| sample.began < from);
+        let last = samples.partition_point(|sample| sample.began < from + window);
+        p99_us(samples[first..last].iter())
+    };
+    let median = |instants: &[Instant]| {
+        let ratio = |at: &Instant| Some(p99(*at)? as f64 / p99(*at - window)?.max(1) as f64);
+        let mut ratios: Vec<f64> = instants.iter().filter_map(ratio).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    };
+    let (swapped, quiet) = (median(&timeline.swaps), median(&timeline.quiet));
+    row.measure("p99_ratio_of_swaps", swapped);
+    row.measure("p99_ratio_without", quiet);
+    if is_full() {
+        row.require("a swap is as quiet as any instant", swapped <= quiet + 0.1);
+    }
+}
+
+fn window() -> Duration {
+    Duration::from_millis(sized(250, 1_000))
+}
+
+const MOST_PER_SECOND: u32 = 10_000;
+const CONNECTIONS: u32 = 32;
+const WEIGHTS: [u16; 5] = [1_000, 10_000, 5_000, 0, 9_000];

@@ -16,7 +16,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::clock::Clock;
-use crate::core::model::{ListenerSpec, Span};
+use crate::core::model::{ListenerSpec, Span, TargetProtocol};
 use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 
@@ -109,6 +109,11 @@ impl Phases {
             .map_err(|unrouted| LocalAnswer::unrouted(unrouted, admitted.host, request))?;
         if let Some(note) = &mut ctx.note {
             note.assign(&selection);
+        }
+        let link = &selection.service.side(selection.side).link;
+        if admitted.upgrade && link.transport().protocol != TargetProtocol::Http1 {
+            // A connection of HTTP/2 changes to nothing else (RFC 9113, section 8.6).
+            return Err(Refusal::Upgrade.into());
         }
         let score = || {
             let meter = selection.service.side(selection.side).meter;

@@ -89,7 +89,7 @@ async fn new_files_are_followed_and_open_connections_stay() {
 async fn a_target_hears_whose_certificate_it_was_and_no_client_can_forge_that() {
     let (authority, origin) = (Authority::new(), Origin::saying("fine").await);
     let mut tls = listener_tls(&[authority.signs("shop", &["shop.test"])]);
-    let header = "x-user-dn".to_owned();
+    let header = "x_user-dn".to_owned();
     let clients = ClientCertificates { header, ..authority.of_clients(false) };
     tls.client_certificates = Some(clients);
     let world = world(&origin, tls);
@@ -101,9 +101,9 @@ async fn a_target_hears_whose_certificate_it_was_and_no_client_can_forge_that() 
     client(&world, authority.client()).await.get("/", forged).await;
     world.test_client().await.get("/", forged).await;
     let seen = origin.seen();
-    assert_eq!(field(&seen[0], "x-user-dn"), Some("CN=alice"));
-    assert_eq!(field(&seen[1], "x-user-dn"), None);
-    assert_eq!(field(&seen[2], "x-user-dn"), None);
+    assert_eq!(field(&seen[0], "x_user-dn"), Some("CN=alice"));
+    assert_eq!(field(&seen[1], "x_user-dn"), None);
+    assert_eq!(field(&seen[2], "x_user-dn"), None);
     for request in &seen {
         assert!(!request.contains("CN=root"), "{request}");
     }

@@ -107,7 +107,7 @@ mod tests {
         let identity = Identity::load(&shop).expect("a pair");
         assert_eq!(identity.names(), ["shop.test", "*.shop.test"]);
         assert_eq!(identity.chain().len(), 1);
-        let mixed = CertificateFiles { key: other.key.clone(), ..shop.clone() };
+        let mixed = CertificateFiles { certificate: shop.certificate, key: other.key };
         let error = Identity::load(&mixed).expect_err("another key");
         assert!(matches!(error, TlsError::Mismatch { .. }), "{error}");
         let error = error.to_string();

@@ -38,3 +38,24 @@ pub(super) fn bytes_between(node: &Node<'_>, least: &str, most: &str) -> Option<
 
 const UNITS: [(&str, u64); 4] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_a_whole_number_with_a_unit_of_powers_of_two() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(text.parse().ok().map(|Bytes(bytes)| bytes), expected, "{text}");
+        };
+        check("1KiB", Some(1_024));
+        check("0KiB", Some(0));
+        check("16MiB", Some(16 << 20));
+        check("3GiB", Some(3 << 30));
+        check("1024TiB", Some(1 << 50));
+        for bad in ["", "1", "KiB", "1KB", "1 KiB", "1.5MiB", "-1KiB", "+1KiB", "1kib", "1B"] {
+            check(bad, None);
+        }
+        check("18446744073709551615TiB", None);
+    }
+}

@@ -155,9 +155,15 @@ const MAX_NETWORKS: usize = 1_000;
 const MAX_RULES: usize = 1_000;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::config::tests::{BASE, parse, refuses};
-    use crate::core::model::WhenIdle;
+    use crate::core::model::{ListenerProtocol, WhenIdle};
+
+    /// The base with more keys in its listener.
+    pub(in crate::config) fn with_listener(keys: &str) -> String {
+        let more = format!("rules: [{{ service: shop }}], {keys}");
+        BASE.replacen("rules: [{ service: shop }]", &more, 1)
+    }
 
     /// The base with other listeners.
     fn listeners(list: &str) -> String {
@@ -280,5 +286,52 @@ mod tests {
             "*/* -> shop",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_listener_speaks_one_of_two_protocols() {
+        let read = |keys: &str| parse(&with_listener(keys)).expect(keys).listeners[0].protocol;
+        assert_eq!(read("test: false"), ListenerProtocol::Http);
+        assert_eq!(read("protocol: http"), ListenerProtocol::Http);
+        assert_eq!(read("protocol: h2c"), ListenerProtocol::H2c);
+        refuses(
+            &with_listener("protocol: h2"),
+            "listeners[0].protocol: found \"h2\", wanted one of http, h2c",
+        );
+        let authority = crate::tls::testkit::Authority::new();
+        let files = authority.signs("shop", &["shop.test"]);
+        let tls = format!(
+            "tls: {{ certificates: [{{ certificate: '{}', key: '{}' }}] }}",
+            files.certificate.display(),
+            files.key.display()
+        );
+        refuses(
+            &with_listener(&format!("protocol: h2c, {tls}")),
+            "listeners[0].protocol: `h2c` is HTTP/2 in the clear, and `tls` is here; leave `protocol` out",
+        );
+        let redirects = with_listener(&tls).replacen("{ service: shop }", "{ redirect: https }", 1);
+        refuses(&redirects, "listeners[0]: a rule redirects to https, which this listener speaks");
+    }
+
+    #[test]
+    fn networks_are_addresses_or_ranges_of_them() {
+        let list = "[127.0.0.1, 10.0.0.0/8, '::1', '2001:db8::/32']";
+        let text = with_listener(&format!("proxy_protocol: {list}, trusted_proxies: {list}"));
+        let listener = parse(&text).expect("valid").listeners.remove(0);
+        let shown: Vec<String> = listener.proxy_protocol.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1/32", "10.0.0.0/8", "::1/128", "2001:db8::/32"]);
+        assert_eq!(listener.proxy_protocol, listener.trusted_proxies);
+        for key in ["proxy_protocol", "trusted_proxies"] {
+            let check = |list: &str, expected: &str| {
+                let text = with_listener(&format!("{key}: {list}"));
+                refuses(&text, &format!("line 1: listeners[0].{key}{expected}"));
+            };
+            check("[]", ": wanted at least one network, found an empty list");
+            check("true", ": wanted a list, found true");
+            check("[127.0.0.1, localhost]", "[1]: \"localhost\" is not a network: for example");
+            check("['10.0.0.0/33']", "[0]: \"10.0.0.0/33\" is not a network");
+            check("['127.0.0.1:80']", "[0]: \"127.0.0.1:80\" is not a network");
+            check("[10]", "[0]: wanted a text, found the number 10");
+        }
     }
 }

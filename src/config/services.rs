@@ -275,4 +275,27 @@ mod tests {
     fn a_service_with_a_mistake_is_not_unknown_to_its_rules() {
         refuses(&with_service("colour: red"), "services.shop.colour: unknown key");
     }
+
+    #[test]
+    fn what_happens_to_streams_is_read_and_has_a_default() {
+        let read = |keys: &str| {
+            let shop = parse(&with_service(keys)).unwrap().services.into_values().next().unwrap();
+            (shop.drain, shop.timeouts.stream_idle)
+        };
+        let default = DrainPolicy { timeout: Span::from_secs(600), ..DrainPolicy::default() };
+        assert_eq!(read("tell_side: true"), (default, Span::from_secs(3_600)));
+        let given =
+            read("drain_timeout: 0s, streams_on_rollback: cut, timeouts: { stream_idle: 5m }");
+        let expected = DrainPolicy { timeout: Span::ZERO, on_rollback: StreamsOnRollback::Cut };
+        assert_eq!(given, (expected, Span::from_secs(300)));
+        let check = |keys: &str, expected: &str| {
+            refuses(&with_service(keys), &format!("services.shop.{expected}"));
+        };
+        check("drain_timeout: 30", "drain_timeout: \"30\" has no unit");
+        check(
+            "streams_on_rollback: kill",
+            "streams_on_rollback: found \"kill\", wanted one of drain, cut",
+        );
+        check("timeouts: { stream_idle: 0s }", "timeouts.stream_idle: 0s is too short");
+    }
 }

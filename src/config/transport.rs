@@ -65,3 +65,106 @@ fn target_tls(node: &Node<'_>, base_dir: &Path) -> TargetTls {
 
 const PROTOCOLS: [(&str, TargetProtocol); 3] =
     [("http1", TargetProtocol::Http1), ("h2c", TargetProtocol::H2c), ("h2", TargetProtocol::H2)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{BASE, parse, refuses};
+    use crate::core::model::TargetGroupName;
+    use crate::tls::testkit::Authority;
+
+    fn group(keys: &str) -> String {
+        BASE.replace("c: {}", &format!("c: {{ {keys} }}"))
+    }
+
+    fn read(keys: &str) -> Transport {
+        let text = group(keys);
+        let name: TargetGroupName = "c".parse().expect("a name");
+        let mut config = parse(&text).expect(&text);
+        config.transports.remove(&name).expect("a group has a transport")
+    }
+
+    #[test]
+    fn a_group_is_spoken_to_in_http_1_without_tls_unless_it_says_so() {
+        assert_eq!(read(""), Transport::default());
+        let h2c = Transport { protocol: TargetProtocol::H2c, tls: None };
+        assert_eq!(read("protocol: h2c"), h2c);
+        let verified = TargetTls {
+            server_name: None,
+            verify: Verify::Full,
+            authorities: None,
+            identity: None,
+        };
+        let expected = Transport { protocol: TargetProtocol::Http1, tls: Some(verified.clone()) };
+        assert_eq!(read("tls: {}"), expected);
+        let named = TargetTls { server_name: Some("shop.internal".to_owned()), ..verified.clone() };
+        let expected = Transport { protocol: TargetProtocol::H2, tls: Some(named) };
+        assert_eq!(read("protocol: h2, tls: { server_name: Shop.internal }"), expected);
+        let unverified = TargetTls { verify: Verify::Nothing, ..verified };
+        assert_eq!(read("tls: { verify: false }").tls, Some(unverified));
+    }
+
+    #[test]
+    fn the_files_of_a_groups_tls_are_read_with_the_configuration() {
+        let authority = Authority::new();
+        let files = authority.signs("proxy", &["proxy.internal"]);
+        let keys = format!(
+            "tls: {{ ca: '{}', client_certificate: {{ certificate: '{}', key: '{}' }} }}",
+            authority.file().display(),
+            files.certificate.display(),
+            files.key.display()
+        );
+        let tls = read(&keys).tls.expect("TLS");
+        assert_eq!(tls.authorities.as_deref(), Some(&[authority.der()][..]));
+        let identity = tls.identity.expect("an identity");
+        assert_eq!(identity.chain.len(), 1);
+        assert!(!format!("{identity:?}").contains("key"), "{identity:?}");
+    }
+
+    #[test]
+    fn every_mistake_of_a_transport_is_told_where_it_is() {
+        let authority = Authority::new();
+        let files = authority.signs("proxy", &["proxy.internal"]);
+        let shown = |path: &Path| path.display().to_string();
+        let (ca, key) = (shown(&authority.file()), shown(&files.key));
+        let certificate = shown(&files.certificate);
+        let other = shown(&authority.signs("other", &["proxy.internal"]).key);
+        let check = |keys: &str, expected: &str| {
+            refuses(&group(keys), &format!("line 2: target_groups.c.{expected}"));
+        };
+        check(
+            "protocol: h2c, tls: {}",
+            "protocol: `h2c` is HTTP/2 in the clear, and `tls` is here; write `protocol: h2`, or",
+        );
+        check(
+            "protocol: h2",
+            "protocol: `h2` is HTTP/2 over TLS, and `tls` is missing; add `tls: {}`",
+        );
+        check("protocol: http2", "protocol: found \"http2\", wanted one of http1, h2c, h2");
+        check("tls: true", "tls: wanted a mapping, found true");
+        check("tls: { server_name: 'https://x' }", "tls.server_name: \"https://x\" is not a host");
+        check("tls: { verify: no }", "tls.verify: wanted true or false, found the text \"no\"");
+        check(
+            &format!("tls: {{ verify: false, ca: '{ca}' }}"),
+            "tls.ca: nothing is verified, so no authority is asked; leave one of them out",
+        );
+        check("tls: { ca: /nowhere/ca.pem }", "tls.ca: /nowhere/ca.pem: cannot be read: ");
+        check(
+            &format!("tls: {{ ca: '{key}' }}"),
+            &format!("tls.ca: {key}: holds no certificate in PEM"),
+        );
+        check(
+            &format!("tls: {{ client_certificate: {{ certificate: '{certificate}' }} }}"),
+            "tls.client_certificate: `key` is missing",
+        );
+        check(
+            &format!(
+                "tls: {{ client_certificate: {{ certificate: '{certificate}', key: '{other}' }} }}"
+            ),
+            &format!(
+                "tls.client_certificate.key: {other} is not the key of the certificate in {certificate}"
+            ),
+        );
+        check("tls: { insecure: true }", "tls.insecure: unknown key");
+    }
+}

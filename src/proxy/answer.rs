@@ -101,7 +101,11 @@ impl Refusal {
             Self::HeaderTooLarge => (431, "header_too_large", "the request's header is too large"),
             Self::BodyTooLarge => (413, "body_too_large", "the request's body is too large"),
             Self::Method => (405, "method_not_allowed", "CONNECT and TRACE are not served"),
-            Self::Upgrade => (501, "upgrade_not_served", "an upgrade must be a GET without a body"),
+            Self::Upgrade => (
+                501,
+                "upgrade_not_served",
+                "only a GET without a body upgrades, and only over HTTP/1.1",
+            ),
             Self::NoRule => (404, "no_rule", "no rule of the listener matches the request"),
             Self::Idle => (503, "no_green", "there is no green now for this test listener"),
             Self::NoTarget => (503, "no_target", "the service has no target for this request"),
@@ -254,12 +258,16 @@ pub(super) fn is_timeout(kind: &ErrorType) -> bool {
 
 const RETRY_AFTER_SECONDS: &str = "1";
 
-const CONNECT_ERRORS: [ErrorType; 5] = [
+const CONNECT_ERRORS: [ErrorType; 9] = [
     ErrorType::ConnectRefused,
     ErrorType::ConnectNoRoute,
     ErrorType::ConnectError,
     ErrorType::SocketError,
     ErrorType::BindError,
+    ErrorType::TLSHandshakeFailure,
+    ErrorType::TLSHandshakeTimedout,
+    ErrorType::InvalidCert,
+    ErrorType::HandshakeError,
 ];
 
 const CLIENT_GONE: [ErrorType; 4] = [

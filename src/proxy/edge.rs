@@ -10,7 +10,7 @@ use http::HeaderValue;
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::l4::stream::Stream as Socket;
-use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream, UniqueID as _};
+use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::{sleep, timeout};
 

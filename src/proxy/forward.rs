@@ -179,7 +179,8 @@ fn is_forgeable(name: &str) -> bool {
 
 fn begins(name: &str, prefix: &str) -> bool {
     let dashed = |b: u8| if b == b'_' { b'-' } else { b };
-    name.len() >= prefix.len() && name.bytes().map(dashed).zip(prefix.bytes()).all(|(a, b)| a == b)
+    name.len() >= prefix.len()
+        && name.bytes().map(dashed).zip(prefix.bytes().map(dashed)).all(|(a, b)| a == b)
 }
 
 /// Fields that end here: hop-by-hop ones, those that `Connection` names, and our own.

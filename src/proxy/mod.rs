@@ -26,6 +26,10 @@ mod access_writer;
 mod admission;
 mod answer;
 mod attempt;
+#[cfg(test)]
+mod balancers;
+#[cfg(test)]
+mod bounds;
 mod connection;
 mod cookie;
 mod course;
@@ -38,6 +42,8 @@ mod fields;
 mod forward;
 mod forwarded;
 mod grpc;
+#[cfg(test)]
+mod handshakes;
 mod inherit;
 mod listener;
 mod mirror;
@@ -53,14 +59,22 @@ mod score;
 mod second_attempts;
 mod selection;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod timeouts;
+#[cfg(test)]
+mod transports;
 mod trust;
 mod tunnel;
 mod turnstile;
+#[cfg(test)]
+mod upgrades;
 mod upload;
 mod wire;
+#[cfg(test)]
+mod wirekit;
 
 pub use access_log::AccessLog;
 pub use cookie::CohortId;

@@ -115,6 +115,7 @@ impl Phases {
             note.assign(&selection);
         }
         if admitted.upgrade && !selection.service.speaks_http1() {
+            // A connection of HTTP/2 changes to nothing else (RFC 9113, section 8.6).
             return Err(Refusal::Upgrade.into());
         }
         let score = || {

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::core::model::{
@@ -26,7 +28,7 @@ use crate::telemetry::Recorder;
 use super::{AccessLog, ProxyParts, RunningProxy, bind, start};
 
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One act of an origin.
 #[derive(Clone, Debug)]
@@ -53,6 +55,21 @@ impl Origin {
     pub(super) async fn new(
         script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
+        Self::accepting(None, script).await
+    }
+
+    /// The same over TLS.
+    pub(super) async fn over_tls(
+        tls: Arc<ServerConfig>,
+        script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        Self::accepting(Some(TlsAcceptor::from(tls)), script).await
+    }
+
+    async fn accepting(
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = socket.local_addr().expect("bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -61,7 +78,17 @@ impl Origin {
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&log)));
+                let (tls, script, log) = (tls.clone(), Arc::clone(&script), Arc::clone(&log));
+                tokio::spawn(async move {
+                    match tls {
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, script, log).await;
+                            }
+                        }
+                        None => serve(stream, script, log).await,
+                    }
+                });
             }
         });
         Self { address, seen, connections }
@@ -81,7 +108,7 @@ impl Origin {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     script: Arc<impl Fn(&str, usize) -> Vec<Act>>,
     log: Arc<Mutex<Vec<String>>>,
 ) {
@@ -94,7 +121,11 @@ async fn serve(
         };
         for act in acts {
             match act {
-                Act::Send(text) => stream.write_all(text.as_bytes()).await.unwrap_or(()),
+                Act::Send(text) => {
+                    // TLS keeps what is not flushed.
+                    stream.write_all(text.as_bytes()).await.unwrap_or(());
+                    stream.flush().await.unwrap_or(());
+                }
                 Act::Wait(time) => sleep(time).await,
                 Act::Close => return,
             }
@@ -102,15 +133,14 @@ async fn serve(
     }
 }
 
-/// Reads one message with its body by `content-length`; `None` at the end of the stream.
-async fn message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+/// Reads one message with its body by `content-length`, and in a request also by chunks; `None` at
+/// the end of the stream.
+async fn message(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(buffer).into_owned();
         if let Some(end) = text.find("\r\n\r\n").map(|at| at + 4) {
-            let length = field(&text[..end], "content-length")
-                .and_then(|value| value.parse::<usize>().ok())
-                .unwrap_or(0);
-            if buffer.len() >= end + length {
+            let length = body_length(&text[..end], &text[end..]);
+            if let Some(length) = length.filter(|length| buffer.len() >= end + length) {
                 let rest = buffer.split_off(end + length);
                 let whole = std::mem::replace(buffer, rest);
                 return Some(String::from_utf8_lossy(&whole).into_owned());
@@ -122,6 +152,19 @@ async fn message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String>
     }
 }
 
+/// How long the body behind a header is; `None` while that is not known.
+fn body_length(head: &str, body: &str) -> Option<usize> {
+    if !head.starts_with("HTTP/") && field(head, "transfer-encoding").is_some() {
+        let last = "0\r\n\r\n";
+        if body.starts_with(last) {
+            return Some(last.len());
+        }
+        return body.find(&format!("\r\n{last}")).map(|at| at + 2 + last.len());
+    }
+    let length = field(head, "content-length").and_then(|value| value.parse().ok());
+    Some(length.unwrap_or(0))
+}
+
 /// The first value of a header field.
 pub(super) fn field<'t>(message: &'t str, name: &str) -> Option<&'t str> {
     message.split("\r\n\r\n").next()?.lines().skip(1).find_map(|line| {
@@ -130,20 +173,34 @@ pub(super) fn field<'t>(message: &'t str, name: &str) -> Option<&'t str> {
     })
 }
 
+/// What a client speaks on.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 /// A client's connection.
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     buffer: Vec<u8>,
 }
 
 impl Client {
     pub(super) async fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("connected");
-        Self { stream, buffer: Vec::new() }
+        Self::over(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    /// A client on a stream of its own.
+    pub(super) fn over(stream: impl Io + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
     }
 
     pub(super) async fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.expect("sent");
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("sent");
+        self.stream.flush().await.expect("sent");
     }
 
     /// Sends a byte now and then until the other side closes; returns how many it took.

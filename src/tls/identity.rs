@@ -91,3 +91,71 @@ pub(super) fn roots(
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::{Authority, write};
+    use super::*;
+
+    #[test]
+    fn a_certificate_and_its_key_belong_together() {
+        let authority = Authority::new();
+        let (shop, other) = (
+            authority.signs("shop", &["Shop.test", "*.shop.test", "127.0.0.1"]),
+            authority.signs("other", &["other.test"]),
+        );
+        let identity = Identity::load(&shop).expect("a pair");
+        assert_eq!(identity.names(), ["shop.test", "*.shop.test"]);
+        assert_eq!(identity.chain().len(), 1);
+        let mixed = CertificateFiles { certificate: shop.certificate, key: other.key };
+        let error = Identity::load(&mixed).expect_err("another key");
+        assert!(matches!(error, TlsError::Mismatch { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("shop.pem") && error.contains("other.key"), "{error}");
+    }
+
+    #[test]
+    fn files_that_are_no_such_thing_say_which_and_what_and_nothing_of_their_content() {
+        let authority = Authority::new();
+        let files = authority.signs("shop", &["shop.test"]);
+        let error = |certificate: &Path, key: &Path| {
+            let (certificate, key) = (certificate.to_owned(), key.to_owned());
+            Identity::load(&CertificateFiles { certificate, key }).expect_err("bad").to_string()
+        };
+        let text = authority.folder().join("text.pem");
+        let check = |content: &str, as_certificate: &str, as_key: &str| {
+            write(&text, content);
+            for (found, expected) in [
+                (error(&text, &files.key), as_certificate),
+                (error(&files.certificate, &text), as_key),
+            ] {
+                assert!(found.contains(&format!("text.pem: {expected}")), "{found}");
+                assert!(!found.contains("c2VjcmV0"), "{found}");
+            }
+        };
+        check("c2VjcmV0", "holds no certificate in PEM", "holds no private key in PEM");
+        check(
+            "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n",
+            "cannot be used: ",
+            "holds no private key in PEM",
+        );
+        check(
+            "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n",
+            "holds no certificate in PEM",
+            "cannot be used: ",
+        );
+        check(&"x".repeat((1 << 20) + 1), "is larger than 1048576", "is larger than 1048576");
+        let none = authority.folder().join("none.pem");
+        assert!(error(&none, &files.key).contains("none.pem: cannot be read"));
+        assert!(error(&files.certificate, &none).contains("none.pem: cannot be read"));
+    }
+
+    #[test]
+    fn an_authority_is_a_certificate_that_can_be_a_root() {
+        let authority = Authority::new();
+        assert_eq!(read_authorities(&authority.file()).expect("a root").len(), 1);
+        let key = authority.signs("shop", &["shop.test"]).key;
+        let error = read_authorities(&key).expect_err("a key").to_string();
+        assert!(error.contains("shop.key: holds no certificate"), "{error}");
+    }
+}

@@ -10,6 +10,8 @@ mod identity;
 mod names;
 mod pem;
 mod server;
+#[cfg(test)]
+pub(crate) mod testkit;
 
 pub use error::TlsError;
 pub use identity::{Identity, read_authorities};

@@ -18,13 +18,13 @@ pub(super) fn names_of(der: &[u8]) -> Result<Vec<String>, String> {
     Ok(names.take(MAX_NAMES).collect())
 }
 
-/// The subject of a certificate in the form of RFC 4514, fit for a header's value: what is not
-/// printable ASCII is written in hexadecimal. `None` for what is no certificate, and for a subject
-/// that is empty or too long to be told whole.
+/// The subject of a certificate as one line (RFC 4514), fit for a header's value: the most specific
+/// part first, and what separates parts, or is not printable ASCII, escaped inside of them. So no
+/// certificate can be made to read as another one's. `None` for what is no certificate, and for a
+/// subject that is empty or too long.
 #[must_use]
 pub fn subject_of(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    // The most significant part comes first in the certificate and last in the text.
     let mut parts: Vec<String> = certificate
         .subject()
         .iter_rdn()
@@ -37,56 +37,80 @@ pub fn subject_of(der: &[u8]) -> Option<String> {
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let kind = attribute.attr_type();
-    let name = oid2abbrev(kind, oid_registry());
-    let name = name.map_or_else(|_| kind.to_id_string(), str::to_owned);
-    match attribute.as_str() {
-        Ok(value) => format!("{name}={}", escaped(value)),
+    let kind = match oid2abbrev(kind, oid_registry()) {
+        Ok(known) => known.to_owned(),
+        Err(_) => kind.to_id_string(),
+    };
+    let value = match attribute.as_str() {
+        Ok(text) => escaped(text),
         Err(_) => {
-            let hex = attribute.as_slice().iter().map(|byte| format!("{byte:02x}"));
-            format!("{name}=#{}", hex.collect::<String>())
+            attribute.as_slice().iter().fold("#".to_owned(), |hex, b| format!("{hex}{b:02x}"))
         }
-    }
+    };
+    format!("{kind}={value}")
 }
 
-/// A value as RFC 4514, section 2.4, wants it.
-fn escaped(value: &str) -> String {
-    let last = value.len().saturating_sub(1);
-    let mut text = String::with_capacity(value.len());
-    for (at, byte) in value.bytes().enumerate() {
-        let edge = byte == b' ' && (at == 0 || at == last);
-        let first = byte == b'#' && at == 0;
-        if edge || first || b"\"+,;<>=\\".contains(&byte) {
-            text.push('\\');
-            text.push(char::from(byte));
-        } else if byte.is_ascii_graphic() || byte == b' ' {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("\\{byte:02x}"));
+fn escaped(text: &str) -> String {
+    let last = text.len().saturating_sub(1);
+    let mut escaped = String::with_capacity(text.len());
+    for (at, byte) in text.bytes().enumerate() {
+        let outside = at == 0 || at == last;
+        match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' | b'=' => {
+                escaped.push('\\');
+                escaped.push(char::from(byte));
+            }
+            b' ' | b'#' if outside => {
+                escaped.push('\\');
+                escaped.push(char::from(byte));
+            }
+            b' '..=b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("\\{byte:02X}")),
         }
     }
-    text
+    escaped
 }
 
 /// The most names of a certificate that are used.
 const MAX_NAMES: usize = 1_000;
-/// The longest subject that is told.
-const MAX_SUBJECT: usize = 1_024;
+/// The most bytes of a subject.
+const MAX_SUBJECT: usize = 512;
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
     use super::*;
 
-    #[test]
-    fn a_value_cannot_pass_for_two_parts() {
-        for (value, expected) in [
-            ("alice", "alice"),
-            ("alice, O=Admins", "alice\\, O\\=Admins"),
-            (" #a ", "\\ #a\\ "),
-            ("#a", "\\#a"),
-            ("caf\u{e9}", "caf\\c3\\a9"),
-            ("a\r\nb", "a\\0d\\0ab"),
-        ] {
-            assert_eq!(escaped(value), expected, "{value:?}");
+    fn subject(parts: &[(DnType, &str)]) -> Option<String> {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in parts {
+            params.distinguished_name.push(kind.clone(), *value);
         }
+        let key = KeyPair::generate().expect("a key");
+        subject_of(params.self_signed(&key).expect("signed").der())
+    }
+
+    #[test]
+    fn a_subject_is_one_line_that_a_header_can_hold() {
+        let named = |name: &str| subject(&[(DnType::CommonName, name)]);
+        assert_eq!(named("alice").as_deref(), Some("CN=alice"));
+        assert_eq!(named("zo\u{eb}\r\nx: 1").as_deref(), Some("CN=zo\\C3\\AB\\0D\\0Ax: 1"));
+        assert_eq!(named(&"a".repeat(5_000)), None);
+        assert_eq!(subject(&[]), None);
+        assert_eq!(subject_of(b"no certificate"), None);
+    }
+
+    #[test]
+    fn no_part_of_a_subject_can_be_written_inside_of_another() {
+        let check = |parts: &[(DnType, &str)], expected: &str| {
+            assert_eq!(subject(parts).as_deref(), Some(expected));
+        };
+        let (organisation, name) = (DnType::OrganizationName, DnType::CommonName);
+        check(&[(organisation, "Shop"), (name.clone(), "alice")], "CN=alice,O=Shop");
+        check(&[(name.clone(), "alice,O=Shop")], "CN=alice\\,O\\=Shop");
+        check(&[(name.clone(), "alice+O=Shop;\\")], "CN=alice\\+O\\=Shop\\;\\\\");
+        check(&[(name, " # a ")], "CN=\\ # a\\ ");
     }
 }

@@ -176,3 +176,183 @@ fn stamp(path: &Path) -> Stamp {
         Err(_) => Stamp { inode: 0, bytes: 0, modified: (0, 0) },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{CertificateError, ClientConfig, ClientConnection, Error, ServerConnection};
+
+    use super::super::subject_of;
+    use super::super::testkit::{Authority, listener_tls, write};
+    use super::*;
+
+    /// What the two ends of a connection know of each other.
+    #[derive(Debug)]
+    struct Shaken {
+        /// The subject of the listener's certificate.
+        listener: Option<String>,
+        /// The subject of the client's.
+        client: Option<String>,
+    }
+
+    /// Shakes hands with a client that asks for a name.
+    fn shake(tls: &ServerTls, client: ClientConfig, name: &str) -> Result<Shaken, Error> {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let mut client = ClientConnection::new(Arc::new(client), name)?;
+        let mut server = ServerConnection::new(tls.config())?;
+        for _ in 0..10 {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).expect("memory");
+            }
+            let mut bytes = bytes.as_slice();
+            while !bytes.is_empty() {
+                server.read_tls(&mut bytes).expect("memory");
+                server.process_new_packets()?;
+            }
+            let mut bytes = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).expect("memory");
+            }
+            let mut bytes = bytes.as_slice();
+            while !bytes.is_empty() {
+                client.read_tls(&mut bytes).expect("memory");
+                client.process_new_packets()?;
+            }
+            if !client.is_handshaking() && !server.is_handshaking() {
+                let subject = |chain: Option<&[rustls::pki_types::CertificateDer<'_>]>| {
+                    chain.and_then(|chain| chain.first()).and_then(|leaf| subject_of(leaf))
+                };
+                return Ok(Shaken {
+                    listener: subject(client.peer_certificates()),
+                    client: subject(server.peer_certificates()),
+                });
+            }
+        }
+        panic!("no handshake takes as long as this");
+    }
+
+    /// The subject that a listener shows to a client that asks for a name.
+    fn shown(tls: &ServerTls, authority: &Authority, name: &str) -> Option<String> {
+        shake(tls, authority.client(), name).expect("a handshake").listener
+    }
+
+    #[test]
+    fn the_certificate_is_that_of_the_name_then_of_a_wildcard_then_the_first() {
+        let authority = Authority::new();
+        let certificates = [
+            authority.signs("first", &["first.test", "127.0.0.1"]),
+            authority.signs("exact", &["shop.test", "API.shop.test"]),
+            authority.signs("wild", &["*.shop.test"]),
+        ];
+        let tls = ServerTls::load(&listener_tls(&certificates)).expect("loaded");
+        let check = |name: &str, expected: &str| {
+            assert_eq!(shown(&tls, &authority, name).as_deref(), Some(expected), "{name}");
+        };
+        check("shop.test", "CN=exact");
+        check("api.shop.test", "CN=exact");
+        check("www.shop.test", "CN=wild");
+        check("WWW.Shop.test", "CN=wild");
+        check("first.test", "CN=first");
+        // A client that connects to an address asks for no name.
+        check("127.0.0.1", "CN=first");
+        for unknown in ["other.test", "a.www.shop.test"] {
+            let refused = shake(&tls, authority.client(), unknown).expect_err("another name");
+            let Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                presented,
+                ..
+            }) = &refused
+            else {
+                panic!("{unknown}: {refused:?}");
+            };
+            assert!(presented.iter().any(|name| name.contains("first.test")), "{presented:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_change_are_followed_and_bad_ones_change_nothing() {
+        let authority = Authority::new();
+        let files = authority.signs("shop", &["shop.test"]);
+        let tls = ServerTls::load(&listener_tls(std::slice::from_ref(&files))).expect("loaded");
+        assert!(!tls.follow().expect("nothing is bad"), "nothing is new");
+        let before = tls.config();
+        authority.signs("shop", &["shop.test", "www.shop.test"]);
+        assert!(shake(&tls, authority.client(), "www.shop.test").is_err());
+        assert!(tls.follow().expect("good"));
+        assert_eq!(shown(&tls, &authority, "www.shop.test").as_deref(), Some("CN=shop"));
+        assert!(!Arc::ptr_eq(&before, &tls.config()));
+        write(&files.certificate, "not a certificate");
+        let bad = tls.follow().expect_err("bad").to_string();
+        assert!(bad.contains("shop.pem: holds no certificate"), "{bad}");
+        assert!(shown(&tls, &authority, "www.shop.test").is_some(), "the old one serves on");
+        assert!(!tls.follow().expect("told already"));
+        authority.signs("shop", &["shop.test", "api.shop.test"]);
+        assert!(tls.follow().expect("good again"));
+        assert!(shown(&tls, &authority, "api.shop.test").is_some());
+    }
+
+    #[test]
+    fn a_pair_whose_halves_are_replaced_one_after_the_other_is_followed_in_the_end() {
+        let authority = Authority::new();
+        let files = authority.signs("shop", &["shop.test"]);
+        let next = authority.signs("next", &["shop.test", "www.shop.test"]);
+        let tls = ServerTls::load(&listener_tls(std::slice::from_ref(&files))).expect("loaded");
+        fs::rename(&next.certificate, &files.certificate).expect("renamed");
+        let half = tls.follow().expect_err("the key is the old one");
+        assert!(matches!(half, TlsError::Mismatch { .. }), "{half}");
+        assert_eq!(shown(&tls, &authority, "shop.test").as_deref(), Some("CN=shop"));
+        fs::rename(&next.key, &files.key).expect("renamed");
+        assert!(tls.follow().expect("whole again"));
+        assert_eq!(shown(&tls, &authority, "www.shop.test").as_deref(), Some("CN=next"));
+    }
+
+    #[test]
+    fn a_client_below_the_lowest_version_is_refused() {
+        let authority = Authority::new();
+        let spec = listener_tls(&[authority.signs("shop", &["shop.test"])]);
+        let check = |minimum_version, expected: bool| {
+            let spec = ListenerTls { minimum_version, ..spec.clone() };
+            let tls = ServerTls::load(&spec).expect("loaded");
+            let old = authority.client_with(&[&TLS12], None);
+            assert_eq!(shake(&tls, old, "shop.test").is_ok(), expected, "{minimum_version:?}");
+            let new = authority.client_with(&[&TLS13], None);
+            assert!(shake(&tls, new, "shop.test").is_ok(), "{minimum_version:?}");
+        };
+        check(TlsVersion::V1_2, true);
+        check(TlsVersion::V1_3, false);
+    }
+
+    #[test]
+    fn a_client_shows_a_certificate_of_the_authority_or_none_where_none_is_required() {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let spec = listener_tls(&[authority.signs("shop", &["shop.test"])]);
+        let alice = authority.signs("alice", &["alice.test"]);
+        let mallory = stranger.signs("alice", &["alice.test"]);
+        let check = |required, shows: Option<&CertificateFiles>, expected: Option<Option<&str>>| {
+            let client_certificates = Some(authority.of_clients(required));
+            let spec = ListenerTls { client_certificates, ..spec.clone() };
+            let tls = ServerTls::load(&spec).expect("loaded");
+            let client = authority.client_with(rustls::DEFAULT_VERSIONS, shows);
+            let seen = shake(&tls, client, "shop.test").ok().map(|shaken| shaken.client);
+            let expected = expected.map(|subject| subject.map(str::to_owned));
+            assert_eq!(seen, expected, "required {required}, shown {shows:?}");
+        };
+        check(true, Some(&alice), Some(Some("CN=alice")));
+        check(true, None, None);
+        check(true, Some(&mallory), None);
+        check(false, Some(&alice), Some(Some("CN=alice")));
+        check(false, None, Some(None));
+        check(false, Some(&mallory), None);
+    }
+
+    #[test]
+    fn a_missing_authority_of_clients_is_found_when_the_files_are_read() {
+        let authority = Authority::new();
+        let mut clients = authority.of_clients(true);
+        clients.ca = authority.folder().join("none.pem");
+        let mut spec = listener_tls(&[authority.signs("shop", &["shop.test"])]);
+        spec.client_certificates = Some(clients);
+        let error = ServerTls::load(&spec).expect_err("no such file").to_string();
+        assert!(error.contains("none.pem: cannot be read"), "{error}");
+    }
+}

@@ -94,7 +94,8 @@ fn is_test_only(path: &str) -> bool {
 }
 
 fn declares_for_tests(parent: &str, module: &str) -> bool {
-    parent.contains(&format!("#[cfg(test)]\nmod {module};"))
+    let declared = |visibility: &str| format!("#[cfg(test)]\n{visibility}mod {module};");
+    ["", "pub(crate) "].iter().any(|visibility| parent.contains(&declared(visibility)))
 }
 
 /// The text before the first module of tests that stands in the file itself.

@@ -5,7 +5,7 @@
 # Pingora's zlib-ng is built with cmake; SQLite, zstd, ring and parts of wasmtime with the C
 # compiler alone. On Debian, as root, what is missing is installed; otherwise it is named.
 set -eu
-cd "$(dirname "$0")/.."
+cd "${0%/*}/.."
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use tidegate::app::{self, Beginning, UpgradeError, UpgradeOptions, Upgraded, demo::DemoOptions};
 use tidegate::cli::{self, Entry, Exit, ServeArgs, UpgradeArgs};
 use tidegate::config::Config;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     cli::run(
@@ -23,11 +25,16 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             return Ok(Exit::Usage.into());
         }
     };
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(LevelFilter::INFO)
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    // Pingora tells of every client that breaks off as of an error: anybody could fill the disk.
+    let told = Targets::new().with_default(LevelFilter::INFO).with_targets([
+        ("pingora_proxy", LevelFilter::OFF),
+        ("pingora_core", LevelFilter::OFF),
+        ("pingora_core::services::listening", LevelFilter::ERROR),
+    ]);
+    tracing_subscriber::registry().with(lines).with(told).init();
     let beginning = if args.takeover { Beginning::Takeover } else { Beginning::Afresh };
     match app::serve(config, &args.config, beginning) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -182,10 +182,7 @@ impl Refusal {
             keep_after_body(session);
         }
         if grpc::is_call(&session.req_header().headers) {
-            let header = self.grpc_header(request_id)?;
-            session.write_response_header(Box::new(header), true).await?;
-            let _ = session.drain_request_body().await;
-            return Ok(());
+            return self.write_grpc(session, request_id).await;
         }
         let body = self.body(request_id);
         let header = self.header(body.len(), request_id)?;
@@ -220,16 +217,37 @@ impl Refusal {
         Ok(header)
     }
 
-    /// The answer to a call of gRPC, which has its status in the header and nothing after it.
-    fn grpc_header(self, request_id: &HeaderValue) -> pingora_core::Result<ResponseHeader> {
+    /// The answer to a call of gRPC, whose status is in the trailers; in HTTP/1.1, which has none
+    /// here, in the header.
+    async fn write_grpc(
+        self,
+        session: &mut Session,
+        request_id: &HeaderValue,
+    ) -> pingora_core::Result<()> {
         let (status, kind, detail) = self.parts();
         let mut header = ResponseHeader::build(200, Some(6))?;
         header.insert_header(CONTENT_TYPE, "application/grpc")?;
-        header.insert_header("grpc-status", grpc::code_of(status))?;
-        header.insert_header("grpc-message", detail)?;
         header.insert_header("x-tidegate-error", kind)?;
         header.insert_header("x-request-id", request_id.clone())?;
-        Ok(header)
+        let said = [("grpc-status", grpc::code_of(status)), ("grpc-message", detail)];
+        if session.as_downstream().is_http2() {
+            session.write_response_header(Box::new(header), false).await?;
+            let trailers = said.map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            let trailers = HeaderMap::from_iter(trailers);
+            session.as_downstream_mut().write_response_trailers(trailers).await?;
+        } else {
+            for (name, value) in said {
+                header.insert_header(name, value)?;
+            }
+            header.insert_header(CONTENT_LENGTH, 0_usize)?;
+            session.write_response_header(Box::new(header), false).await?;
+            session.write_response_body(None, true).await?;
+        }
+        // What is left of the body is of no use; an error here changes nothing about the answer.
+        let _ = session.drain_request_body().await;
+        Ok(())
     }
 
     fn body(self, request_id: &HeaderValue) -> Bytes {

@@ -1,5 +1,7 @@
 //! Clients behind something else, over real sockets: the PROXY header, and proxies that are trusted.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::testkit::{Origin, World, body, field, public, service, table, until};
@@ -14,7 +16,9 @@ fn world(origin: &Origin, spec: ListenerSpec) -> World {
 }
 
 fn networks(all: &[&str]) -> Vec<IpNet> {
-    all.iter().map(|network| network.parse().expect("a network")).collect()
+    let single = |text: &str| text.parse::<IpAddr>().map(IpNet::from).ok();
+    let network = |text: &&str| single(text).or_else(|| text.parse().ok()).expect("a network");
+    all.iter().map(network).collect()
 }
 
 /// A listener with a balancer in these networks.

@@ -39,14 +39,22 @@ impl Departures {
         }
     }
 
-    /// Follows the table for as long as it is polled.
-    pub(super) async fn follow(&self, table: &ArcSwap<RoutingTable>, clock: Clock) {
+    /// Looks at the table now, and follows it for as long as the result is polled.
+    pub(super) fn follow(
+        self: Arc<Self>,
+        table: Arc<ArcSwap<RoutingTable>>,
+        clock: Clock,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let mut groups = Groups::default();
-        let mut ticks = tokio::time::interval(TICK);
-        loop {
-            ticks.tick().await;
-            if groups.observe(&table.load(), clock.mono()) {
-                self.happened.send_modify(|count| *count += 1);
+        // Before the first request: who has weight now would else not be seen to lose it.
+        groups.observe(&table.load(), clock.mono());
+        async move {
+            let mut ticks = tokio::time::interval(TICK);
+            loop {
+                ticks.tick().await;
+                if groups.observe(&table.load(), clock.mono()) {
+                    self.happened.send_modify(|count| *count += 1);
+                }
             }
         }
     }

@@ -45,6 +45,7 @@ mod grpc;
 #[cfg(test)]
 mod handshakes;
 mod inherit;
+mod inspector;
 mod listener;
 mod mirror;
 mod peer;

@@ -88,8 +88,7 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
         drain.goodbye_signal(),
     ));
     let mut beside = JoinSet::new();
-    let (follower, table, clock) = (Arc::clone(&departures), Arc::clone(&parts.table), parts.clock);
-    beside.spawn(async move { follower.follow(&table, clock).await });
+    beside.spawn(Arc::clone(&departures).follow(Arc::clone(&parts.table), parts.clock));
     let identities: Vec<Arc<ServerTls>> = bound.iter().filter_map(|l| l.tls.clone()).collect();
     if !identities.is_empty() {
         beside.spawn(follow_files(identities));

@@ -182,7 +182,7 @@ async fn what_the_proxy_says_itself_to_a_call_of_grpc_is_in_its_own_words() {
     let client = H2Client::of(&world).await;
     let call = post("/shop.Cart/Add", &[("content-type", "application/grpc"), ("te", "trailers")]);
     let answer = client.send(call, &["message"]).await.expect("an answer");
-    assert_eq!((answer.status, answer.field("grpc-status")), (200, Some("14")));
+    assert_eq!((answer.status, answer.trailer("grpc-status")), (200, Some("14")));
     assert_eq!(answer.field("x-tidegate-error"), Some("connect_failed"));
     let plain = client.send(get("/"), &[]).await.expect("an answer");
     assert_eq!((plain.status, plain.field("x-tidegate-error")), (502, Some("connect_failed")));

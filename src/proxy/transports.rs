@@ -15,7 +15,8 @@ use crate::telemetry::MeterKey;
 use crate::tls::testkit::{Authority, listener_tls};
 use crate::tls::{Identity, ServerTls};
 
-const FINE: Says = Says { headers: &[("x-from", "h2")], body: "fine", trailers: &[] };
+const FINE: Says =
+    Says { headers: &[("x-from", "h2"), ("content-length", "4")], body: "fine", trailers: &[] };
 
 /// A service whose targets are spoken to in this way.
 fn speaking(target: SocketAddr, number: u64, transport: Transport) -> ServiceRoute {

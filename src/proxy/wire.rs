@@ -1,10 +1,11 @@
 //! A client's stream as Pingora sees it: the bytes of the socket or of TLS above it, with the
-//! connection's own facts attached.
+//! connection's own facts attached, bounded where Pingora bounds nothing, and read along by the
+//! letter (`inspector`).
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,8 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use super::inspector::{Inspector, Misplaced};
 
 /// What a stream is spoken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,10 @@ pub(super) struct Wire {
     patience: Duration,
     /// Runs while a write waits; `None` while none does.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Reads along; `None` where HTTP/2 is spoken.
+    inspector: Option<Inspector>,
+    /// What was found where it does not belong; nothing is read after it.
+    misplaced: Option<Misplaced>,
 }
 
 impl Wire {
@@ -45,7 +52,23 @@ impl Wire {
         speaks: Speaks,
         patience: Duration,
     ) -> Self {
-        Self { io, digest, speaks, patience, stalled: None }
+        let (stalled, misplaced) = (None, None);
+        let mut wire = Self { io, digest, speaks, patience, stalled, inspector: None, misplaced };
+        wire.inspector = (!wire.is_http2()).then(Inspector::default);
+        wire
+    }
+
+    /// Reads along what came after `before`; what does not belong where it stands, and what follows
+    /// it, is not passed on.
+    fn inspect(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let Some(inspector) = &mut self.inspector else { return Ok(()) };
+        let Err((at, misplaced)) = inspector.take(&buffer.filled()[before..]) else {
+            return Ok(());
+        };
+        buffer.set_filled(before + at);
+        self.misplaced = Some(misplaced);
+        // No byte at all would be the end of the stream.
+        if at > 0 { Ok(()) } else { Err(refused(misplaced)) }
     }
 
     /// Bounds how long a write waits: Pingora does so for bodies of HTTP/1.1 alone.
@@ -72,13 +95,23 @@ impl Wire {
     }
 }
 
+fn refused(misplaced: Misplaced) -> io::Error {
+    tracing::debug!(%misplaced, "a connection ends");
+    io::Error::new(io::ErrorKind::InvalidData, misplaced)
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        if let Some(misplaced) = self.misplaced {
+            return Poll::Ready(Err(refused(misplaced)));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        Poll::Ready(self.inspect(buffer, before))
     }
 }
 

@@ -16,7 +16,7 @@ const VISITORS_OF_EACH_KIND: usize = 8;
 async fn ten_upgrades_under_load_cost_no_request_and_the_rollout_goes_on() {
     let _turn = Turn::wait().await;
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let mut tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let mut tidegate = started(&a, &b).await;
     let api = tidegate.api();
     let visitors = Visitors::start(tidegate.public(), VISITORS_OF_EACH_KIND);
     let service = api.service("shop").await;
@@ -57,7 +57,7 @@ async fn ten_upgrades_under_load_cost_no_request_and_the_rollout_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_that_fails_leaves_the_old_process_as_it_was() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let mut tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let mut tidegate = started(&a, &b).await;
     let visitors = Visitors::start(tidegate.public(), 2);
     let good = config(&tidegate.ports(), &a, &b);
 
@@ -100,7 +100,7 @@ async fn an_upgrade_that_fails_leaves_the_old_process_as_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_upgrades_at_once_one_is_refused() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let mut tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let mut tidegate = started(&a, &b).await;
     let first = FakeSuccessor::take(tidegate.home()).await;
     let said = refused(tidegate.home(), &[], 3).await;
     assert!(said.contains("is being upgraded already"), "{said}");
@@ -127,6 +127,14 @@ async fn nobody_takes_over_where_nobody_serves() {
 }
 
 /// Asks for an upgrade that is refused with this exit code; gives what is said about that.
+/// A process that can be asked to give way, which is so a moment after it serves.
+async fn started(a: &Origin, b: &Origin) -> Tidegate {
+    let tidegate = Tidegate::start(|ports| config(ports, a, b)).await;
+    let door = tidegate.home().path().join("tidegate.upgrade.sock");
+    until("it can be asked to give way", async || door.exists()).await;
+    tidegate
+}
+
 async fn refused(home: &Home, more: &[&str], code: i32) -> String {
     let output = upgrade(home, more).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::kit::{Tidegate, Turn, until};
+use crate::kit::{Turn, until};
 use crate::rig::{
     Bystander, Client, Memory, Row, Scene, Speaks, Target, answer_large, answer_with, metric,
     raise_own_limit, read_request, sized,
@@ -120,14 +120,13 @@ async fn clients_that_do_not_read_their_answer_are_cut() {
         client.send("GET /large HTTP/1.1\r\nhost: shop.test\r\n\r\n").await.expect("sent");
         clients.push(client);
     }
-    let began = Instant::now();
     until("the target has all the requests", async || {
         let requests = blue.seen().requests();
         requests.iter().filter(|line| *line == "GET /large").count() == connections
     })
     .await;
-    nothing_in_flight(&tidegate).await;
-    let ms = u64::try_from(began.elapsed().as_millis()).expect("a short time");
+    // The fault itself: for this long nobody reads.
+    sleep_until(Instant::now() + UNREAD).await;
     bystander.stop(&mut row, "").await;
     let mut whole = 0;
     for mut client in clients {
@@ -135,9 +134,7 @@ async fn clients_that_do_not_read_their_answer_are_cut() {
     }
     row.measure("connections", connections);
     row.measure("answers_that_came_whole", whole);
-    row.measure("last_cut_after_ms", ms);
-    row.require("none got its answer whole", whole == 0);
-    row.require("all are cut by the deadline", ms < 10_000);
+    row.require("all were cut, and none got its answer whole", whole == 0);
     row.end();
 }
 
@@ -246,17 +243,10 @@ async fn large_answers() -> Target {
 }
 
 /// Waits until no request of the load is in flight any more; the good client's come and go.
-async fn nothing_in_flight(tidegate: &Tidegate) {
-    let api = tidegate.api();
-    until("nothing is in flight", async || {
-        let blue = api.service("shop").await.blue;
-        blue.targets.iter().all(|target| target.in_flight <= 1)
-    })
-    .await;
-}
-
 /// More than all buffers between a target and a client hold.
 const LARGE: u64 = 32 * 1_024 * 1_024;
+/// How long clients do not read, of which one second is allowed.
+const UNREAD: Duration = Duration::from_secs(4);
 /// How long a body may be slow at its beginning.
 const GRACE: Duration = Duration::from_secs(10);
 /// For a machine that is busy.

@@ -86,7 +86,8 @@ async fn rate_of(tidegate: &Tidegate) -> u32 {
 async fn warm_up(tidegate: &Tidegate, api: &Api, group: &Origin, weight: &str) {
     api.split("shop", weight).await;
     group.delay(Duration::from_millis(200));
-    let wanted = CONNECTIONS + CONNECTIONS / 2;
+    // An answer is read before its connection is free again, and the next request may come between.
+    let wanted = 3 * CONNECTIONS;
     let rate = Rate { per_second: wanted * 10, connections: wanted };
     let load = Load::start(tidegate.public(), "/", rate);
     until("the group is warm", async || group.connections() >= u64::from(wanted)).await;

@@ -1,0 +1,299 @@
+//! What a client of HTTP/1.1 sends, read by the letter before Pingora reads it.
+//!
+//! Pingora is generous with what it forwards in a form of its own: it escapes control characters in
+//! a target, and passes over empty lines between chunks, chunks without a size and trailers that
+//! are no fields. Nothing of that reaches a target as it came, and yet somebody in between may have
+//! read it differently (RFC 9112, sections 2.2, 3 and 7.1). Here it ends the connection.
+//!
+//! The inspector follows where messages begin and end by the same rules as Pingora. Where the two
+//! could differ, admission refuses the request and the connection ends with it. After the header of
+//! a request for another protocol it looks no further.
+
+/// Follows the requests of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Inspector {
+    place: Place,
+    /// The line under way in a header, in a chunk's head or among trailers, as far as it is kept.
+    line: Vec<u8>,
+    /// How long the line is, however much of it is kept.
+    length: usize,
+    framing: Framing,
+}
+
+/// What does not belong where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Misplaced {
+    /// In a request line.
+    #[error("a request line is not three words of visible ASCII")]
+    RequestLine,
+    /// In the head of a chunk, or behind its data.
+    #[error("a chunk does not begin with its size, or does not end with its data")]
+    Chunk,
+    /// Among the trailers.
+    #[error("a trailer is not a field")]
+    Trailer,
+}
+
+/// Where in a connection the next byte stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    RequestLine,
+    Field,
+    /// So many bytes of a body are still to come.
+    Body(u64),
+    ChunkHead,
+    /// So many bytes of a chunk are still to come.
+    ChunkData(u64),
+    /// The end of the line behind a chunk's data.
+    ChunkEnd,
+    Trailer,
+    /// It is not for us to say what follows.
+    Beyond,
+}
+
+/// What a header says about the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Framing {
+    length: u64,
+    chunked: bool,
+    upgrade: bool,
+}
+
+impl Inspector {
+    /// Takes bytes of the connection; gives how many of them may be passed on, and what is wrong
+    /// with the next.
+    ///
+    /// # Errors
+    /// The first thing that is misplaced, with the number of bytes before its line or chunk.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), (usize, Misplaced)> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            at += match self.place {
+                Place::Beyond => rest.len(),
+                Place::Body(left) => {
+                    let (taken, left) = skip(rest, left);
+                    self.place = if left == 0 { Place::RequestLine } else { Place::Body(left) };
+                    taken
+                }
+                Place::ChunkData(left) => {
+                    let (taken, left) = skip(rest, left);
+                    self.place = if left == 0 { Place::ChunkEnd } else { Place::ChunkData(left) };
+                    taken
+                }
+                Place::RequestLine
+                | Place::Field
+                | Place::ChunkHead
+                | Place::ChunkEnd
+                | Place::Trailer => self.byte(rest[0]).map(|()| 1).map_err(|what| (at, what))?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes a byte of a line.
+    fn byte(&mut self, byte: u8) -> Result<(), Misplaced> {
+        if byte != b'\n' {
+            self.length += 1;
+            if self.line.len() < KEPT {
+                self.line.push(byte);
+            }
+            return self.within(byte);
+        }
+        let mut line = std::mem::take(&mut self.line);
+        self.length = 0;
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        let ended = self.line(&line);
+        line.clear();
+        // Its memory serves the next line.
+        self.line = line;
+        ended
+    }
+
+    /// Whether a byte may stand where it does, as far as that can be told before its line ends.
+    fn within(&self, byte: u8) -> Result<(), Misplaced> {
+        match self.place {
+            // A CR is looked at with its line: it may be the last.
+            Place::RequestLine if byte == b'\r' || byte == b' ' || byte.is_ascii_graphic() => {
+                Ok(())
+            }
+            Place::RequestLine => Err(Misplaced::RequestLine),
+            Place::ChunkHead if self.length == 1 && !byte.is_ascii_hexdigit() => {
+                Err(Misplaced::Chunk)
+            }
+            Place::ChunkEnd if self.length > 1 || byte != b'\r' => Err(Misplaced::Chunk),
+            Place::ChunkHead if self.length > MAX_CHUNK_HEAD => Err(Misplaced::Chunk),
+            Place::Field
+            | Place::ChunkHead
+            | Place::ChunkEnd
+            | Place::Trailer
+            | Place::Body(_)
+            | Place::ChunkData(_)
+            | Place::Beyond => Ok(()),
+        }
+    }
+
+    /// Takes a whole line, of which the first bytes are kept.
+    fn line(&mut self, line: &[u8]) -> Result<(), Misplaced> {
+        match self.place {
+            Place::RequestLine => {
+                // Empty lines before a request are passed over (RFC 9112, section 2.2).
+                if !line.is_empty() {
+                    if line.contains(&b'\r') {
+                        return Err(Misplaced::RequestLine);
+                    }
+                    self.framing = Framing::default();
+                    self.place = Place::Field;
+                }
+            }
+            Place::Field if line.is_empty() => self.place = self.framing.body(),
+            Place::Field => self.framing.note(line),
+            Place::ChunkHead => {
+                self.place = match chunk_size(line).ok_or(Misplaced::Chunk)? {
+                    0 => Place::Trailer,
+                    size => Place::ChunkData(size),
+                };
+            }
+            Place::ChunkEnd => self.place = Place::ChunkHead,
+            Place::Trailer if line.is_empty() => self.place = Place::RequestLine,
+            Place::Trailer => {
+                let name = line.iter().position(|byte| *byte == b':').ok_or(Misplaced::Trailer)?;
+                if name == 0 || !line[..name].iter().all(|byte| is_token(*byte)) {
+                    return Err(Misplaced::Trailer);
+                }
+            }
+            Place::Body(_) | Place::ChunkData(_) | Place::Beyond => {}
+        }
+        Ok(())
+    }
+}
+
+impl Framing {
+    /// What follows a header.
+    fn body(self) -> Place {
+        match self {
+            Self { upgrade: true, .. } => Place::Beyond,
+            Self { chunked: true, .. } => Place::ChunkHead,
+            Self { length: 0, .. } => Place::RequestLine,
+            Self { length, .. } => Place::Body(length),
+        }
+    }
+
+    /// Notes what a field says about the body. What it says badly is refused with the request.
+    fn note(&mut self, line: &[u8]) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let digits = std::str::from_utf8(value).unwrap_or_default();
+            self.length = digits.parse().unwrap_or(0);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.chunked = true;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
+        }
+    }
+}
+
+/// How many bytes are skipped of so many that are to come, and how many are then left.
+fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
+    let here = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    match usize::try_from(left) {
+        Ok(all) if left <= here => (all, 0),
+        Ok(_) | Err(_) => (bytes.len(), left - here),
+    }
+}
+
+/// The size in the head of a chunk, which an extension may follow (RFC 9112, section 7.1.1).
+fn chunk_size(head: &[u8]) -> Option<u64> {
+    let end = head.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(head.len());
+    let (digits, rest) = head.split_at(end);
+    let spaced = rest.trim_ascii_start();
+    let plain = rest.is_empty() || spaced.is_empty() || spaced.starts_with(b";");
+    let visible = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ' || *byte == b'\t';
+    if !plain || !rest.iter().all(visible) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Whether a byte may stand in a name (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// How much of a line is kept: names of fields, and the value of `content-length`, are shorter.
+const KEPT: usize = 256;
+/// The longest head of a chunk, its extensions included.
+const MAX_CHUNK_HEAD: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(), Misplaced>) {
+        let whole = Inspector::default().take(text.as_bytes());
+        assert_eq!(whole.map_err(|(_, what)| what), expected, "{text:?}");
+        let mut bytewise = Inspector::default();
+        let found = text.as_bytes().chunks(1).try_for_each(|byte| bytewise.take(byte));
+        assert_eq!(found.map_err(|(_, what)| what), expected, "{text:?} byte by byte");
+    }
+
+    const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    #[test]
+    fn what_is_right_passes_request_after_request() {
+        check("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\n\r\n", Ok(()));
+        check("\r\n\r\nGET / HTTP/1.1\nhost: a\n\nGET / HTTP/1.0\r\n\r\n", Ok(()));
+        let body =
+            "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n\u{1}\r\n\u{2}GET / HTTP/1.1\r\n\r\n";
+        check(body, Ok(()));
+        for chunks in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "A;x=\"y\" \r\n\u{1}\u{2}34567890\r\n0\r\n\r\n",
+        ] {
+            check(&format!("{POST}{chunks}GET / HTTP/1.1\r\n\r\n"), Ok(()));
+        }
+        check(&format!("{POST}0\r\nx-sum: 1\r\nlong: {}\r\n\r\n", "a".repeat(5_000)), Ok(()));
+    }
+
+    #[test]
+    fn what_pingora_would_correct_is_found() {
+        for line in
+            ["GET /\u{1} HTTP/1.1", "GET /a\rb HTTP/1.1", "GET /\u{7f} HTTP/1.1", "GET /é HTTP/1.1"]
+        {
+            check(&format!("{line}\r\nhost: a\r\n\r\n"), Err(Misplaced::RequestLine));
+        }
+        for chunks in [
+            "\r\n0\r\n\r\n",
+            ";x=1\r\n0\r\n\r\n",
+            "5\r\nhello\r\n\r\n0\r\n\r\n",
+            "5\r\nhelloX\r\n",
+            "5x\r\nhello\r\n0\r\n\r\n",
+            "5;\u{1}\r\nhello\r\n0\r\n\r\n",
+            "-5\r\nhello\r\n0\r\n\r\n",
+            "fffffffffffffffff\r\n",
+        ] {
+            check(&format!("{POST}{chunks}"), Err(Misplaced::Chunk));
+        }
+        check(&format!("{POST}0\r\nno field\r\n\r\n"), Err(Misplaced::Trailer));
+        check(&format!("{POST}0\r\n: 1\r\n\r\n"), Err(Misplaced::Trailer));
+    }
+
+    #[test]
+    fn another_protocol_is_not_looked_at() {
+        let upgrade = "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        check(&format!("{upgrade}\u{81}\u{1}\r\nGET \u{1}"), Ok(()));
+    }
+
+    #[test]
+    fn what_stands_before_is_told() {
+        let head = format!("{POST}5\r\nhello\r\n");
+        let found = Inspector::default().take(format!("{head}\r\n0\r\n\r\n").as_bytes());
+        // The CR that cannot be the size of a chunk.
+        assert_eq!(found, Err((head.len(), Misplaced::Chunk)));
+    }
+}

@@ -12,13 +12,12 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::core::model::{RetryStatus, RuleActions, Side, Span, TargetAddress};
+use crate::core::model::{RetryStatus, RuleActions, Side, Span, TargetAddress, TargetProtocol};
 use crate::core::routing::{LiveTarget, ServiceRoute};
 use crate::telemetry::{OutcomeKind, RetryKind};
 
@@ -28,7 +27,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::peer::peer_of;
-use super::repeatable::{Repeatable, is_harmless};
+use super::repeatable::Repeatable;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
 
@@ -132,8 +131,13 @@ impl Attempt {
     }
 
     /// The attempt of this request, which puts its share into the retry budget; `chance` is the
-    /// draw of its side.
-    pub(super) fn for_request(mut self, request: &RequestHeader, chance: u16) -> Self {
+    /// draw of its side, and `is_whole` tells whether no body follows its header.
+    pub(super) fn for_request(
+        mut self,
+        request: &RequestHeader,
+        chance: u16,
+        is_whole: bool,
+    ) -> Self {
         let policy = &self.service.retries;
         self.service.live.retries.deposit(policy.budget);
         self.repeatable = Repeatable::of(request, policy);
@@ -142,12 +146,16 @@ impl Attempt {
         if self.is_grpc {
             Course::tell(Course::streams);
         }
-        let http1 = self.service.speaks_http1();
-        self.waits_here = !http1 && !self.is_grpc && may_have_body(request);
+        let link = &self.service.side(self.side).link;
+        let http2 = link.transport().protocol != TargetProtocol::Http1;
+        self.waits_here = http2 && !self.is_grpc && !is_whole;
         self.course = Course::current();
         if let Some(course) = &self.course {
             let timeouts = &self.service.timeouts;
-            course.may_take(timeouts.write, self.waits_here.then_some(timeouts.read));
+            let (write, read) = (timeouts.write.ms(), timeouts.read.ms());
+            let patience = Span::from_ms(write.saturating_add(read));
+            course.may_take(patience, self.waits_here.then_some(timeouts.read));
+            course.is_quiet_for(timeouts.stream_idle);
         }
         if self.repeatable == Repeatable::Stream {
             self.rescue = Rescue::Never;
@@ -404,12 +412,6 @@ impl Drop for Attempt {
             self.fail(OutcomeKind::Timeout);
         }
     }
-}
-
-/// Whether a body may follow a request's header.
-fn may_have_body(request: &RequestHeader) -> bool {
-    let length = request.headers.get(CONTENT_LENGTH);
-    !is_harmless(&request.method) && length.is_none_or(|length| length.as_bytes() != b"0")
 }
 
 /// A request counted as in flight at a target, and what the target has made of it so far: `None`

@@ -26,12 +26,14 @@ pub(super) struct Course {
     is_stream: AtomicBool,
     stays: [OnceLock<Stay>; MAX_ATTEMPTS],
     stage: AtomicU8,
-    /// How long a target may take to accept a part of the body, in milliseconds.
+    /// How long a target may take to accept a part of the body and to be found out, in milliseconds.
     write_ms: AtomicU64,
     /// How long a target may be silent once the body is whole, in milliseconds; 0 where Pingora
     /// bounds it.
     read_ms: AtomicU64,
     is_late: AtomicBool,
+    /// How long nothing may move in a stream, in milliseconds.
+    quiet_ms: AtomicU64,
     /// When something of the request or its answer moved last, in milliseconds of the clock.
     moved_ms: AtomicU64,
 }
@@ -105,7 +107,18 @@ impl Course {
         self.read_ms.store(read.map_or(0, Span::ms), Ordering::Relaxed);
     }
 
-    /// How long its target may take to accept a part of the body.
+    /// How long nothing may move in it if it is a stream.
+    pub(super) fn is_quiet_for(&self, limit: Span) {
+        self.quiet_ms.store(limit.ms(), Ordering::Relaxed);
+    }
+
+    /// How long nothing may move in it if it is a stream.
+    pub(super) fn quiet_limit(&self) -> Span {
+        Span::from_ms(self.quiet_ms.load(Ordering::Relaxed))
+    }
+
+    /// How long its target may take to accept a part of the body, and to be found out if it does
+    /// not.
     pub(super) fn write_limit(&self) -> Span {
         Span::from_ms(self.write_ms.load(Ordering::Relaxed))
     }

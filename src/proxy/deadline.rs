@@ -17,7 +17,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::core::model::{ClientLimits, Span};
+use crate::core::model::ClientLimits;
 use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::connection::Connection;
@@ -66,7 +66,7 @@ impl<A> Guarded<A> {
                 }
                 is_late
             }
-            (Stage::Uploading | Stage::AnsweredEarly, true) => silent > STREAM_IDLE,
+            (Stage::Uploading | Stage::AnsweredEarly, true) => silent > course.quiet_limit(),
             // A target that takes nothing is found out by its own limit, before this.
             (Stage::Uploading | Stage::AnsweredEarly, false) => {
                 silent.ms() > self.limits.body_read.ms().saturating_add(course.write_limit().ms())
@@ -146,8 +146,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
 
 /// How often a request that takes long is looked at.
 const SOON: Duration = Duration::from_secs(1);
-/// How long nothing may move in a stream whose client may go on.
-const STREAM_IDLE: Span = Span::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {

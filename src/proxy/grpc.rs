@@ -6,8 +6,12 @@ use http::{HeaderMap, HeaderValue};
 /// Whether a request is a call of gRPC.
 pub(super) fn is_call(headers: &HeaderMap) -> bool {
     let named = |kind: &HeaderValue| {
-        let start = kind.as_bytes().get(..CONTENT.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(CONTENT))
+        let Some((start, rest)) = kind.as_bytes().split_at_checked(CONTENT.len()) else {
+            return false;
+        };
+        // Not `-web`, which has its status in the body.
+        let ends = rest.first().is_none_or(|byte| b"+; ".contains(byte));
+        start.eq_ignore_ascii_case(CONTENT) && ends
     };
     headers.get(CONTENT_TYPE).is_some_and(named)
 }
@@ -57,6 +61,21 @@ pub(super) fn code_of(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_is_known_by_its_content() {
+        let check = |kind: &'static str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            assert_eq!(is_call(&headers), expected, "{kind}");
+        };
+        for kind in ["application/grpc", "Application/gRPC+proto", "application/grpc; x=1"] {
+            check(kind, true);
+        }
+        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/json", ""] {
+            check(kind, false);
+        }
+    }
 
     #[test]
     fn every_status_that_is_the_servers_fault_counts_as_one() {

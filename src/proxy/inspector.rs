@@ -18,6 +18,8 @@ pub(super) struct Inspector {
     /// How long the line is, however much of it is kept.
     length: usize,
     framing: Framing,
+    /// Whether the byte before was a CR.
+    after_cr: bool,
 }
 
 /// What does not belong where it stands.
@@ -57,7 +59,9 @@ enum Place {
 struct Framing {
     length: u64,
     chunked: bool,
+    /// `upgrade` is there, and `connection` names it.
     upgrade: bool,
+    connection: bool,
 }
 
 impl Inspector {
@@ -96,11 +100,22 @@ impl Inspector {
     fn byte(&mut self, byte: u8) -> Result<(), Misplaced> {
         if byte != b'\n' {
             self.length += 1;
-            if self.line.len() < KEPT {
+            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+            if after_cr && matches!(self.place, Place::RequestLine | Place::ChunkHead) {
+                return Err(self.bare_cr());
+            }
+            // White space before a value is no part of it, however much there is.
+            let padding = matches!(byte, b' ' | b'\t') && self.line.ends_with(b":");
+            if self.line.len() < KEPT && !padding {
                 self.line.push(byte);
             }
             return self.within(byte);
         }
+        if self.place == Place::ChunkHead && !self.after_cr {
+            // Somebody else may end the line elsewhere (RFC 9112, section 7.1).
+            return Err(Misplaced::Chunk);
+        }
+        self.after_cr = false;
         let mut line = std::mem::take(&mut self.line);
         self.length = 0;
         if line.last() == Some(&b'\r') {
@@ -111,6 +126,11 @@ impl Inspector {
         // Its memory serves the next line.
         self.line = line;
         ended
+    }
+
+    /// A CR in the middle of a line.
+    fn bare_cr(&self) -> Misplaced {
+        if self.place == Place::RequestLine { Misplaced::RequestLine } else { Misplaced::Chunk }
     }
 
     /// Whether a byte may stand where it does, as far as that can be told before its line ends.
@@ -175,7 +195,8 @@ impl Framing {
     /// What follows a header.
     fn body(self) -> Place {
         match self {
-            Self { upgrade: true, .. } => Place::Beyond,
+            // Admission takes an upgrade without a body alone.
+            Self { upgrade: true, connection: true, chunked: false, length: 0 } => Place::Beyond,
             Self { chunked: true, .. } => Place::ChunkHead,
             Self { length: 0, .. } => Place::RequestLine,
             Self { length, .. } => Place::Body(length),
@@ -193,6 +214,9 @@ impl Framing {
             self.chunked = true;
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.upgrade = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let mut tokens = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            self.connection |= tokens.any(|token| token.eq_ignore_ascii_case(b"upgrade"));
         }
     }
 }
@@ -275,12 +299,26 @@ mod tests {
             "5x\r\nhello\r\n0\r\n\r\n",
             "5;\u{1}\r\nhello\r\n0\r\n\r\n",
             "-5\r\nhello\r\n0\r\n\r\n",
+            "5;\nhello\r\n0\r\n\r\n",
             "fffffffffffffffff\r\n",
         ] {
             check(&format!("{POST}{chunks}"), Err(Misplaced::Chunk));
         }
         check(&format!("{POST}0\r\nno field\r\n\r\n"), Err(Misplaced::Trailer));
         check(&format!("{POST}0\r\n: 1\r\n\r\n"), Err(Misplaced::Trailer));
+    }
+
+    #[test]
+    fn padding_and_offers_hide_nothing() {
+        let padded = format!(
+            "POST / HTTP/1.1\r\ncontent-length:{}5\r\n\r\n\u{1}\u{1}\u{1}\u{1}\u{1}",
+            " ".repeat(300)
+        );
+        check(&format!("{padded}GET / HTTP/1.1\r\n\r\n"), Ok(()));
+        let long = format!("GET /{}\rb HTTP/1.1\r\n\r\n", "a".repeat(300));
+        check(&long, Err(Misplaced::RequestLine));
+        let offered = POST.replace("host: a", "upgrade: h2c");
+        check(&format!("{offered}\r\n0\r\n\r\n"), Err(Misplaced::Chunk));
     }
 
     #[test]

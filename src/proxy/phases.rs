@@ -124,7 +124,7 @@ impl Phases {
         };
         let attempt = Attempt::first(&selection, draws.target, score)
             .ok_or_else(|| Refusal::no_target(selection.service, selection.side))?;
-        let attempt = attempt.for_request(request, draws.side);
+        let attempt = attempt.for_request(request, draws.side, ctx.upload.is_whole());
         Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
     }
 
@@ -245,6 +245,8 @@ impl ProxyHttp for Phases {
         _session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
+        // Each attempt has a time of its own.
+        Course::tell(|course| course.moved(self.clock.mono()));
         Ok(Box::new(ctx.attempt()?.peer()))
     }
 
@@ -315,6 +317,17 @@ impl ProxyHttp for Phases {
             session.set_keepalive(None);
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        _ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        Course::tell(|course| course.moved(self.clock.mono()));
+        Ok(None)
     }
 
     fn error_while_proxy(

@@ -67,8 +67,7 @@ impl Wire {
         };
         buffer.set_filled(before + at);
         self.misplaced = Some(misplaced);
-        // No byte at all would be the end of the stream.
-        if at > 0 { Ok(()) } else { Err(refused(misplaced)) }
+        if at > 0 { Ok(()) } else { ends(misplaced) }
     }
 
     /// Bounds how long a write waits: Pingora does so for bodies of HTTP/1.1 alone.
@@ -95,9 +94,17 @@ impl Wire {
     }
 }
 
-fn refused(misplaced: Misplaced) -> io::Error {
+/// How a connection ends there. Before a request it simply ends, because an answer may still be on
+/// its way to what came before; inside of a body it breaks, and the request with it.
+fn ends(misplaced: Misplaced) -> io::Result<()> {
     tracing::debug!(%misplaced, "a connection ends");
-    io::Error::new(io::ErrorKind::InvalidData, misplaced)
+    match misplaced {
+        // No byte at all is the end of the stream.
+        Misplaced::RequestLine => Ok(()),
+        Misplaced::Chunk | Misplaced::Trailer => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, misplaced))
+        }
+    }
 }
 
 impl AsyncRead for Wire {
@@ -107,7 +114,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(misplaced) = self.misplaced {
-            return Poll::Ready(Err(refused(misplaced)));
+            return Poll::Ready(ends(misplaced));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;

@@ -28,13 +28,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    // Pingora tells of every client that breaks off as of an error: anybody could fill the disk.
-    let told = Targets::new().with_default(LevelFilter::INFO).with_targets([
-        ("pingora_proxy", LevelFilter::OFF),
-        ("pingora_core", LevelFilter::OFF),
-        ("pingora_core::services::listening", LevelFilter::ERROR),
-    ]);
-    tracing_subscriber::registry().with(lines).with(told).init();
+    tracing_subscriber::registry().with(lines).with(told(args.log.as_ref())).init();
     let beginning = if args.takeover { Beginning::Takeover } else { Beginning::Afresh };
     match app::serve(config, &args.config, beginning) {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -44,6 +38,23 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What is logged by default, and what was asked for instead of parts of it.
+fn told(asked: Option<&Targets>) -> Targets {
+    // Pingora tells of every client that breaks off as of an error: anybody could fill the disk.
+    let mut told = Targets::new().with_default(LevelFilter::INFO).with_targets([
+        ("pingora_proxy", LevelFilter::OFF),
+        ("pingora_core", LevelFilter::OFF),
+        ("pingora_core::services::listening", LevelFilter::ERROR),
+    ]);
+    if let Some(asked) = asked {
+        if let Some(level) = asked.default_level() {
+            told = told.with_default(level);
+        }
+        told.extend(asked);
+    }
+    told
 }
 
 fn demo(json: bool) -> anyhow::Result<ExitCode> {

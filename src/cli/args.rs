@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::Targets;
 
 use super::failure::Failure;
 use crate::admin::json::{Prose, Reason};
@@ -99,6 +100,10 @@ pub struct ServeArgs {
     /// Take over from the process that runs with the same store; without one, start as usual.
     #[arg(long)]
     pub takeover: bool,
+    /// What is logged, by the part of the program, in front of what is by default: `debug`,
+    /// `tidegate::probe=trace,info`.
+    #[arg(long, value_name = "FILTER", env = "TIDEGATE_LOG")]
+    pub log: Option<Targets>,
 }
 
 /// What `upgrade` is given.

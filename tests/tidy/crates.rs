@@ -109,7 +109,7 @@ const PLACES: &[Place] = &[
     ),
     place("tokio", ASYNC),
     place("tracing", ADAPTERS),
-    place("tracing_subscriber", &["main"]),
+    place("tracing_subscriber", &["cli", "main"]),
     place("utoipa", &["admin"]),
     place("wasmtime", &["gate"]),
     place("x509_parser", &["tls"]),

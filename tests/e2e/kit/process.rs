@@ -16,6 +16,7 @@ use super::{Api, PATIENCE, Ports, report, until};
 fn serve(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.args(["serve", "--config"]).arg(config).env("NO_COLOR", "1");
+    command.env("TIDEGATE_LOG", "pingora_core::connectors=error");
     command
 }
 
@@ -194,6 +195,12 @@ impl Tidegate {
     /// Its admin API.
     pub(crate) fn api(&self) -> Api {
         Api::of(self.ports.admin, self.home.path())
+    }
+
+    /// How many pooled connections to targets Pingora has given up since it took one in the moment
+    /// in which its watcher let go of it. It says so each time.
+    pub(crate) fn given_up_connections(&self) -> u64 {
+        self.home.said().matches("failed to acquire reusable stream").count() as u64
     }
 
     /// Its folder.

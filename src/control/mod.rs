@@ -17,6 +17,7 @@ mod gates;
 mod group;
 mod handle;
 mod history;
+mod kept;
 mod links;
 mod names;
 mod observe;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
+pub use kept::Kept;
 pub use outbox::{Outbox, Stored};
 pub use recover::{RecoverError, Recovered};
 pub use refusal::Refusal;

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -19,7 +19,7 @@ use crate::core::model::{
     WallTime,
 };
 use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Spec, Verb};
-use crate::core::routing::{LiveTargets, RoutingTable};
+use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
 use crate::resolve::Resolver;
 use crate::store::{Record, ServiceImage, Snapshot, Store, TableImage};
@@ -31,13 +31,14 @@ use super::draft::{About, EntryKind, entry};
 use super::group::Group;
 use super::handle::Prepare;
 use super::history::History;
-use super::links::Links;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
 use super::reload::lost_for;
 use super::service::ServiceState;
 use super::snapshot::{of_machine, of_rollback_record};
 use super::world::Active;
-use super::{AskGates, Handle, Message, Outbox, StoreState, TableWriter, Tally, World, Writer};
+use super::{
+    AskGates, Handle, Kept, Message, Outbox, StoreState, TableWriter, Tally, World, Writer,
+};
 
 /// Why the process cannot start from what it found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +109,8 @@ pub struct Recovered {
     pub prepare: Prepare,
     /// Who resolves names.
     pub resolver: Arc<Resolver>,
+    /// What the control side before this one has left, if the process had one.
+    pub kept: OwnedMutexGuard<Kept>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -174,6 +177,8 @@ impl Recovered {
             }
         };
         let served = self.served.unwrap_or_default();
+        // The file may be older than what requests load.
+        let generation = served.generation.max(self.table.load().generation);
         let now = self.clock.now();
         let mut world = World {
             now,
@@ -181,14 +186,12 @@ impl Recovered {
             groups: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             history: History::default(),
-            totals: BTreeMap::new(),
             repeatable: records.repeatable.clone(),
             alarms: Alarms::default(),
             changes: Changes::default(),
             answers: Vec::new(),
-            live: LiveTargets::default(),
-            links: Links::default(),
-            generation: served.generation,
+            kept: self.kept,
+            generation,
             table: self.table,
             recorder: self.recorder,
             windows: self.windows,
@@ -200,7 +203,6 @@ impl Recovered {
             inbox,
             changed: true,
             unsettled: true,
-            watches: BTreeMap::new(),
             clock: self.clock,
             config: self.config,
             resolver: self.resolver,
@@ -209,7 +211,9 @@ impl Recovered {
         world.restore_services(&records, &served)?;
         // Where names were last time, until DNS is heard: it may be down, too.
         for (name, addresses) in &served.resolved {
-            world.live.resolve(name, addresses);
+            if world.kept.live.resolved().of(name).is_empty() {
+                world.kept.live.resolve(name, addresses);
+            }
         }
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut records.rollouts), &served)?;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{
-    AskGates, Gates, Handle, Message, Outbox, Prepare, Recovered, StoreState, Watchdog, Writer,
+    AskGates, Gates, Handle, Kept, Message, Outbox, Prepare, Recovered, StoreState, Watchdog,
+    Writer,
 };
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
@@ -42,6 +43,8 @@ pub(super) struct Lasting {
     pub(super) access_log: Option<AccessLog>,
     pub(super) proxy_runtime: Runtime,
     pub(super) control_runtime: Runtime,
+    /// Locked by the control side from its beginning to its end.
+    pub(super) kept: Arc<Mutex<Kept>>,
 }
 
 /// The running control side: writer, store, probes, admin API.
@@ -84,6 +87,7 @@ impl ControlPart {
         claim: Claim,
     ) -> Result<Self, AppError> {
         let runtime = &lasting.control_runtime;
+        let kept = Arc::clone(&lasting.kept).try_lock_owned().map_err(|_| AppError::StillRuns)?;
         let opened = match claim {
             Claim::Free => runtime.block_on(Storage::open(&config.store))?,
             Claim::Inherited => Storage::open_soon(&config.store, runtime)?,
@@ -109,6 +113,7 @@ impl ControlPart {
             gates: Arc::clone(&lasting.gates) as Arc<dyn AskGates>,
             prepare: preparing(lasting, &resolver),
             resolver: Arc::clone(&resolver),
+            kept,
         };
         let channel = (inbox.clone(), messages);
         let (mut writer, handle) =

@@ -64,6 +64,9 @@ pub enum AppError {
     /// The process that runs carries on.
     #[error("{0}")]
     Takeover(String),
+    /// This process has a control side already.
+    #[error("the control side of this process has not ended")]
+    StillRuns,
 }
 
 impl From<TakeoverError> for AppError {
@@ -84,9 +87,11 @@ impl AppError {
             | Self::Admin(_)
             | Self::Tokens(_)
             | Self::AccessLog { .. } => true,
-            Self::Runtime { .. } | Self::Unreadable { .. } | Self::Table(_) | Self::Takeover(_) => {
-                false
-            }
+            Self::Runtime { .. }
+            | Self::Unreadable { .. }
+            | Self::Table(_)
+            | Self::Takeover(_)
+            | Self::StillRuns => false,
         }
     }
 }

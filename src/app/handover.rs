@@ -16,7 +16,7 @@ use super::control::{Claim, ControlPart, Lasting};
 use super::parts::Parts;
 use super::upgrade::{
     Door, Inherited, Offer, SocketOf, Takeover, TakeoverError, dismiss, door_path, give,
-    known_targets, remember,
+    known_targets,
 };
 use super::{App, AppError, RunningProxy};
 
@@ -162,15 +162,14 @@ impl App {
         give(offer, &sockets(proxy, lasting), pause)
     }
 
-    /// Starts the control side again if it stands still. Blocks, not inside of a tokio runtime.
+    /// Starts the control side again if it stands still, with the targets and links that it had.
+    /// Blocks, not inside of a tokio runtime.
     pub(super) fn revive(&mut self) {
         if self.is_whole() {
             return;
         }
-        let known = known_targets(&self.lasting.table.load());
         match ControlPart::start(&self.lasting, &self.config, Claim::Inherited) {
             Ok(control) => {
-                remember(&self.lasting.table.load(), &known);
                 self.control = Some(control);
                 tracing::info!("the control side runs again");
             }

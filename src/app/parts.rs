@@ -93,6 +93,7 @@ impl Parts {
             access_log,
             proxy_runtime: self.proxy_runtime,
             control_runtime: self.control_runtime,
+            kept: Arc::default(),
         };
         let control = ControlPart::start(&lasting, &self.config, claim)?;
         remember(&lasting.table.load(), known);

@@ -30,8 +30,9 @@ impl World {
         let now = self.now.mono;
         for spec in self.config.services.values() {
             for group in &spec.target_groups {
-                let targets: Vec<Arc<LiveTarget>> = self.live.targets(group).cloned().collect();
-                let watch = self.watches.entry(group.clone()).or_default();
+                let targets: Vec<Arc<LiveTarget>> =
+                    self.kept.live.targets(group).cloned().collect();
+                let watch = self.kept.watches.entry(group.clone()).or_default();
                 self.changed |= watch.judge(spec, group, &targets, now);
                 watch.warm_up(spec, &targets, now);
             }
@@ -43,7 +44,7 @@ impl World {
         let mut gauges = Vec::new();
         for spec in self.config.services.values() {
             for group in &spec.target_groups {
-                let watch = self.watches.get(group);
+                let watch = self.kept.watches.get(group);
                 gauges.extend(EjectionReason::ALL.map(|reason| EjectionsGauge {
                     service: spec.name.clone(),
                     target_group: group.clone(),

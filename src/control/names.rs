@@ -26,7 +26,7 @@ impl World {
             .filter(|target| target.address.is_of_dns())
             .map(|target| target.address.clone())
             .collect();
-        self.live.keep_only(&names);
+        self.kept.live.keep_only(&names);
         let (spec, files) = (self.config.resolver.clone(), self.config.targets_files.clone());
         self.resolver.watch(Wanted { spec, names, files });
     }
@@ -44,7 +44,7 @@ impl World {
         let groups = self.config.services.values().flat_map(|spec| &spec.target_groups);
         let listed = groups.filter_map(|name| self.groups.get(name));
         let mut targets = listed.flat_map(|group| &group.record.targets);
-        targets.any(|target| self.live.resolved().of(&target.address).is_empty())
+        targets.any(|target| self.kept.live.resolved().of(&target.address).is_empty())
     }
 
     /// Takes what the resolver found, and publishes if that makes a difference.
@@ -55,7 +55,7 @@ impl World {
             differs |= self.take_list(&group, targets);
         }
         for (name, addresses) in &news.answers {
-            differs |= self.live.resolve(name, addresses);
+            differs |= self.kept.live.resolve(name, addresses);
         }
         if differs {
             self.register_targets();

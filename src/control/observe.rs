@@ -71,12 +71,12 @@ impl World {
         let before = active.running.tally.leaked();
         active.running.add(green);
         let leaked = active.running.tally.leaked().saturating_sub(before);
-        self.totals.entry(spec.service.clone()).or_default().leaked += leaked;
+        self.kept.totals.entry(spec.service.clone()).or_default().leaked += leaked;
         let state = |alarm| self.alarms.watched_state(&spec.service, alarm, self.now.wall);
         let alarms = spec.alarms.iter().map(|alarm| (alarm.name.clone(), state(alarm)));
         Some(Observation {
-            green: self.live.health(&spec.green),
-            blue: self.live.health(&spec.blue),
+            green: self.kept.live.health(&spec.green),
+            blue: self.kept.live.health(&spec.blue),
             alarms: alarms.collect(),
             scored_green,
             evidence: Evidence::Unavailable,

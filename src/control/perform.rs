@@ -198,7 +198,7 @@ impl World {
             state.active = None;
         }
         self.configure_alarms();
-        let totals = self.totals.entry(spec.service.clone()).or_default();
+        let totals = self.kept.totals.entry(spec.service.clone()).or_default();
         totals.count_end(active.rollout.state().name());
         let view = super::snapshot::of_rollout(&active);
         let rollback = super::snapshot::of_rollback(&view, &active.rollout);

@@ -16,7 +16,7 @@ impl World {
     /// Makes the present state the table that the next request loads, one generation on.
     pub(super) fn publish(&mut self) {
         self.generation += 1;
-        self.links.follow(&self.config.transports);
+        self.kept.links.follow(&self.config.transports);
         let services: BTreeMap<ServiceName, Arc<ServiceRoute>> = self
             .config
             .services
@@ -83,10 +83,10 @@ impl World {
         SideRoute {
             group: group.clone(),
             revision: self.groups.get(group).and_then(|group| group.record.revision.clone()),
-            targets: self.live.targets(group).cloned().collect(),
-            live: self.live.group(group),
+            targets: self.kept.live.targets(group).cloned().collect(),
+            live: self.kept.live.group(group),
             meter: self.recorder.register(&key),
-            link: self.links.of(group),
+            link: self.kept.links.of(group),
         }
     }
 
@@ -108,7 +108,7 @@ impl World {
             };
             Some((spec.name.clone(), image))
         });
-        let resolved = self.live.resolved().iter();
+        let resolved = self.kept.live.resolved().iter();
         TableImage {
             generation: self.generation,
             services: services.collect(),
@@ -129,19 +129,19 @@ impl World {
                     continue;
                 };
                 match group.as_targets(name) {
-                    Ok(targets) => self.live.register(&targets, initial),
+                    Ok(targets) => self.kept.live.register(&targets, initial),
                     Err(error) => tracing::error!(%name, %error, "target group not registered"),
                 }
                 if spec.health_check.is_none() {
                     // Nobody would ever change what a check that is no more said last.
-                    self.live.targets(name).for_each(|target| target.set_health(initial));
+                    self.kept.live.targets(name).for_each(|target| target.set_health(initial));
                 }
                 watched.extend(spec.health_check.iter().flat_map(|check| {
                     let probe = |target: &Arc<_>| ProbeTarget {
                         target: Arc::clone(target),
                         check: check.clone(),
                     };
-                    self.live.targets(name).map(probe).collect::<Vec<_>>()
+                    self.kept.live.targets(name).map(probe).collect::<Vec<_>>()
                 }));
             }
         }

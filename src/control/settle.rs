@@ -35,7 +35,8 @@ impl World {
 
     fn has_settled(&self, active: &Active) -> bool {
         let spec = active.rollout.spec();
-        let mut targets = [&spec.blue, &spec.green].into_iter().flat_map(|g| self.live.targets(g));
+        let mut targets =
+            [&spec.blue, &spec.green].into_iter().flat_map(|g| self.kept.live.targets(g));
         let groups = [&spec.blue, &spec.green].into_iter().filter_map(|g| self.groups.get(g));
         let mut names = groups.flat_map(|group| &group.record.targets).map(|t| &t.address);
         active.unsettled

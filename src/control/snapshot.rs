@@ -57,7 +57,7 @@ impl World {
     fn side_view(&self, service: &ServiceName, side: Side, group: &TargetGroupName) -> SideView {
         let counts = self.recorder.side(service, side);
         let known = self.groups.get(group);
-        let targets = self.live.targets(group).map(|target| TargetView {
+        let targets = self.kept.live.targets(group).map(|target| TargetView {
             address: target.address(),
             health: target.health(),
             in_flight: target.in_flight(),
@@ -70,7 +70,7 @@ impl World {
         });
         let listed = known.into_iter().flat_map(|group| &group.record.targets);
         let unresolved = listed
-            .filter(|target| self.live.resolved().of(&target.address).is_empty())
+            .filter(|target| self.kept.live.resolved().of(&target.address).is_empty())
             .map(|target| UnresolvedView {
                 name: target.address.clone(),
                 why: self.resolver.failure(&target.address),
@@ -80,7 +80,7 @@ impl World {
             revision: known.and_then(|group| group.record.revision.clone()),
             registered: known.is_some_and(|group| group.record.registered),
             targets: targets.collect(),
-            health: self.live.health(group),
+            health: self.kept.live.health(group),
             requests: counts.requests(),
             failed: counts.failed(),
             unresolved: unresolved.collect(),
@@ -163,7 +163,7 @@ impl World {
             })
         };
         let latest = of_service().max_by_key(|rollout| (rollout.created, rollout.id.clone()));
-        let totals = self.totals.get(&service.name).cloned().unwrap_or_default();
+        let totals = self.kept.totals.get(&service.name).cloned().unwrap_or_default();
         let revisions = [(Side::Blue, &service.blue), (Side::Green, &service.green)];
         ServiceGauges {
             service: service.name.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -12,22 +12,19 @@ use crate::core::analysis::Counts;
 use crate::core::ledger::Draft;
 use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
-use crate::core::routing::{LiveTargets, RoutingTable};
+use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
 use crate::resolve::Resolver;
 use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
-use super::ejection::GroupWatch;
 use super::group::Group;
 use super::history::History;
-use super::links::Links;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::totals::Totals;
-use super::{Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
+use super::{Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -52,15 +49,13 @@ pub struct World {
     /// Rollouts that have not ended, or whose end is not saved yet.
     pub(super) rollouts: BTreeMap<RolloutId, Active>,
     pub(super) history: History,
-    pub(super) totals: BTreeMap<ServiceName, Totals>,
     /// Requests that may be repeated, by the digest of their scope.
     pub(super) repeatable: BTreeMap<Sha256, IdempotencyRecord>,
     pub(super) alarms: Alarms,
     pub(super) changes: Changes,
     /// Answers to send once the view shows what they tell.
     pub(super) answers: Vec<(ReplyTo, Result<Reply, Refusal>)>,
-    pub(super) live: LiveTargets,
-    pub(super) links: Links,
+    pub(super) kept: OwnedMutexGuard<Kept>,
     pub(super) generation: u64,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) recorder: Arc<Recorder>,
@@ -77,8 +72,6 @@ pub struct World {
     /// Whether a target was not probed enough yet since the start.
     pub(super) unsettled: bool,
     pub(super) resolver: Arc<Resolver>,
-    /// What is remembered of each group's targets from tick to tick.
-    pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
 }
 
 /// A rollout in the writer's hands.

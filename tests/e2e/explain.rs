@@ -12,14 +12,14 @@ use tidegate::admin::json::Explanation;
 use tidegate::core::model::Weight;
 use tidegate::core::rollout::StateName;
 
-use crate::kit::{Api, Origin, Ports, Tidegate, until};
+use crate::kit::{Api, Origin, Shop, Tidegate, until};
 
 const KEYS: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_access_log_and_explain_agree_during_a_rollout_and_after_it() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let tidegate = Tidegate::start(|ports| SHOP.config(ports, &a, &b)).await;
     let api = tidegate.api();
     let shop = api.service("shop").await;
     let rollout = api.roll_out(&shop, "v2").await.expect("it starts");
@@ -63,7 +63,7 @@ async fn the_access_log_and_explain_agree_during_a_rollout_and_after_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_and_a_reload_open_a_rotated_access_log_anew() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let tidegate = Tidegate::start(|ports| SHOP.config(ports, &a, &b)).await;
     let log = tidegate.home().path().join("access.log");
     for round in 0..2 {
         ask(tidegate.public(), 0).await;
@@ -118,26 +118,14 @@ async fn logged(tidegate: &Tidegate, file: &str, count: usize) -> Vec<Value> {
     lines
 }
 
-fn config(ports: &Ports, a: &Origin, b: &Origin) -> String {
-    let Ports { public, admin } = ports;
-    let (a, b) = (a.address(), b.address());
-    format!(
-        "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop:
-    target_groups: [shop-a, shop-b]
-    stickiness: {{ header: x-user-id }}
-    strategy: half
+const SHOP: Shop = Shop {
+    service: "\
+stickiness: { header: x-user-id }
+strategy: half
+",
+    file: "\
 strategies:
-  half: {{ steps: [{{ weight: 50%, bake: 1h }}] }}
-access_log: {{ path: access.log }}
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
-"
-    )
-}
+  half: { steps: [{ weight: 50%, bake: 1h }] }
+access_log: { path: access.log }
+",
+};

@@ -11,5 +11,6 @@ mod kit;
 mod mistakes;
 mod readme;
 mod restart;
+mod revival;
 mod traffic;
 mod upgrade;

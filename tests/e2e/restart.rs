@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::kit::{Answers, Load, Origin, PATIENCE, Ports, Rate, Tidegate, until};
+use crate::kit::{Answers, Load, Origin, PATIENCE, Rate, Shop, Tidegate, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_asked_to_end_finishes_its_requests_first() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let mut tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let mut tidegate = Tidegate::start(|ports| SHOP.config(ports, &a, &b)).await;
     let public = tidegate.public();
     a.answer_slow(false);
     let slow = tokio::spawn(get(public, "/slow"));
@@ -32,7 +32,7 @@ async fn a_process_that_is_asked_to_end_finishes_its_requests_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_serves_the_same_split_from_the_first_request() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let mut tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let mut tidegate = Tidegate::start(|ports| SHOP.config(ports, &a, &b)).await;
     for (weight, asleep) in [("100%", &a), ("0%", &b), ("100%", &a)] {
         tidegate.api().split("shop", weight).await;
         for killed in [false, true] {
@@ -58,7 +58,7 @@ async fn a_restart_serves_the_same_split_from_the_first_request() {
 async fn a_process_is_ready_once_it_has_looked_at_its_targets() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
     b.answer_checks(false);
-    let tidegate = Tidegate::spawn(|ports| config(ports, &a, &b)).await;
+    let tidegate = Tidegate::spawn(|ports| SHOP.config(ports, &a, &b)).await;
     let api = tidegate.api().with_token(None);
     let live = api.ask("GET", "/livez", None).await.expect("an answer");
     assert_eq!((live.status, live.body.as_str()), (200, "ok\n"));
@@ -100,23 +100,10 @@ async fn get(address: SocketAddr, path: &str) -> String {
     timeout(PATIENCE + Duration::from_secs(5), exchange).await.expect("an answer in time")
 }
 
-fn config(ports: &Ports, a: &Origin, b: &Origin) -> String {
-    let Ports { public, admin } = ports;
-    let (a, b) = (a.address(), b.address());
-    format!(
-        "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop:
-    target_groups: [shop-a, shop-b]
-    health_check: {{ path: /healthz, interval: 200ms, timeout: 30s, healthy_after: 1 }}
-    tell_side: true
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
-"
-    )
-}
+const SHOP: Shop = Shop {
+    service: "\
+health_check: { path: /healthz, interval: 200ms, timeout: 30s, healthy_after: 1 }
+tell_side: true
+",
+    file: "",
+};

@@ -6,7 +6,7 @@ use tidegate::core::model::Weight;
 use tidegate::core::rollout::StateName;
 use tokio::time::sleep;
 
-use crate::kit::{Api, Dice, Load, Origin, Ports, Rate, Tidegate, Turn, report, until};
+use crate::kit::{Api, Dice, Load, Origin, Rate, Shop, Tidegate, Turn, report, until};
 
 /// The load, some more than what must be reached.
 const RATE: Rate = Rate { per_second: 1_200, connections: 32 };
@@ -22,7 +22,7 @@ const ROLLOUTS: usize = 20;
 async fn weight_changes_and_rollouts_under_load_cost_no_request_and_no_connection() {
     let _turn = Turn::wait().await;
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let tidegate = Tidegate::start(|ports| config(ports, &a, &b)).await;
+    let tidegate = Tidegate::start(|ports| SHOP.config(ports, &a, &b)).await;
     let api = tidegate.api();
     for (group, weight) in [(&a, "0%"), (&b, "100%")] {
         warm_up(&tidegate, &api, group, weight).await;
@@ -96,29 +96,17 @@ async fn roll_out(api: &Api, number: usize) {
     assert_eq!(after.weights.in_force.green, Weight::ZERO);
 }
 
-fn config(ports: &Ports, a: &Origin, b: &Origin) -> String {
-    let Ports { public, admin } = ports;
-    let (a, b) = (a.address(), b.address());
-    format!(
-        "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop:
-    target_groups: [shop-a, shop-b]
-    health_check: {{ path: /healthz, interval: 1s, timeout: 5s, healthy_after: 1, unhealthy_after: 5 }}
-    strategy: quick
-    tell_side: true
+const SHOP: Shop = Shop {
+    service: "\
+health_check: { path: /healthz, interval: 1s, timeout: 5s, healthy_after: 1, unhealthy_after: 5 }
+strategy: quick
+tell_side: true
+",
+    file: "\
 strategies:
   quick:
     steps:
-      - {{ weight: 10%, bake: 200ms }}
-      - {{ weight: 50%, bake: 100ms }}
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
-"
-    )
-}
+      - { weight: 10%, bake: 200ms }
+      - { weight: 50%, bake: 100ms }
+",
+};

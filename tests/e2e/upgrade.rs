@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use tidegate::core::rollout::StateName;
 
 use crate::kit::{
-    FakeSuccessor, Home, Origin, Ports, Successor, Tidegate, Turn, Visitors, report, until, upgrade,
+    FakeSuccessor, Home, Origin, Ports, Shop, Successor, Tidegate, Turn, Visitors, report, until,
+    upgrade,
 };
 
 const UPGRADES: usize = 10;
@@ -59,7 +60,7 @@ async fn an_upgrade_that_fails_leaves_the_old_process_as_it_was() {
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
     let mut tidegate = started(&a, &b).await;
     let visitors = Visitors::start(tidegate.public(), 2);
-    let good = config(&tidegate.ports(), &a, &b);
+    let good = SHOP.config(&tidegate.ports(), &a, &b);
 
     let said = refused(tidegate.home(), &["--binary", "/bin/false"], 3).await;
     assert!(said.contains("ended with exit status: 1"), "{said}");
@@ -119,22 +120,22 @@ async fn of_two_upgrades_at_once_one_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_takes_over_where_nobody_serves() {
-    let home =
-        Home::with(&config(&Ports::free(), &Origin::start("a").await, &Origin::start("b").await));
+    let (a, b) = (Origin::start("a").await, Origin::start("b").await);
+    let home = Home::with(&SHOP.config(&Ports::free(), &a, &b));
     let said = refused(&home, &[], 3).await;
     assert!(said.contains("tidegate serve"), "{said}");
     assert_eq!(home.files(), ["tidegate.yaml"]);
 }
 
-/// Asks for an upgrade that is refused with this exit code; gives what is said about that.
 /// A process that can be asked to give way, which is so a moment after it serves.
 async fn started(a: &Origin, b: &Origin) -> Tidegate {
-    let tidegate = Tidegate::start(|ports| config(ports, a, b)).await;
+    let tidegate = Tidegate::start(|ports| SHOP.config(ports, a, b)).await;
     let door = tidegate.home().path().join("tidegate.upgrade.sock");
     until("it can be asked to give way", async || door.exists()).await;
     tidegate
 }
 
+/// Asks for an upgrade that is refused with this exit code; gives what is said about that.
 async fn refused(home: &Home, more: &[&str], code: i32) -> String {
     let output = upgrade(home, more).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -148,30 +149,18 @@ async fn still_works(tidegate: &Tidegate, weight: &str) {
     assert_eq!(service.weights.in_force.green.to_string(), weight);
 }
 
-fn config(ports: &Ports, a: &Origin, b: &Origin) -> String {
-    let Ports { public, admin } = ports;
-    let (a, b) = (a.address(), b.address());
-    format!(
-        "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop:
-    target_groups: [shop-a, shop-b]
-    health_check: {{ path: /healthz, interval: 200ms, timeout: 5s, healthy_after: 1, unhealthy_after: 5 }}
-    strategy: slow
-    tell_side: true
+const SHOP: Shop = Shop {
+    service: "\
+health_check: { path: /healthz, interval: 200ms, timeout: 5s, healthy_after: 1, unhealthy_after: 5 }
+strategy: slow
+tell_side: true
+",
+    file: "\
 strategies:
   slow:
     steps:
-      - {{ weight: 10%, bake: 3s }}
-      - {{ weight: 50%, bake: 2s }}
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
-shutdown: {{ drain: 10s }}
-"
-    )
-}
+      - { weight: 10%, bake: 3s }
+      - { weight: 50%, bake: 2s }
+shutdown: { drain: 10s }
+",
+};

@@ -63,7 +63,7 @@ impl World {
             return Err(Refusal::SplitNotZero { service: name.clone(), green });
         }
         let previous = state.green(spec);
-        let health = self.live.health(previous);
+        let health = self.kept.live.health(previous);
         let floor = spec.policies.health_floor.blue;
         if health.targets == 0 {
             return refuse(format!("target group {previous} has no targets"));

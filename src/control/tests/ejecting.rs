@@ -5,17 +5,17 @@ use crate::core::model::TargetHealth;
 use crate::core::routing::LiveTarget;
 
 /// Group a has two targets, and an ejection does not take long.
-fn two_targets(keys: &str) -> String {
+pub(super) fn two_targets(keys: &str) -> String {
     let targets = "'127.0.0.1:9001', '127.0.0.1:9003'";
     let shop = SHOP.replacen("'127.0.0.1:9001'", targets, 1);
     shop.replacen("min_green: 0", &format!("min_green: 0, {keys}"), 1)
 }
 
-fn first_of_blue(rig: &Rig) -> Arc<LiveTarget> {
+pub(super) fn first_of_blue(rig: &Rig) -> Arc<LiveTarget> {
     Arc::clone(&rig.table.load().services[&name("shop")].blue.targets[0])
 }
 
-fn fail(target: &LiveTarget, times: usize) {
+pub(super) fn fail(target: &LiveTarget, times: usize) {
     (0..times).for_each(|_| target.count_failure());
 }
 

@@ -9,6 +9,7 @@ mod ledger;
 mod names;
 mod recovering;
 mod reloading;
+mod reviving;
 mod roles;
 mod splits;
 mod starting;
@@ -84,6 +85,15 @@ struct Remains {
     served: Option<TableImage>,
     folder: TempDir,
     draws: AtomicU64,
+    process: Process,
+}
+
+/// What outlives a control side, and ends with its process.
+struct Process {
+    clock: Clock,
+    table: Arc<ArcSwap<RoutingTable>>,
+    recorder: Arc<Recorder>,
+    kept: Arc<tokio::sync::Mutex<Kept>>,
 }
 
 /// A running writer.
@@ -98,6 +108,7 @@ struct Rig {
     draws: AtomicU64,
     outbox: Outbox,
     tasks: [JoinHandle<()>; 2],
+    kept: Arc<tokio::sync::Mutex<Kept>>,
 }
 
 /// Gates that pass at once, except at the stages at which they are told not to answer.
@@ -121,12 +132,20 @@ impl AskGates for Script {
     }
 }
 
+impl Process {
+    fn new() -> Self {
+        let (table, recorder, kept) = (Arc::default(), Arc::default(), Arc::default());
+        Self { clock: Clock::start(), table, recorder, kept }
+    }
+}
+
 impl Remains {
     fn none() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("probe.wasm"), COMPONENT).unwrap();
         let store = Arc::new(Faulty::new(MemoryStore::new()));
-        Self { store, served: None, folder, draws: AtomicU64::new(1) }
+        let (draws, process) = (AtomicU64::new(1), Process::new());
+        Self { store, served: None, folder, draws, process }
     }
 
     async fn start(self, config: &str) -> Rig {
@@ -150,12 +169,11 @@ impl Remains {
         stored: Result<Snapshot, String>,
     ) -> Result<Rig, RecoverError> {
         let gates: Arc<Script> = Arc::default();
-        let Self { store, served, folder, draws } = self;
+        let Self { store, served, folder, draws, process } = self;
+        let Process { clock, table, recorder, kept } = process;
         let readable = stored.is_ok();
         let file = folder.path().join("tidegate.yaml");
         std::fs::write(&file, config).unwrap();
-        let clock = Clock::start();
-        let table = Arc::default();
         let (table_writer, images) = TableWriter::new();
         let outbox = if readable { Outbox::new() } else { Outbox::closed() };
         let (inbox, messages) = mpsc::channel(Writer::INBOX);
@@ -168,20 +186,21 @@ impl Remains {
             store: readable.then(|| Arc::clone(&shared)),
             served,
             table: Arc::clone(&table),
-            recorder: Arc::new(Recorder::default()),
+            recorder,
             windows: Arc::new(Windows::default()),
             prober: Arc::new(Prober::start(tokio::runtime::Handle::current())),
             table_writer,
             gates: Arc::clone(&gates) as Arc<dyn AskGates>,
             prepare: Arc::new(|_| Ok(())),
             resolver: Arc::new(Resolver::start(tokio::runtime::Handle::current())),
+            kept: Arc::clone(&kept).try_lock_owned().expect("the writer before is gone"),
         };
         let watchdog = Watchdog::new(clock);
         let channel = (inbox.clone(), messages);
         let (writer, handle) = recovered.into_writer(outbox.clone(), watchdog, channel)?;
         let saver = tokio::spawn(outbox.clone().run(shared, inbox));
         let tasks = [saver, tokio::spawn(writer.run())];
-        Ok(Rig { store, handle, table, gates, clock, images, folder, draws, outbox, tasks })
+        Ok(Rig { store, handle, table, gates, clock, images, folder, draws, outbox, tasks, kept })
     }
 }
 
@@ -192,19 +211,32 @@ impl Rig {
 
     /// Ends the process between two instructions: what was not saved yet is not.
     async fn crash(self) -> Remains {
+        Remains { process: Process::new(), ..self.end().await }
+    }
+
+    /// Ends the writer in the same way, and not the process.
+    async fn end(self) -> Remains {
         for task in self.tasks {
             task.abort();
             let _ = task.await;
         }
         self.store.release();
         let served = self.images.borrow().clone();
-        Remains { store: self.store, served, folder: self.folder, draws: self.draws }
+        let recorder = Arc::clone(&self.handle.recorder);
+        let process = Process { clock: self.clock, table: self.table, recorder, kept: self.kept };
+        Remains { store: self.store, served, folder: self.folder, draws: self.draws, process }
     }
 
     /// Ends the process when everything is saved, and starts it again.
     async fn restart(self, config: &str) -> Self {
         self.saved().await;
         self.crash().await.start(config).await
+    }
+
+    /// Ends the writer when everything is saved, and starts another one in the same process.
+    async fn revive(self, config: &str) -> Self {
+        self.saved().await;
+        self.end().await.start(config).await
     }
 
     async fn send(&self, command: Command) -> Result<Reply, Refusal> {

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Home, PATIENCE};
+use super::{Home, PATIENCE, until};
 
 /// Has the process in a folder upgraded, and waits for the command's end.
 pub(crate) async fn upgrade(home: &Home, more: &[&str]) -> Output {
@@ -75,7 +75,9 @@ pub(crate) struct FakeSuccessor {
 impl FakeSuccessor {
     /// Asks for the sockets, and is given them.
     pub(crate) async fn take(home: &Home) -> Self {
-        let stream = connect(&home.path().join("tidegate.upgrade.sock")).await;
+        let door = home.path().join("tidegate.upgrade.sock");
+        until("it can be asked to give way", async || door.exists()).await;
+        let stream = connect(&door).await;
         let mut fake = Self { stream };
         fake.say(&json!({ "take": { "protocol": 1, "version": "0.0.0" } })).await;
         while fake.hear().await != json!("all_sockets") {}

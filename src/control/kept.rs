@@ -1,0 +1,27 @@
+//! What a control side leaves to the next one of the same process.
+//!
+//! An upgrade that fails ends one and begins another, while requests and streams go on: what they
+//! hang on must be the same afterwards. A process that starts has nothing of it.
+
+use std::collections::BTreeMap;
+
+use crate::core::model::{ServiceName, TargetGroupName};
+use crate::core::routing::LiveTargets;
+
+use super::ejection::GroupWatch;
+use super::links::Links;
+use super::totals::Totals;
+
+/// Belongs to the process and is locked by the control side that runs, from its beginning to its
+/// end: there is one writer at a time.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Streams are told through it to leave, and connections are pooled by its numbers.
+    pub(super) live: LiveTargets,
+    /// Connections are pooled by their numbers, too: none may be used twice.
+    pub(super) links: Links,
+    /// What is remembered of each group's targets from tick to tick.
+    pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
+    /// Counters of the services, which only grow.
+    pub(super) totals: BTreeMap<ServiceName, Totals>,
+}

@@ -18,6 +18,7 @@ mod group;
 mod handle;
 mod history;
 mod links;
+mod lists;
 mod names;
 mod observe;
 mod outbox;

@@ -32,6 +32,7 @@ use super::group::Group;
 use super::handle::Prepare;
 use super::history::History;
 use super::links::Links;
+use super::lists::Lists;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
 use super::reload::lost_for;
 use super::service::ServiceState;
@@ -147,6 +148,7 @@ impl Recovered {
             watchdog: watchdog.clone(),
             file: self.file.clone(),
             prepare: Arc::clone(&self.prepare),
+            lists: self.resolver.list_count(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))
@@ -204,6 +206,7 @@ impl Recovered {
             clock: self.clock,
             config: self.config,
             resolver: self.resolver,
+            lists: Lists::default(),
         };
         world.restore_groups(&records, &served);
         world.restore_services(&records, &served)?;

@@ -23,6 +23,7 @@ use super::ejection::GroupWatch;
 use super::group::Group;
 use super::history::History;
 use super::links::Links;
+use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
@@ -79,6 +80,7 @@ pub struct World {
     pub(super) resolver: Arc<Resolver>,
     /// What is remembered of each group's targets from tick to tick.
     pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
+    pub(super) lists: Lists,
 }
 
 /// A rollout in the writer's hands.

@@ -14,7 +14,17 @@ pub(super) fn policies(fields: &mut Fields<'_>) -> Policies {
     let on_insufficient = fields.take("on_insufficient").and_then(|node| node.word(&INSUFFICIENT));
     let min_green = fields.take("min_green").and_then(|node| node.count(0..=MAX_SAMPLES));
     let health_floor = fields.take("health_floor").as_ref().map(health_floor);
-    let start_healthy = fields.take("start_healthy").and_then(|node| node.quantity());
+    let start_node = fields.take("start_healthy");
+    let start_healthy = start_node.as_ref().and_then(|node| node.quantity::<Weight>());
+    let floor = health_floor.unwrap_or_default().green;
+    if let (Some(start), Some(node)) = (start_healthy, &start_node)
+        && start < floor
+    {
+        node.mistake_with_fix(
+            format!("{start} is below `health_floor.green`, which is {floor}"),
+            "a rollout that went on with so few healthy targets would be a regression at once",
+        );
+    }
     let final_bake = fields.take("final_bake").as_ref().and_then(final_bake);
     let deadlines = fields.take("deadlines").as_ref().map(deadlines);
     Policies {
@@ -156,6 +166,14 @@ mod tests {
             "health_floor.gren: unknown key; did you mean `green`?",
         );
         check("start_healthy: 101%", "start_healthy: weight 10100 is above 10000");
+        check(
+            "start_healthy: 25%",
+            "start_healthy: 25% is below `health_floor.green`, which is 50%; a rollout that went",
+        );
+        check(
+            "start_healthy: 75%, health_floor: { green: 80% }",
+            "start_healthy: 75% is below `health_floor.green`, which is 80%",
+        );
         check("final_bake: {}", "final_bake: `for` is missing");
         check("final_bake: { for: 15 }", "final_bake.for: \"15\" has no unit: a duration");
         check(

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::core::ledger::Entry;
 use crate::core::rollout::Actor;
+use crate::resolve::ListCount;
 use crate::store::{LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
@@ -32,6 +33,8 @@ pub struct Handle {
     /// Where the configuration is read from again; `None` when it came from nowhere.
     pub(super) file: Option<PathBuf>,
     pub(super) prepare: Prepare,
+    /// How many lists of targets the files gave that are watched.
+    pub(super) lists: ListCount,
 }
 
 impl fmt::Debug for Handle {
@@ -61,16 +64,18 @@ impl Handle {
             Refusal::Reload("this process was not started from a file".to_owned())
         })?;
         let prepare = Arc::clone(&self.prepare);
-        let read = tokio::task::spawn_blocking(move || {
+        // Before anything is read: what is heard from now on is younger than that.
+        let read = self.lists.last();
+        let loaded = tokio::task::spawn_blocking(move || {
             let config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
             prepare(&config)?;
             Ok::<_, String>(config)
         });
-        let config = read
+        let config = loaded
             .await
             .map_err(|error| Refusal::Reload(error.to_string()))?
             .map_err(Refusal::Reload)?;
-        let command = Command::Reload { config: Arc::new(config) };
+        let command = Command::Reload { config: Arc::new(config), read };
         self.send(Request { command, actor, reason, if_match: None }).await
     }
 
@@ -124,6 +129,7 @@ impl Handle {
             watchdog: Watchdog::new(crate::clock::Clock::started_before()),
             file: None,
             prepare: Arc::new(|_| Ok(())),
+            lists: ListCount::default(),
         }
     }
 

@@ -19,6 +19,7 @@ mod handle;
 mod history;
 mod kept;
 mod links;
+mod lists;
 mod names;
 mod observe;
 mod outbox;

@@ -13,8 +13,8 @@ use crate::core::model::{Target, TargetGroupName, TargetName};
 use crate::core::rollout::Actor;
 use crate::resolve::Wanted;
 
-use super::World;
 use super::draft::{About, EntryKind, entry};
+use super::{Refusal, World};
 
 impl World {
     /// Has every name that is registered resolved, and every file of targets read.
@@ -49,48 +49,63 @@ impl World {
 
     /// Takes what the resolver found, and publishes if that makes a difference.
     pub(super) fn take_news(&mut self) {
-        let Some(news) = self.resolver.news() else { return };
         let mut differs = false;
-        for (group, targets) in news.lists {
-            differs |= self.take_list(&group, targets);
+        if let Some(news) = self.resolver.news() {
+            self.lists.hear(news.lists);
+            for (name, addresses) in &news.answers {
+                differs |= self.kept.live.resolve(name, addresses);
+            }
         }
-        for (name, addresses) in &news.answers {
-            differs |= self.kept.live.resolve(name, addresses);
-        }
+        differs |= self.take_lists();
         if differs {
             self.register_targets();
             self.publish();
         }
     }
 
+    /// Tries every list that waits; gives whether a group has other targets by that.
+    fn take_lists(&mut self) -> bool {
+        let mut differs = false;
+        for (group, mut waiting) in self.lists.take_waiting() {
+            match self.take_list(&group, &waiting.list.targets) {
+                Ok(is_another) => {
+                    differs |= is_another;
+                    self.lists.took(group, waiting.list.number);
+                }
+                Err(refusal) => {
+                    if waiting.is_to_be_told(&refusal) {
+                        tracing::error!(%group, %refusal, "a file's targets wait to be used");
+                    }
+                    self.lists.keep(group, waiting);
+                }
+            }
+        }
+        differs
+    }
+
     /// Takes a file's list as what the configuration declares of a group; gives whether the group
-    /// has other targets by that.
-    fn take_list(&mut self, name: &TargetGroupName, targets: Vec<Target>) -> bool {
+    /// has other targets by that. One that is refused can be tried again.
+    fn take_list(&mut self, name: &TargetGroupName, targets: &[Target]) -> Result<bool, Refusal> {
         let declared = self.config.target_groups.get(name);
         let Some(declared) = declared.filter(|declared| declared.targets() != targets) else {
-            return false;
+            return Ok(false);
         };
-        let listed = match declared.with_targets(targets) {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::error!(group = %name, %error, "a file's targets cannot be used");
-                return false;
+        let listed = declared.with_targets(targets.to_vec())?;
+        match self.groups.get(name) {
+            // What is being saved was made of the list before, and would replace this one.
+            Some(group) if group.busy => return Err(Refusal::Busy(format!("target group {name}"))),
+            Some(group) if !group.record.registered => {
+                self.check_in_use(name, &group.record, targets, None)?;
             }
-        };
-        let targets = listed.targets().to_vec();
-        if let Some(group) = self.groups.get(name).filter(|group| !group.record.registered)
-            && let Err(refusal) = self.check_in_use(name, &group.record, &targets, None)
-        {
-            tracing::error!(group = %name, %refusal, "a file's targets are not used: reload later");
-            return false;
+            Some(_) | None => {}
         }
         Arc::make_mut(&mut self.config).target_groups.insert(name.clone(), listed);
-        let Some(group) = self.groups.get_mut(name) else { return false };
+        let Some(group) = self.groups.get_mut(name) else { return Ok(false) };
         if group.record.registered {
             tracing::warn!(group = %name, "targets_file: ignored: registered at run time");
-            return false;
+            return Ok(false);
         }
-        group.record.targets.clone_from(&targets);
+        group.record.targets = targets.to_vec();
         tracing::info!(group = %name, targets = targets.len(), "a file lists other targets");
         let mut services = self.config.services.values();
         let service = services.find(|spec| spec.target_groups.contains(name));
@@ -101,7 +116,7 @@ impl World {
         let by = Actor::tidegate();
         let kind = EntryKind::TargetsRegistered;
         self.note(entry(kind, about, &detail, (&by, None), self.now.wall));
-        true
+        Ok(true)
     }
 }
 

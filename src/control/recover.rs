@@ -22,6 +22,7 @@ use super::change::Changes;
 use super::draft::{About, EntryKind, entry};
 use super::handle::Prepare;
 use super::history::History;
+use super::lists::Lists;
 use super::past::Past;
 use super::{AskGates, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer};
 
@@ -125,6 +126,7 @@ impl Recovered {
             watchdog: watchdog.clone(),
             file: self.file.clone(),
             prepare: Arc::clone(&self.prepare),
+            lists: self.resolver.list_count(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))
@@ -170,6 +172,7 @@ impl Recovered {
             clock: self.clock,
             config: self.config,
             resolver: self.resolver,
+            lists: Lists::default(),
         };
         // Where names were last time, until DNS is heard: it may be down, too.
         for (name, addresses) in &past.served.resolved {

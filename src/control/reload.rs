@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::config::Config;
 use crate::core::model::{ListenerName, ListenerSpec, TargetGroup};
 use crate::core::rollout::{BoundGate, Spec, WatchedAlarm};
+use crate::resolve::ListNumber;
 
 use super::draft::{About, EntryKind, entry};
 use super::group::Group;
@@ -22,11 +23,15 @@ impl World {
         &mut self,
         request: &Request,
         config: &Arc<Config>,
+        read: ListNumber,
     ) -> Result<Reply, Refusal> {
         self.nothing_is_being_saved()?;
-        self.check_reload(config)?;
-        let ignored = self.reload_groups(config);
-        self.config = Arc::clone(config);
+        let config = self.with_younger_lists(config, read);
+        self.check_reload(&config)?;
+        let ignored = self.reload_groups(&config);
+        let before = std::mem::replace(&mut self.config, Arc::clone(&config));
+        let (old, new) = (&before.targets_files, &config.targets_files);
+        self.lists.reloaded(read, |group| old.get(group) == new.get(group));
         self.reload_services();
         self.configure_alarms();
         self.register_targets();
@@ -36,6 +41,24 @@ impl World {
         let kind = EntryKind::ConfigReloaded;
         self.note(entry(kind, About::default(), &detail, by, self.now.wall));
         Ok(Reply::Reloaded(ReloadReport { generation: self.generation, ignored }))
+    }
+
+    /// A configuration with what its files of targets gave since they were read for it: it waited
+    /// for DNS and gates, and they do not change again because of that.
+    fn with_younger_lists(&self, config: &Arc<Config>, read: ListNumber) -> Arc<Config> {
+        let mut config = Arc::clone(config);
+        let mut younger: Vec<TargetGroup> = Vec::new();
+        for (name, file) in &config.targets_files {
+            let is_same = self.config.targets_files.get(name) == Some(file);
+            if is_same && self.lists.has_younger(name, read) {
+                younger.extend(self.config.target_groups.get(name).cloned());
+            }
+        }
+        for group in younger {
+            let name = group.name().clone();
+            Arc::make_mut(&mut config).target_groups.insert(name, group);
+        }
+        config
     }
 
     /// Makes the alarms those of the configuration, and those that rollouts were created with.

@@ -8,6 +8,7 @@ use crate::core::model::{
     TargetGroupName, Weight,
 };
 use crate::core::rollout::{Actor, Verb};
+use crate::resolve::ListNumber;
 
 use super::{RolloutView, ServiceView};
 
@@ -75,6 +76,8 @@ pub enum Command {
     Reload {
         /// The configuration, read and checked.
         config: Arc<Config>,
+        /// The last list of targets that was heard before its files were read.
+        read: ListNumber,
     },
 }
 

@@ -21,6 +21,7 @@ use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
 use super::group::Group;
 use super::history::History;
+use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
@@ -72,6 +73,7 @@ pub struct World {
     /// Whether a target was not probed enough yet since the start.
     pub(super) unsettled: bool,
     pub(super) resolver: Arc<Resolver>,
+    pub(super) lists: Lists,
 }
 
 /// A rollout in the writer's hands.

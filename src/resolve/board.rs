@@ -1,13 +1,14 @@
 //! The board: what is known of every name now, and what the writer has not taken yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::core::model::{Target, TargetAddress, TargetGroupName, TargetName};
 
-use super::{LookupError, News};
+use super::{HeardList, ListCount, LookupError, News};
 
 /// What tasks find and the writer takes. The newest finding replaces an older one that nobody took,
 /// so that the board never holds more than there are names and files.
@@ -15,12 +16,13 @@ use super::{LookupError, News};
 pub(super) struct Board {
     inner: Mutex<Inner>,
     answered: Notify,
+    lists: ListCount,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     names: BTreeMap<TargetName, State>,
-    files: BTreeSet<TargetGroupName>,
+    files: BTreeMap<TargetGroupName, PathBuf>,
     news: News,
 }
 
@@ -36,7 +38,11 @@ struct State {
 
 impl Board {
     /// Begins to know of names and files, and forgets all others.
-    pub(super) fn keep_only(&self, names: &BTreeSet<TargetName>, files: BTreeSet<TargetGroupName>) {
+    pub(super) fn keep_only(
+        &self,
+        names: &BTreeSet<TargetName>,
+        files: BTreeMap<TargetGroupName, PathBuf>,
+    ) {
         let mut inner = self.inner();
         let Inner { names: known, files: listed, news } = &mut *inner;
         known.retain(|name, _| names.contains(name));
@@ -44,7 +50,10 @@ impl Board {
             known.entry(name.clone()).or_default();
         }
         news.answers.retain(|name, _| names.contains(name));
-        news.lists.retain(|group, _| files.contains(group));
+        // What another file of the same group gave is no news either.
+        news.lists.retain(|group, _| {
+            files.get(group).is_some_and(|path| listed.get(group) == Some(path))
+        });
         *listed = files;
     }
 
@@ -83,11 +92,17 @@ impl Board {
     }
 
     /// A file lists other targets.
-    pub(super) fn listed(&self, group: &TargetGroupName, targets: Vec<Target>) {
+    pub(super) fn listed(&self, group: &TargetGroupName, file: &Path, targets: Vec<Target>) {
         let mut inner = self.inner();
-        if inner.files.contains(group) {
-            inner.news.lists.insert(group.clone(), targets);
+        if inner.files.get(group).is_some_and(|kept| kept == file) {
+            let list = HeardList { number: self.lists.count(), targets };
+            inner.news.lists.insert(group.clone(), list);
         }
+    }
+
+    /// How many lists were heard.
+    pub(super) fn list_count(&self) -> ListCount {
+        self.lists.clone()
     }
 
     /// Takes what nobody took yet; `None` if there is nothing.
@@ -140,7 +155,7 @@ mod tests {
     fn only_what_changed_is_news_and_the_newest_counts() {
         let board = Board::default();
         let (shop, gone) = (name("shop.internal:80"), name("gone.internal:80"));
-        board.keep_only(&BTreeSet::from([shop.clone()]), BTreeSet::new());
+        board.keep_only(&BTreeSet::from([shop.clone()]), BTreeMap::new());
         assert!(!board.all_asked());
         let at = |text: &str| vec![text.parse::<TargetAddress>().expect("valid")];
         board.found(&shop, at("10.0.0.1:80"));
@@ -160,12 +175,25 @@ mod tests {
         let board = Board::default();
         let (shop, group) = (name("shop.internal:80"), "a".parse::<TargetGroupName>());
         let group = group.expect("valid");
-        board.keep_only(&BTreeSet::from([shop.clone()]), BTreeSet::from([group.clone()]));
+        let file = |path: &str| BTreeMap::from([(group.clone(), PathBuf::from(path))]);
+        board.keep_only(&BTreeSet::from([shop.clone()]), file("one"));
         board.found(&shop, vec!["10.0.0.1:80".parse().expect("valid")]);
-        board.listed(&group, Vec::new());
-        board.keep_only(&BTreeSet::new(), BTreeSet::new());
+        board.listed(&group, Path::new("one"), Vec::new());
+        board.keep_only(&BTreeSet::new(), BTreeMap::new());
         assert!(board.take().is_none());
-        board.listed(&group, Vec::new());
+        board.listed(&group, Path::new("one"), Vec::new());
         assert!(board.take().is_none());
+
+        board.keep_only(&BTreeSet::new(), file("one"));
+        board.listed(&group, Path::new("one"), Vec::new());
+        board.keep_only(&BTreeSet::new(), file("two"));
+        assert!(board.take().is_none(), "the group has another file");
+        board.listed(&group, Path::new("one"), Vec::new());
+        assert!(board.take().is_none(), "its old file says nothing any more");
+        let before = board.list_count().last();
+        board.listed(&group, Path::new("two"), Vec::new());
+        let news = board.take().expect("news");
+        assert!(news.lists[&group].number > before);
+        assert_eq!(news.lists[&group].number, board.list_count().last());
     }
 }

@@ -1,11 +1,15 @@
-//! For tests: a DNS server that answers what it is told to, or nothing at all.
+//! For tests: a DNS server that answers what it is told to, late, or nothing at all.
+//!
+//! The faults suite has it too, so it stands on nothing else of this package.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 /// A record; every one counts for a second.
 #[derive(Clone, Debug)]
@@ -27,21 +31,28 @@ struct Zone {
     names: BTreeMap<String, Vec<Record>>,
     is_silent: bool,
     asked: usize,
+    delays: BTreeMap<String, Duration>,
 }
 
 impl Dns {
     pub(crate) async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a free port"));
         let address = socket.local_addr().expect("bound");
         let zone: Arc<Mutex<Zone>> = Arc::default();
         let served = Arc::clone(&zone);
         let server = tokio::spawn(async move {
             let mut question = [0; 1_024];
+            let mut answering = JoinSet::new();
             while let Ok((length, from)) = socket.recv_from(&mut question).await {
+                while answering.try_join_next().is_some() {}
                 let answer = served.lock().expect("not poisoned").answer(&question[..length]);
-                if let Some(answer) = answer {
-                    socket.send_to(&answer, from).await.expect("sent");
-                }
+                let Some((answer, delay)) = answer else { continue };
+                let socket = Arc::clone(&socket);
+                answering.spawn(async move {
+                    sleep(delay).await;
+                    // Who has asked may have given up.
+                    let _ = socket.send_to(&answer, from).await;
+                });
             }
         });
         Self { address, zone, server }
@@ -66,6 +77,11 @@ impl Dns {
         self.zone().is_silent = is_silent;
     }
 
+    /// Has every answer about a name come so late from now on.
+    pub(crate) fn delay(&self, name: &str, by: Duration) {
+        self.zone().delays.insert(name.to_owned(), by);
+    }
+
     /// How many questions came.
     pub(crate) fn asked(&self) -> usize {
         self.zone().asked
@@ -83,8 +99,8 @@ impl Drop for Dns {
 }
 
 impl Zone {
-    /// The answer to a message with one question; `None` while it is silent.
-    fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    /// The answer to a message with one question, and how late it comes; `None` while it is silent.
+    fn answer(&mut self, message: &[u8]) -> Option<(Vec<u8>, Duration)> {
         self.asked += 1;
         if self.is_silent {
             return None;
@@ -98,7 +114,8 @@ impl Zone {
         }
         let kind = u16::from_be_bytes([message[at + 1], message[at + 2]]);
         let question = &message[HEADER..at + 5];
-        let known = self.names.get(&labels.join("."));
+        let name = labels.join(".");
+        let known = self.names.get(&name);
         let records: Vec<Vec<u8>> =
             known.into_iter().flatten().filter_map(|record| record.data(kind)).collect();
         let code = if known.is_some() { 0 } else { NO_SUCH_NAME };
@@ -116,7 +133,8 @@ impl Zone {
             answer.extend(u16::try_from(data.len()).expect("short").to_be_bytes());
             answer.extend(data);
         }
-        Some(answer)
+        let delay = self.delays.get(&name).copied().unwrap_or_default();
+        Some((answer, delay))
     }
 }
 

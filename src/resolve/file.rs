@@ -57,7 +57,7 @@ impl FileJob {
                 Look::Same => {}
                 Look::Good(stamp, targets) => {
                     (seen, told) = (Some(stamp), None);
-                    self.board.listed(&self.group, targets);
+                    self.board.listed(&self.group, &self.path, targets);
                 }
                 Look::Bad(stamp, why) => {
                     seen = stamp;

@@ -9,6 +9,7 @@
 mod board;
 mod client;
 mod file;
+mod heard;
 mod job;
 mod lookup;
 mod resolver;
@@ -19,8 +20,9 @@ mod fake;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::core::model::{ResolverSpec, Span, Target, TargetAddress, TargetGroupName, TargetName};
+use crate::core::model::{ResolverSpec, Span, TargetAddress, TargetGroupName, TargetName};
 
+pub use heard::{HeardList, ListCount, ListNumber};
 pub use resolver::{Resolver, check_names};
 
 #[cfg(test)]
@@ -43,7 +45,7 @@ pub struct News {
     /// The addresses of names, never none.
     pub answers: BTreeMap<TargetName, Vec<TargetAddress>>,
     /// The lists of files.
-    pub lists: BTreeMap<TargetGroupName, Vec<Target>>,
+    pub lists: BTreeMap<TargetGroupName, HeardList>,
 }
 
 /// Why a name has no addresses now, in words for people.

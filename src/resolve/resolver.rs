@@ -16,7 +16,7 @@ use super::client::LateClient;
 use super::file::FileJob;
 use super::job::Job;
 use super::lookup::{Known, look_up};
-use super::{LookupError, News, Wanted};
+use super::{ListCount, LookupError, News, Wanted};
 
 /// Keeps names resolved and files read until [`Resolver::shutdown`].
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Resolver {
         let Wanted { spec, names, files } = wanted;
         let mut watches = self.watches();
         watches.reap();
-        self.board.keep_only(&names, files.keys().cloned().collect());
+        self.board.keep_only(&names, files.clone());
         if watches.spec != spec {
             watches.begin_anew(spec);
         }
@@ -82,6 +82,12 @@ impl Resolver {
     #[must_use]
     pub fn news(&self) -> Option<News> {
         self.board.take()
+    }
+
+    /// How many lists of targets were heard so far.
+    #[must_use]
+    pub fn list_count(&self) -> ListCount {
+        self.board.list_count()
     }
 
     /// Why a name did not resolve when it was last asked for; `None` if it did.
@@ -284,6 +290,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_may_take_a_while_and_one_that_takes_too_long_takes_nothing_away() {
+        let dns = Dns::start().await;
+        dns.set("slow.test", &[Record::A([10, 0, 0, 1])]);
+        dns.delay("slow.test", Duration::from_millis(20));
+        let resolver = watching(&dns, &["slow.test:80"]);
+        assert_eq!(answer(&resolver, "slow.test:80").await, addresses(&["10.0.0.1:80"]));
+        dns.delay("slow.test", Duration::from_secs(3));
+        let slow = name("slow.test:80");
+        until("it is too slow", || resolver.failure(&slow)).await;
+        assert!(resolver.news().is_none() && resolver.knows(&slow));
+        resolver.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn srv_records_give_hosts_and_ports_of_the_lowest_priority() {
         let dns = Dns::start().await;
         let srv = |priority, port, host| Record::Srv { priority, port, host };
@@ -343,7 +363,7 @@ mod tests {
         let list = async || {
             let mut news = until("there is a list", || resolver.news()).await;
             let list = news.lists.remove(&group).expect("it is about the group");
-            list.iter().map(|target| target.address.to_string()).collect::<Vec<_>>()
+            list.targets.iter().map(|target| target.address.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(list().await, ["127.0.0.1:9001"]);
         replace("nowhere\n");

@@ -3,6 +3,7 @@
 //! Each file is a fault, each test a row with a bar, and each row says what was measured. The
 //! reduced form belongs to the tests; `make faults` runs the full one.
 
+mod bad_files;
 mod caps;
 mod death;
 mod descriptors;
@@ -16,6 +17,7 @@ mod http2;
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
 mod misbehaviour;
+mod names;
 mod pipelining;
 mod reloads;
 mod rig;

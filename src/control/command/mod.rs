@@ -61,7 +61,9 @@ impl World {
             }
             Command::ResetTargets { group } => self.reset_targets(request, group),
             Command::PushAlarm { alarm, state } => self.push_alarm(request, alarm, *state),
-            Command::Reload { config } => self.reload(request, config).map(Done::Answered),
+            Command::Reload { config, read } => {
+                self.reload(request, config, *read).map(Done::Answered)
+            }
         }
     }
 

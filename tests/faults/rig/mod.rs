@@ -3,6 +3,8 @@
 
 mod bystander;
 mod client;
+#[path = "../../../src/resolve/fake.rs"]
+mod dns;
 mod http2;
 mod memory;
 mod metrics;
@@ -14,6 +16,7 @@ mod traffic;
 
 pub(crate) use bystander::{Bystander, Speaks};
 pub(crate) use client::{Answer, Client, get};
+pub(crate) use dns::{Dns, Record};
 pub(crate) use http2::{Ending, Frames, Http2, frame, get_header, post_header};
 pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
 pub(crate) use metrics::metric;

@@ -1,6 +1,6 @@
 //! Targets that do exactly what a fault wants of them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,7 +37,16 @@ impl Target {
         S: Fn(TcpStream, Arc<Seen>) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_at(ANY_PORT, serve).await
+    }
+
+    /// The same at an address.
+    pub(crate) async fn start_at<S, F>(address: SocketAddr, serve: S) -> Self
+    where
+        S: Fn(TcpStream, Arc<Seen>) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
@@ -54,7 +63,12 @@ impl Target {
 
     /// One that answers everything with 200.
     pub(crate) async fn sound(name: &'static str) -> Self {
-        Self::start(move |mut stream, seen| async move {
+        Self::sound_at(ANY_PORT, name).await
+    }
+
+    /// The same at an address.
+    pub(crate) async fn sound_at(address: SocketAddr, name: &'static str) -> Self {
+        Self::start_at(address, move |mut stream, seen| async move {
             let mut buffer = Vec::new();
             while let Some(request) = read_request(&mut stream, &mut buffer).await {
                 seen.note(&request);
@@ -164,5 +178,7 @@ pub(crate) fn byte_at(place: u64) -> u8 {
     u8::try_from(place % u64::from(PERIOD)).expect("below the period")
 }
 
+/// A port that the system chooses.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Prime, so that what is left out or sent twice is noticed.
 const PERIOD: u8 = 251;

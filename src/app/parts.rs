@@ -12,7 +12,7 @@ use crate::control::Gates;
 use crate::core::rollout::TelemetryView;
 use crate::core::routing::RoutingTable;
 use crate::proxy::{self, AccessLog, BoundListener, ProxyParts};
-use crate::telemetry::{Recorder, Windows};
+use crate::telemetry::{Log, Recorder, Windows};
 
 use super::admin::AdminSockets;
 use super::control::{Claim, ControlPart, Lasting};
@@ -33,16 +33,20 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Starts the threads.
+    /// Starts the threads; the log is the process' own, `None` if nobody hears what it says.
     ///
     /// # Errors
     /// The system has no threads left.
-    pub(super) fn new(config: Config, file: Option<PathBuf>) -> Result<Self, AppError> {
+    pub(super) fn new(
+        config: Config,
+        file: Option<PathBuf>,
+        log: Option<Log>,
+    ) -> Result<Self, AppError> {
         Ok(Self {
             config: Arc::new(config),
             file,
             clock: Clock::start(),
-            recorder: Arc::new(Recorder::default()),
+            recorder: Arc::new(Recorder::beside(log)),
             windows: Arc::new(Windows::default()),
             proxy_runtime: runtime("proxy", workers())?,
             control_runtime: runtime("control", 2)?,

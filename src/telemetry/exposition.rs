@@ -61,6 +61,12 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
             MetricType::COUNTER,
             vec![counter(&[], recorder.unlogged())],
         ),
+        family(
+            "tidegate_log_lines_dropped_total",
+            "Lines of the process' own log that were dropped: nobody read them in time.",
+            MetricType::COUNTER,
+            vec![counter(&[], recorder.log_lines_dropped())],
+        ),
     ];
     families.extend(copies::families(recorder));
     families.extend(gauges.families());
@@ -233,6 +239,7 @@ mod tests {
         }
         check("tidegate_overflow_requests_total 0");
         check("tidegate_access_log_dropped_total 0");
+        check("tidegate_log_lines_dropped_total 0");
         check(r#"tidegate_weight_ratio{service="shop",what="configured"} 0.1025"#);
         check(r#"tidegate_weight_ratio{service="shop",what="in_force"} 0"#);
         assert!(!text.contains("observed\""), "nothing was observed");

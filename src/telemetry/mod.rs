@@ -10,6 +10,7 @@ mod edge;
 mod exposition;
 mod family;
 mod gauges;
+mod log;
 mod meter;
 mod recorder;
 mod windows;
@@ -21,5 +22,6 @@ pub use gauges::{
     AlarmGauge, EjectionsGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge,
     ServiceGauges, TargetGauge,
 };
+pub use log::{Log, LogWriter};
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};
 pub use windows::Windows;

@@ -15,6 +15,7 @@ mod http2;
 )]
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
+mod logging;
 mod misbehaviour;
 mod pipelining;
 mod reloads;

@@ -24,6 +24,7 @@ use crate::telemetry::{Recorder, Windows};
 
 use super::AppError;
 use super::admin::{AdminPart, AdminSockets};
+use super::memory::MemoryGuard;
 use super::names::check_names;
 use super::storage::Storage;
 
@@ -42,6 +43,7 @@ pub(super) struct Lasting {
     pub(super) access_log: Option<AccessLog>,
     pub(super) proxy_runtime: Runtime,
     pub(super) control_runtime: Runtime,
+    pub(super) _memory: MemoryGuard,
 }
 
 /// The running control side: writer, store, probes, admin API.

@@ -10,6 +10,7 @@ mod control;
 pub mod demo;
 mod error;
 mod handover;
+mod memory;
 mod names;
 mod parts;
 mod serve;

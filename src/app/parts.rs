@@ -16,6 +16,7 @@ use crate::telemetry::{Log, Recorder, Windows};
 
 use super::admin::AdminSockets;
 use super::control::{Claim, ControlPart, Lasting};
+use super::memory::MemoryGuard;
 use super::storage::cache_path;
 use super::upgrade::{KnownTarget, remember};
 use super::{App, AppError};
@@ -86,6 +87,8 @@ impl Parts {
         known: &[KnownTarget],
     ) -> Result<App, AppError> {
         let access_log = self.access_log()?;
+        let limit = self.config.overload.memory_limit;
+        let memory = MemoryGuard::start(Arc::clone(&self.recorder), limit, &self.control_runtime);
         let lasting = Lasting {
             file: self.file,
             clock: self.clock,
@@ -97,6 +100,7 @@ impl Parts {
             access_log,
             proxy_runtime: self.proxy_runtime,
             control_runtime: self.control_runtime,
+            _memory: memory,
         };
         let control = ControlPart::start(&lasting, &self.config, claim)?;
         remember(&lasting.table.load(), known);

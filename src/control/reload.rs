@@ -27,6 +27,7 @@ impl World {
         self.check_reload(config)?;
         let ignored = self.reload_groups(config);
         self.config = Arc::clone(config);
+        self.recorder.pressure().choose(config.overload.memory_limit);
         self.reload_services();
         self.configure_alarms();
         self.register_targets();

@@ -11,7 +11,9 @@ mod exposition;
 mod family;
 mod gauges;
 mod log;
+mod memory;
 mod meter;
+mod pressure;
 mod recorder;
 mod windows;
 
@@ -23,5 +25,7 @@ pub use gauges::{
     ServiceGauges, TargetGauge,
 };
 pub use log::{Log, LogWriter};
+pub use memory::{allowed_bytes, resident_bytes};
+pub use pressure::Pressure;
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};
 pub use windows::Windows;

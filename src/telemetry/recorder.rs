@@ -21,6 +21,7 @@ use super::copies::{Copies, MirrorOutcome, RetryKind};
 use super::edge::{EdgeCounts, EdgeEvent};
 use super::log::Log;
 use super::meter::Meter;
+use super::pressure::Pressure;
 
 /// What a meter counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,7 @@ pub struct Recorder {
     unlogged: AtomicU64,
     /// The process' own log; `None` if it has none.
     log: Option<Log>,
+    pressure: Pressure,
 }
 
 #[derive(Debug, Default)]
@@ -197,6 +199,12 @@ impl Recorder {
         self.log.as_ref().map_or(0, Log::dropped)
     }
 
+    /// Whether new work is refused for want of memory.
+    #[must_use]
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
     /// Every registered key, in order, with what it counted in all turns.
     #[must_use]
     pub fn meters(&self) -> Vec<(MeterKey, Counts)> {
@@ -293,6 +301,7 @@ impl Default for Recorder {
             registry: Mutex::default(),
             unlogged: AtomicU64::new(0),
             log: None,
+            pressure: Pressure::default(),
         }
     }
 }

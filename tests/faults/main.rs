@@ -16,6 +16,7 @@ mod http2;
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
 mod logging;
+mod memory;
 mod misbehaviour;
 mod pipelining;
 mod reloads;

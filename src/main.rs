@@ -1,11 +1,16 @@
 //! The `tidegate` binary: the command line on top of the composition root.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
 use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use tidegate::app::{self, Beginning, UpgradeError, UpgradeOptions, Upgraded, demo::DemoOptions};
 use tidegate::cli::{self, Entry, Exit, ServeArgs, UpgradeArgs};
 use tidegate::config::Config;
+use tidegate::telemetry::Log;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -18,25 +23,39 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // A copy of its own: the thread that waits for a reader must not hold the lock on the original.
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let stderr = stderr.context("the standard error cannot be used for the log")?;
+    let (log, writer) = Log::start(File::from(stderr)).context("the log has no thread")?;
+    tell_panics(log.clone());
+    let exit = serve_and_tell(args, &log);
+    // What nobody reads is no reason not to end.
+    writer.close();
+    Ok(exit.into())
+}
+
+/// Serves, and says everything in the log: nothing that goes to the standard error waits for a
+/// reader, the reason why there is nothing to serve included.
+fn serve_and_tell(args: &ServeArgs, log: &Log) -> Exit {
     let config = match Config::load(&args.config) {
         Ok(config) => config,
         Err(mistakes) => {
-            anstream::eprintln!("{mistakes}");
-            return Ok(Exit::Usage.into());
+            mistakes.to_string().lines().for_each(|line| log.say(&format!("{line}\n")));
+            return Exit::Usage;
         }
     };
+    let writer = log.clone();
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(move || writer.clone())
         .with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(told(args.log.as_ref())).init();
     let beginning = if args.takeover { Beginning::Takeover } else { Beginning::Afresh };
-    match app::serve(config, &args.config, beginning) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if error.is_a_mistake() => {
-            anstream::eprintln!("error: {error}");
-            Ok(Exit::Usage.into())
+    match app::serve(config, &args.config, beginning, log.clone()) {
+        Ok(()) => Exit::Succeeded,
+        Err(error) => {
+            log.say(&format!("error: {error}\n"));
+            if error.is_a_mistake() { Exit::Usage } else { Exit::Internal }
         }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -55,6 +74,18 @@ fn told(asked: Option<&Targets>) -> Targets {
         told.extend(asked);
     }
     told
+}
+
+/// Has panics told in the log: the thread that panics must not wait for a reader either.
+fn tell_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        let trace = Backtrace::capture();
+        let is_wanted = trace.status() == BacktraceStatus::Captured;
+        let trace = if is_wanted { format!("{trace}\n") } else { String::new() };
+        log.say(&format!("thread '{name}' {panic}\n{trace}"));
+    }));
 }
 
 fn demo(json: bool) -> anyhow::Result<ExitCode> {

@@ -25,6 +25,7 @@ use crate::telemetry::{Recorder, Windows};
 
 use super::AppError;
 use super::admin::{AdminPart, AdminSockets};
+use super::memory::MemoryGuard;
 use super::names::check_names;
 use super::storage::Storage;
 
@@ -45,6 +46,7 @@ pub(super) struct Lasting {
     pub(super) control_runtime: Runtime,
     /// Locked by the control side from its beginning to its end.
     pub(super) kept: Arc<Mutex<Kept>>,
+    pub(super) _memory: MemoryGuard,
 }
 
 /// The running control side: writer, store, probes, admin API.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::control::StoreState;
 use crate::proxy;
+use crate::telemetry::Log;
 
 use super::admin::AdminSockets;
 use super::control::{Claim, ControlPart, Lasting};
@@ -26,9 +27,13 @@ impl App {
     ///
     /// # Errors
     /// What could not be built, or why the other process carries on.
-    pub(super) fn take_over(config: Config, file: Option<PathBuf>) -> Result<Self, AppError> {
+    pub(super) fn take_over(
+        config: Config,
+        file: Option<PathBuf>,
+        log: Log,
+    ) -> Result<Self, AppError> {
         let door = door_path(&config.store).ok_or(TakeoverError::InMemory)?;
-        let parts = Parts::new(config, file)?;
+        let parts = Parts::new(config, file, Some(log))?;
         // What is slow comes before the process that runs is asked for anything.
         let gates = parts.gates()?;
         let Some(mut takeover) = Takeover::begin(&door)? else {

@@ -10,6 +10,7 @@ mod control;
 pub mod demo;
 mod error;
 mod handover;
+mod memory;
 mod names;
 mod parts;
 mod serve;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::control::Handle;
 use crate::core::model::ListenerName;
 use crate::proxy::{self, RunningProxy};
+use crate::telemetry::Log;
 
 use admin::AdminSockets;
 use control::{Claim, ControlPart, Lasting};
@@ -61,7 +63,16 @@ impl App {
     /// # Errors
     /// What could not be built; nothing is left running then.
     pub fn start(config: Config, file: Option<PathBuf>) -> Result<Self, AppError> {
-        let parts = Parts::new(config, file)?;
+        Self::start_with(config, file, None)
+    }
+
+    /// The same for a process with a log of its own.
+    fn start_with(
+        config: Config,
+        file: Option<PathBuf>,
+        log: Option<Log>,
+    ) -> Result<Self, AppError> {
+        let parts = Parts::new(config, file, log)?;
         let bound = proxy::bind(&parts.config.listeners)?;
         let admin = AdminSockets::bind(&parts.config, None, None)?;
         let gates = parts.gates()?;

@@ -12,10 +12,11 @@ use crate::control::Gates;
 use crate::core::rollout::TelemetryView;
 use crate::core::routing::RoutingTable;
 use crate::proxy::{self, AccessLog, BoundListener, ProxyParts};
-use crate::telemetry::{Recorder, Windows};
+use crate::telemetry::{Log, Recorder, Windows};
 
 use super::admin::AdminSockets;
 use super::control::{Claim, ControlPart, Lasting};
+use super::memory::MemoryGuard;
 use super::storage::cache_path;
 use super::upgrade::{KnownTarget, remember};
 use super::{App, AppError};
@@ -33,16 +34,20 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Starts the threads.
+    /// Starts the threads; the log is the process' own, `None` if nobody hears what it says.
     ///
     /// # Errors
     /// The system has no threads left.
-    pub(super) fn new(config: Config, file: Option<PathBuf>) -> Result<Self, AppError> {
+    pub(super) fn new(
+        config: Config,
+        file: Option<PathBuf>,
+        log: Option<Log>,
+    ) -> Result<Self, AppError> {
         Ok(Self {
             config: Arc::new(config),
             file,
             clock: Clock::start(),
-            recorder: Arc::new(Recorder::default()),
+            recorder: Arc::new(Recorder::beside(log)),
             windows: Arc::new(Windows::default()),
             proxy_runtime: runtime("proxy", workers())?,
             control_runtime: runtime("control", 2)?,
@@ -82,6 +87,8 @@ impl Parts {
         known: &[KnownTarget],
     ) -> Result<App, AppError> {
         let access_log = self.access_log()?;
+        let limit = self.config.overload.memory_limit;
+        let memory = MemoryGuard::start(Arc::clone(&self.recorder), limit, &self.control_runtime);
         let lasting = Lasting {
             file: self.file,
             clock: self.clock,
@@ -94,6 +101,7 @@ impl Parts {
             proxy_runtime: self.proxy_runtime,
             control_runtime: self.control_runtime,
             kept: Arc::default(),
+            _memory: memory,
         };
         let control = ControlPart::start(&lasting, &self.config, claim)?;
         remember(&lasting.table.load(), known);

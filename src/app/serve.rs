@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::control::Reply;
 use crate::core::rollout::Actor;
+use crate::telemetry::Log;
 
 use super::upgrade::Offer;
 use super::{App, AppError};
@@ -25,11 +26,12 @@ pub enum Beginning {
 }
 
 /// Serves a configuration until SIGTERM or SIGINT, or until another process has taken over; SIGHUP
-/// reloads it, SIGUSR1 opens the access log anew. Blocks.
+/// reloads it, SIGUSR1 opens the access log anew. The log is what the process says itself, and its
+/// losses are among the metrics. Blocks.
 ///
 /// # Errors
 /// What could not be built.
-pub fn serve(config: Config, file: &Path, beginning: Beginning) -> Result<(), AppError> {
+pub fn serve(config: Config, file: &Path, beginning: Beginning, log: Log) -> Result<(), AppError> {
     // The signals come first: one that arrives while the process starts must not kill it.
     let failed = |error| AppError::Runtime { what: "signal", error };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -37,7 +39,7 @@ pub fn serve(config: Config, file: &Path, beginning: Beginning) -> Result<(), Ap
     let file = Some(file.to_path_buf());
     let mut app = match beginning {
         Beginning::Afresh => {
-            let mut app = App::start(config, file)?;
+            let mut app = App::start_with(config, file, Some(log))?;
             app.open_door();
             app
         }
@@ -45,7 +47,7 @@ pub fn serve(config: Config, file: &Path, beginning: Beginning) -> Result<(), Ap
             // The terminal of whoever has started it is none of its business. One that leads a
             // group of processes cannot leave it, and stays with the shell that started it so.
             let _ = rustix::process::setsid();
-            App::take_over(config, file)?
+            App::take_over(config, file, log)?
         }
     };
     for (name, address) in app.listeners() {

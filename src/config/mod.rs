@@ -31,6 +31,7 @@ mod mistake;
 mod nearest;
 mod node;
 mod outlier_ejection;
+mod overload;
 mod params;
 mod policies;
 mod release;
@@ -62,9 +63,9 @@ use self::mistake::Mistakes;
 use self::node::Node;
 use self::target_groups::TargetGroups;
 use crate::core::model::{
-    AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, ResolverSpec,
-    ServiceName, ServiceSpec, Span, Strategy, StrategyName, TargetGroup, TargetGroupName,
-    Transport,
+    AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, MemoryLimit,
+    ResolverSpec, ServiceName, ServiceSpec, Span, Strategy, StrategyName, TargetGroup,
+    TargetGroupName, Transport,
 };
 
 /// A configuration without mistakes.
@@ -98,6 +99,8 @@ pub struct Config {
     pub access_log: Option<AccessLogSpec>,
     /// How the process ends.
     pub shutdown: ShutdownSpec,
+    /// From when on new requests are refused.
+    pub overload: OverloadSpec,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -125,6 +128,13 @@ pub enum StoreSpec {
 pub struct ShutdownSpec {
     /// How long requests in flight may take to finish; what is left is cut.
     pub drain: Span,
+}
+
+/// From when on new requests are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OverloadSpec {
+    /// How much memory the process may take.
+    pub memory_limit: MemoryLimit,
 }
 
 impl Config {
@@ -189,6 +199,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let resolver = fields.take("resolver");
     let access_log = fields.take("access_log");
     let shutdown = fields.take("shutdown");
+    let overload = fields.take("overload");
     fields.finish();
 
     let declared = Declared {
@@ -221,6 +232,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         targets_files,
         access_log: access_log.and_then(|node| access_log::access_log(&node, base_dir)),
         shutdown: shutdown::shutdown(shutdown.as_ref()),
+        overload: overload::overload(overload.as_ref()),
     }
 }
 

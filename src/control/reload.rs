@@ -32,6 +32,7 @@ impl World {
         let before = std::mem::replace(&mut self.config, Arc::clone(&config));
         let (old, new) = (&before.targets_files, &config.targets_files);
         self.lists.reloaded(read, |group| old.get(group) == new.get(group));
+        self.recorder.pressure().choose(config.overload.memory_limit);
         self.reload_services();
         self.configure_alarms();
         self.register_targets();

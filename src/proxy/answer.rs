@@ -80,6 +80,8 @@ pub(super) enum Refusal {
     NoTarget,
     /// Every target that may be tried is at its limit.
     TargetLimit,
+    /// The process has as much memory as it may have.
+    Overloaded,
     /// No connection to a target came to stand.
     ConnectFailed,
     /// No connection to a target came to stand in time.
@@ -112,6 +114,7 @@ impl Refusal {
             Self::TargetLimit => {
                 (503, "target_limit", "every target of the service has all it can take")
             }
+            Self::Overloaded => (503, "overloaded", "the proxy is short of memory"),
             Self::ConnectFailed => (502, "connect_failed", "the target cannot be connected to"),
             Self::ConnectTimeout => (504, "connect_timeout", "the target took too long to connect"),
             Self::TargetBroken => (502, "target_broken", "the target broke off its answer"),
@@ -165,7 +168,9 @@ impl Refusal {
             | Self::TargetBroken
             | Self::TargetTimeout
             | Self::Internal => true,
-            Self::NoRule | Self::Idle | Self::NoTarget | Self::TargetLimit => false,
+            Self::NoRule | Self::Idle | Self::NoTarget | Self::TargetLimit | Self::Overloaded => {
+                false
+            }
         }
     }
 

@@ -48,7 +48,6 @@ impl Drain {
     }
 
     /// Connections that are open.
-    #[cfg(test)]
     pub(super) fn open(&self) -> u64 {
         self.connections.load(Ordering::Acquire)
     }

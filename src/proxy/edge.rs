@@ -161,6 +161,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let _open = self.drain.connection();
+        if self.recorder.pressure().sheds_connection(self.drain.open()) {
+            return None;
+        }
         let mut cut = self.drain.cut_signal();
         tokio::select! {
             biased;

@@ -98,6 +98,9 @@ impl Phases {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
         let request = session.req_header();
         let admitted = admit(request, raw.as_deref(), &self.listener.limits)?;
+        if self.recorder.pressure().sheds_request(self.drain.requests()) {
+            return Err(Refusal::Overloaded.into());
+        }
         let question = Question {
             listener: &self.listener.name,
             host: admitted.host,

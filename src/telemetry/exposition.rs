@@ -4,12 +4,12 @@
 //! changes with every rollout that succeeds.
 
 use prometheus::TextEncoder;
-use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 
 use crate::core::analysis::{Counts, upper_bound_us};
 
 use super::copies;
-use super::family::{counter, family, labelled};
+use super::family::{counter, family, gauge, labelled};
 use super::{EdgeEvent, Gauges, MeterKey, Recorder};
 
 /// The content type of [`render`]'s text.
@@ -62,12 +62,38 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
             vec![counter(&[], recorder.unlogged())],
         ),
     ];
+    families.extend(of_process(recorder));
     families.extend(copies::families(recorder));
     families.extend(gauges.families());
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new()
         .encode_to_string(&families)
         .expect("every family has a name and samples, and a string takes every write")
+}
+
+/// What is about the process itself.
+fn of_process(recorder: &Recorder) -> Vec<MetricFamily> {
+    let pressure = recorder.pressure();
+    vec![
+        family(
+            "tidegate_log_lines_dropped_total",
+            "Lines of the process' own log that were dropped: nobody read them in time.",
+            MetricType::COUNTER,
+            vec![counter(&[], recorder.log_lines_dropped())],
+        ),
+        family(
+            "tidegate_memory_bytes",
+            "Resident memory of the process.",
+            MetricType::GAUGE,
+            vec![gauge(&[], pressure.used() as f64)],
+        ),
+        family(
+            "tidegate_shed_total",
+            "Requests answered with 503, and connections closed, because memory was at its limit.",
+            MetricType::COUNTER,
+            pressure.shed().map(|(what, count)| counter(&[("what", what)], count)).into(),
+        ),
+    ]
 }
 
 fn requests(key: &MeterKey, counts: &Counts) -> Vec<Metric> {
@@ -233,6 +259,10 @@ mod tests {
         }
         check("tidegate_overflow_requests_total 0");
         check("tidegate_access_log_dropped_total 0");
+        check("tidegate_log_lines_dropped_total 0");
+        check("tidegate_memory_bytes 0");
+        check(r#"tidegate_shed_total{what="request"} 0"#);
+        check(r#"tidegate_shed_total{what="connection"} 0"#);
         check(r#"tidegate_weight_ratio{service="shop",what="configured"} 0.1025"#);
         check(r#"tidegate_weight_ratio{service="shop",what="in_force"} 0"#);
         assert!(!text.contains("observed\""), "nothing was observed");

@@ -10,7 +10,10 @@ mod edge;
 mod exposition;
 mod family;
 mod gauges;
+mod log;
+mod memory;
 mod meter;
+mod pressure;
 mod recorder;
 mod windows;
 
@@ -21,5 +24,8 @@ pub use gauges::{
     AlarmGauge, EjectionsGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge,
     ServiceGauges, TargetGauge,
 };
+pub use log::{Log, LogWriter};
+pub use memory::{allowed_bytes, resident_bytes};
+pub use pressure::Pressure;
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};
 pub use windows::Windows;

@@ -19,7 +19,9 @@ use crate::core::routing::MeterId;
 
 use super::copies::{Copies, MirrorOutcome, RetryKind};
 use super::edge::{EdgeCounts, EdgeEvent};
+use super::log::Log;
 use super::meter::Meter;
+use super::pressure::Pressure;
 
 /// What a meter counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,9 @@ pub struct Recorder {
     registry: Mutex<Registry>,
     /// Requests that should have been logged and were not.
     unlogged: AtomicU64,
+    /// The process' own log; `None` if it has none.
+    log: Option<Log>,
+    pressure: Pressure,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +93,12 @@ struct ServiceMeters {
 impl Recorder {
     /// The most meters there are, ten for each service; keys beyond it share the overflow meter.
     pub const METERS: usize = 10_240;
+
+    /// One that also tells what the process' own log drops; `None` if the process has none.
+    #[must_use]
+    pub fn beside(log: Option<Log>) -> Self {
+        Self { log, ..Self::default() }
+    }
 
     /// The meter of a key in the present turn, made at the first call; not for the request path.
     pub fn register(&self, key: &MeterKey) -> MeterId {
@@ -180,6 +191,18 @@ impl Recorder {
     #[must_use]
     pub fn unlogged(&self) -> u64 {
         self.unlogged.load(Ordering::Relaxed)
+    }
+
+    /// Lines of the process' own log that were dropped so far.
+    #[must_use]
+    pub fn log_lines_dropped(&self) -> u64 {
+        self.log.as_ref().map_or(0, Log::dropped)
+    }
+
+    /// Whether new work is refused for want of memory.
+    #[must_use]
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 
     /// Every registered key, in order, with what it counted in all turns.
@@ -277,6 +300,8 @@ impl Default for Recorder {
             edge: EdgeCounts::default(),
             registry: Mutex::default(),
             unlogged: AtomicU64::new(0),
+            log: None,
+            pressure: Pressure::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod history;
 mod kit;
+mod logs;
 mod mistakes;
 mod readme;
 mod restart;

@@ -16,6 +16,8 @@ mod http2;
 )]
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
+mod logging;
+mod memory;
 mod misbehaviour;
 mod names;
 mod pipelining;

@@ -13,6 +13,7 @@ mod gate;
 mod health;
 mod issued_cookie;
 mod listener;
+mod memory_limit;
 mod mirror;
 mod name;
 mod outlier;
@@ -54,6 +55,7 @@ pub use listener::{
     CertificateFiles, ClientCertificates, ClientLimits, ListenerProtocol, ListenerSpec,
     ListenerTls, TlsVersion, WhenIdle,
 };
+pub use memory_limit::MemoryLimit;
 pub use mirror::MirrorPolicy;
 pub use name::{
     AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,

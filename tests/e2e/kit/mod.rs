@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod dice;
+mod flood;
 mod load;
 mod origin;
 mod ports;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) use api::Api;
 pub(crate) use cli::Cli;
 pub(crate) use dice::Dice;
+pub(crate) use flood::{dropped_lines, flood_log};
 pub(crate) use load::{Answers, Load, Rate};
 pub(crate) use origin::Origin;
 pub(crate) use ports::Ports;

@@ -1,6 +1,7 @@
 //! The real binary in a folder of its own: started, killed, started again.
 
 use std::fs::{File, OpenOptions};
+use std::io::{PipeReader, pipe};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -63,10 +64,15 @@ impl Home {
     fn spawn(&self) -> Child {
         let said = self.path().join(SAID);
         let said = OpenOptions::new().create(true).append(true).open(said).expect("a log");
+        self.spawn_saying_to(said.into())
+    }
+
+    /// Starts the binary with this as its standard error.
+    fn spawn_saying_to(&self, stderr: Stdio) -> Child {
         serve(&self.config())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(said)
+            .stderr(stderr)
             .kill_on_drop(true)
             .spawn()
             .expect("the binary starts")
@@ -120,18 +126,40 @@ impl Tidegate {
         panic!("no ports could be had");
     }
 
+    /// Starts one that is ready and whose standard error is a pipe; what is given is the pipe's other
+    /// end, which nobody reads.
+    pub(crate) async fn start_unread(config: impl Fn(&Ports) -> String) -> (Self, PipeReader) {
+        for _ in 0..PORT_CONFLICTS {
+            let ports = Ports::free();
+            let home = Home::with(&config(&ports));
+            let (unread, stderr) = pipe().expect("a pipe");
+            let child = Some(home.spawn_saying_to(stderr.into()));
+            let mut tidegate = Self { home, ports, child };
+            if tidegate.lives_or_ends().await.is_none() {
+                tidegate.ready().await;
+                return (tidegate, unread);
+            }
+        }
+        panic!("no ports could be had");
+    }
+
     /// Whether it lives, and not: somebody else was faster to have one of its ports.
     async fn comes_to_life(&mut self) -> bool {
+        let Some(status) = self.lives_or_ends().await else { return true };
+        let said = self.home.said();
+        assert!(said.contains("is in use"), "it ended with {status}: {said}");
+        false
+    }
+
+    /// Waits until it lives; how it ended, if it did that instead.
+    async fn lives_or_ends(&mut self) -> Option<ExitStatus> {
         let mut ended = None;
         until("the admin API answers", async || {
             ended = self.child.as_mut().and_then(|child| child.try_wait().expect("waited for"));
             ended.is_some() || self.api().ask("GET", "/livez", None).await.is_ok()
         })
         .await;
-        let Some(status) = ended else { return true };
-        let said = self.home.said();
-        assert!(said.contains("is in use"), "it ended with {status}: {said}");
-        false
+        ended
     }
 
     /// Starts it again in the same place.

@@ -3,10 +3,13 @@
 //! Each file is a fault, each test a row with a bar, and each row says what was measured. The
 //! reduced form belongs to the tests; `make faults` runs the full one.
 
+mod broken;
 mod caps;
 mod death;
 mod descriptors;
 mod download;
+mod flaps;
+mod floods;
 mod http2;
 #[expect(
     dead_code,
@@ -15,10 +18,14 @@ mod http2;
 )]
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
+mod latency;
 mod misbehaviour;
+mod mutations;
+mod outage;
 mod pipelining;
 mod reloads;
 mod rig;
+mod silent;
 mod slow;
 mod standstill;
 mod victim;

@@ -1,4 +1,4 @@
-//! `rescue` and `retries`: which failures of a target are tried again, and how often.
+//! `rescue`, `fail_open` and `retries`: which failures of a target are tried again, and how often.
 
 use super::fields::Fields;
 use super::node::Node;
@@ -8,8 +8,13 @@ use crate::core::model::{RetryMethod, RetryPolicy, RetryStatus};
 pub(super) fn retries(fields: &mut Fields<'_>) -> RetryPolicy {
     let default = RetryPolicy::default();
     let rescue = fields.take("rescue").and_then(|node| node.flag());
+    let fail_open = fields.take("fail_open").and_then(|node| node.flag());
     let rest = fields.take("retries").as_ref().map_or_else(RetryPolicy::default, section);
-    RetryPolicy { rescue: rescue.unwrap_or(default.rescue), ..rest }
+    RetryPolicy {
+        rescue: rescue.unwrap_or(default.rescue),
+        fail_open: fail_open.unwrap_or(default.fail_open),
+        ..rest
+    }
 }
 
 fn section(node: &Node<'_>) -> RetryPolicy {
@@ -29,6 +34,7 @@ fn section(node: &Node<'_>) -> RetryPolicy {
         on_status: on_status.unwrap_or_default(),
         budget: budget.unwrap_or(default.budget),
         min_per_second: min_per_second.unwrap_or(default.min_per_second),
+        fail_open: default.fail_open,
     }
 }
 
@@ -77,6 +83,7 @@ mod tests {
         assert_eq!(read("tell_side: false"), RetryPolicy::default());
         assert_eq!(read("retries: {}"), RetryPolicy::default());
         assert!(!read("rescue: false").rescue);
+        assert!(!read("fail_open: false").fail_open);
         let keys = "retries: { methods: [PUT, DELETE], on_status: [503, 502], budget: 5%, \
                     min_per_second: 0 }";
         let expected = RetryPolicy {
@@ -85,6 +92,7 @@ mod tests {
             on_status: vec![RetryStatus::ServiceUnavailable, RetryStatus::BadGateway],
             budget: Weight::from_bp(500).unwrap(),
             min_per_second: 0,
+            fail_open: true,
         };
         assert_eq!(read(keys), expected);
     }
@@ -95,6 +103,7 @@ mod tests {
             refuses(&with_service(keys), &format!("services.shop.{expected}"));
         };
         check("rescue: 1", "rescue: wanted true or false, found the number 1");
+        check("fail_open: 1", "fail_open: wanted true or false, found the number 1");
         check(
             "retries: { methods: [POST] }",
             "retries.methods[0]: found \"POST\", wanted one of PUT, DELETE",

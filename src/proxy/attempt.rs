@@ -95,6 +95,12 @@ impl Attempt {
             Side::Green if by.by_chance() && service.retries.rescue => Rescue::ToBlue,
             Side::Green | Side::Blue => Rescue::Never,
         };
+        let stand_in = match side {
+            Side::Blue if by.by_chance() => service.stand_in(draw),
+            Side::Blue | Side::Green => None,
+        };
+        // As with a rescue, it counts against the side that has nobody to answer.
+        let target = target.filter(|_| stand_in.is_none());
         if let (None, Some(score)) = (target, &mut score) {
             score.failed(OutcomeKind::ConnectError);
         }
@@ -103,7 +109,7 @@ impl Attempt {
             (None, Rescue::ToBlue) => {
                 service.pick(Side::Blue, draw, None).map(|target| (target, Side::Blue))
             }
-            (None, Rescue::Never) => None,
+            (None, Rescue::Never) => stand_in.map(|target| (target, Side::Green)),
         };
         let (target, side) = found?;
         Course::tell(|course| course.goes_to(&service.side(side).live));
@@ -451,7 +457,7 @@ mod tests {
         Act, Client, Dead, Origin, World, body, field, ok, service, status, until,
     };
     use super::*;
-    use crate::core::model::{GreenFor, ReleaseTraffic, Wanted};
+    use crate::core::model::{GreenFor, ReleaseTraffic, TargetHealth, Wanted};
 
     async fn post(client: &mut Client) -> String {
         client.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 4\r\n\r\nbody").await;
@@ -506,6 +512,27 @@ mod tests {
         let blue = Origin::saying("blue").await;
         let world = World::new(service(10_000, &[blue.address], &[]));
         assert_eq!(body(&world.get("").await), "blue");
+    }
+
+    #[tokio::test]
+    async fn green_answers_while_no_target_of_blue_may_be_tried_and_no_longer() {
+        let (blue, green) = (Origin::saying("blue").await, Origin::saying("green").await);
+        let route = service(1_000, &[blue.address], &[green.address]);
+        let down = Arc::clone(&route.blue.targets[0]);
+        let world = World::new(route);
+        down.set_health(TargetHealth::Unhealthy);
+        for _ in 0..20 {
+            let answer = world.get("").await;
+            assert_eq!(body(&answer), "green");
+            assert_eq!(field(&answer, "x-tidegate-side"), Some("green"));
+        }
+        assert!(blue.seen().is_empty());
+        down.set_health(TargetHealth::Healthy);
+        let mut of_blue = 0;
+        for _ in 0..20 {
+            of_blue += usize::from(body(&world.get("").await) == "blue");
+        }
+        assert!(of_blue > 0);
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ mod access_record;
 mod access_writer;
 mod admission;
 mod answer;
+mod answer_bounds;
 mod attempt;
 #[cfg(test)]
 mod balancers;

@@ -24,6 +24,7 @@ use super::access_log::AccessLog;
 use super::access_record::{End, Note};
 use super::admission::admit;
 use super::answer::{LocalAnswer, Refusal};
+use super::answer_bounds::AnswerBounds;
 use super::attempt::Attempt;
 use super::connection::Connection;
 use super::course::Course;
@@ -65,6 +66,7 @@ pub(super) struct Context {
     _open: OpenRequest,
     /// For the access log; `None` for a request that is not logged.
     note: Option<Note>,
+    bounds: AnswerBounds,
 }
 
 impl Phases {
@@ -170,6 +172,7 @@ impl ProxyHttp for Phases {
             upload: Upload::default(),
             _open: self.drain.request(),
             note: self.access_log.as_ref().and_then(AccessLog::note),
+            bounds: AnswerBounds::default(),
         }
     }
 
@@ -283,6 +286,7 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.bounds.admit(response)?;
         if !response.status.is_informational() {
             ctx.attempt()?.answered(session, response.status.as_u16())?;
             Course::tell(|course| course.is_answered(self.clock.mono()));

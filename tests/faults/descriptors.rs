@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Tidegate, Turn, until};
 use crate::rig::{
-    Client, Plan, Row, Sample, Scene, Target, Traffic, get, lower_own_limit, metric,
+    Client, Plan, Row, Sample, Scene, Target, Traffic, cpu_ms, get, lower_own_limit, metric,
     raise_own_limit, sized,
 };
 
@@ -17,7 +17,7 @@ async fn a_process_without_descriptors_serves_whom_it_has_and_its_operator() {
     let mut row = Row::begin(
         "descriptors run out",
         "existing connections are served; admin answers within 1 s; recovers within 1 s after the \
-         release; no panic",
+         release; at most 60 % of one processor meanwhile; no panic",
     );
     let blue = Target::sound("blue").await;
     let scene = Scene {
@@ -38,6 +38,7 @@ async fn a_process_without_descriptors_serves_whom_it_has_and_its_operator() {
         crowd.push(Client::open(tidegate.public()).await.expect("the system takes them"));
     }
     let slowest_ms = ask_operator(&tidegate).await;
+    let busy_percent = busy_percent(&tidegate).await;
     let refused =
         metric(&tidegate.api(), "tidegate_edge_events_total", &["\"listener_full\""]).await;
     drop(crowd);
@@ -58,10 +59,12 @@ async fn a_process_without_descriptors_serves_whom_it_has_and_its_operator() {
     row.measure("slowest_of_others_ms", u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX));
     row.measure("slowest_admin_ms", slowest_ms);
     row.measure("recovered_after_ms", recovered_ms);
+    row.measure("busy_percent", busy_percent);
     row.require("some had to be refused", refused > 0);
     row.require("existing connections are served", failed.is_empty());
     row.require("the admin API answers within a second", slowest_ms <= 1_000);
     row.require("a second after the release all is as before", recovered_ms <= 1_000);
+    row.require("it does not spin", busy_percent <= BUSY_PERCENT);
     row.require("nothing panics", !tidegate.home().said().contains("panicked"));
     row.end();
 }
@@ -78,5 +81,16 @@ async fn ask_operator(tidegate: &Tidegate) -> u64 {
     slowest_ms
 }
 
+/// How much of one processor the process takes while the crowd is there, in percent.
+async fn busy_percent(tidegate: &Tidegate) -> u64 {
+    let (began, before) = (Instant::now(), cpu_ms(tidegate.id()));
+    sleep_until(began + Duration::from_secs(1)).await;
+    let used = cpu_ms(tidegate.id()) - before;
+    used * 100 / u64::try_from(began.elapsed().as_millis()).expect("a short time")
+}
+
+/// What the load of this test may take of a processor, in percent; who accepts in a circle, without
+/// having a descriptor to accept with, takes all of it.
+const BUSY_PERCENT: u64 = 60;
 /// How many files the process may open.
 const FILES: u64 = 256;

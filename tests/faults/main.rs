@@ -4,10 +4,13 @@
 //! reduced form belongs to the tests; `make faults` runs the full one.
 
 mod bad_files;
+mod broken;
 mod caps;
 mod death;
 mod descriptors;
 mod download;
+mod flaps;
+mod floods;
 mod http2;
 #[expect(
     dead_code,
@@ -16,13 +19,17 @@ mod http2;
 )]
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
+mod latency;
 mod logging;
 mod memory;
 mod misbehaviour;
+mod mutations;
 mod names;
+mod outage;
 mod pipelining;
 mod reloads;
 mod rig;
+mod silent;
 mod slow;
 mod standstill;
 mod victim;

@@ -34,8 +34,8 @@ async fn a_standstill_is_over_when_it_is_over_and_takes_no_rollout_back() {
     until("the load is under way", async || traffic.begun() > 200).await;
 
     tidegate.signal(Signal::STOP);
-    // This is the fault: that for so long nothing happens.
-    sleep_until(Instant::now() + Duration::from_secs(sized(3, 20))).await;
+    // This is the fault: that for so long nothing happens, and no client gives up yet.
+    sleep_until(Instant::now() + Duration::from_secs(sized(3, 28))).await;
     tidegate.signal(Signal::CONT);
     let awake = Instant::now();
     let normal = awake + Duration::from_secs(1);

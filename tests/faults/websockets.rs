@@ -19,7 +19,7 @@ use crate::rig::{
 };
 
 /// An open WebSocket.
-struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     /// The name of the target at its other end.
     target: String,
@@ -95,7 +95,8 @@ async fn open_both(tidegate: &Tidegate, leaving: &str) -> (Vec<Socket>, Vec<Sock
     parted
 }
 
-async fn open(address: SocketAddr) -> Socket {
+/// Opens one.
+pub(crate) async fn open(address: SocketAddr) -> Socket {
     let mut client = Client::open(address).await.expect("connected");
     let request = "GET /chat HTTP/1.1\r\nhost: shop.test\r\nconnection: Upgrade\r\n\
                    upgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -110,7 +111,7 @@ async fn open(address: SocketAddr) -> Socket {
 }
 
 /// Whether a message comes back.
-async fn echoes(socket: &mut Socket) -> bool {
+pub(crate) async fn echoes(socket: &mut Socket) -> bool {
     let exchange = async {
         socket.stream.write_all(&QUESTION).await?;
         let mut answer = [0; ANSWER.len()];
@@ -177,6 +178,11 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>, name: &'static str) {
     let mut buffer = Vec::new();
     let Some(request) = read_request(&mut stream, &mut buffer).await else { return };
     seen.note(&request);
+    be_socket(stream, name).await;
+}
+
+/// Changes the protocol of a connection, and sends every message back.
+pub(crate) async fn be_socket(mut stream: TcpStream, name: &str) {
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
          x-origin: {name}\r\n\r\n"

@@ -1,4 +1,4 @@
-//! Second attempts: which failures of a target are tried again, and how often.
+//! Second attempts: which failures of a target are tried again, how often, and on which side.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,13 @@ pub struct RetryPolicy {
     pub budget: Weight,
     /// How many second attempts a second there may be whatever the number of requests.
     pub min_per_second: u32,
+    /// Whether green answers for blue while no target of blue may be tried.
+    #[serde(default = "fails_open")]
+    pub fail_open: bool,
+}
+
+fn fails_open() -> bool {
+    RetryPolicy::default().fail_open
 }
 
 impl Default for RetryPolicy {
@@ -67,6 +74,7 @@ impl Default for RetryPolicy {
             on_status: Vec::new(),
             budget: Weight::from_bp(2_000).expect("20 % is a share"),
             min_per_second: 10,
+            fail_open: true,
         }
     }
 }

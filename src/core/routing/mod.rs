@@ -15,6 +15,7 @@ mod resolved;
 mod retry_budget;
 mod side;
 mod slow_start;
+mod stand_in;
 mod table;
 
 pub use crate::core::model::TargetHealth;

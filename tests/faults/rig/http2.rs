@@ -52,6 +52,8 @@ pub(crate) struct Frame {
     pub(crate) stream: u32,
     /// What is in it.
     pub(crate) payload: Vec<u8>,
+    /// Its flags.
+    pub(crate) flags: u8,
 }
 
 /// How a connection ended.
@@ -86,7 +88,7 @@ impl Http2 {
             writing.write_all(&frame(1, 0x05, 1, &get_header())).await?;
             loop {
                 match frames.next().await? {
-                    Some(Frame { kind: 1, stream: 1, payload }) => return Ok(payload),
+                    Some(Frame { kind: 1, stream: 1, payload, .. }) => return Ok(payload),
                     Some(Frame { kind: 7, payload, .. }) => {
                         let text = format!("a GOAWAY: {payload:?}");
                         return Err(io::Error::other(text));
@@ -127,7 +129,7 @@ impl Frames {
         let payload = self.buffer[9..9 + length].to_vec();
         self.buffer.drain(..9 + length);
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Frame { kind: head[3], stream, payload, flags: head[4] })
     }
 }
 

@@ -273,3 +273,15 @@ fn the_same_events_at_the_same_times_give_the_same_decisions() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_step_waits_while_blue_is_below_its_floor_and_goes_on_when_blue_is_back() {
+    let mut drive = Drive::started(|_| {});
+    drive.seen.blue.healthy = 0;
+    drive.pass(60);
+    drive.is(StateName::Shifting, 1_000);
+    assert_eq!(drive.holds(), ["blue-unhealthy"]);
+    drive.seen.blue.healthy = 2;
+    drive.pass(12);
+    assert!(drive.weights().contains(&5_000), "{:?}", drive.weights());
+}

@@ -77,7 +77,7 @@ impl FakeSuccessor {
     pub(crate) async fn take(home: &Home) -> Self {
         let stream = connect(&home.path().join("tidegate.upgrade.sock")).await;
         let mut fake = Self { stream };
-        fake.say(&json!({ "take": { "protocol": 1, "version": "0.0.0" } })).await;
+        fake.say(&json!({ "take": { "protocol": 2, "version": "0.0.0" } })).await;
         while fake.hear().await != json!("all_sockets") {}
         fake
     }

@@ -1,6 +1,8 @@
 //! What the tests set their scenes with: targets, load, the process, its API.
 
 mod api;
+mod chat;
+mod chats;
 mod cli;
 mod dice;
 mod load;
@@ -9,6 +11,7 @@ mod ports;
 mod process;
 mod successor;
 mod turn;
+mod visit;
 mod visitors;
 
 use std::time::Duration;
@@ -16,6 +19,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use api::Api;
+pub(crate) use chat::{Chat, Said, serve_chat};
+pub(crate) use chats::Chats;
 pub(crate) use cli::Cli;
 pub(crate) use dice::Dice;
 pub(crate) use load::{Answers, Load, Rate};

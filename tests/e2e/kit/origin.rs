@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::serve_chat;
+
 /// A target; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Origin {
@@ -106,6 +108,9 @@ async fn serve(mut stream: TcpStream, inner: Arc<Inner>) {
     let mut buffer = Vec::with_capacity(2_048);
     let mut first = true;
     while let Some(path) = read_path(&mut stream, &mut buffer).await {
+        if path == "/chat" {
+            return serve_chat(&mut stream).await;
+        }
         let is_check = path == "/healthz";
         if std::mem::take(&mut first) && !is_check {
             inner.connections.fetch_add(1, Ordering::SeqCst);

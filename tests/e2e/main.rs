@@ -10,6 +10,7 @@ mod history;
 mod kit;
 mod mistakes;
 mod readme;
+mod reload;
 mod restart;
 mod traffic;
 mod upgrade;

@@ -19,6 +19,7 @@ mod misbehaviour;
 mod pipelining;
 mod reloads;
 mod rig;
+mod sigterm;
 mod slow;
 mod standstill;
 mod victim;

@@ -39,7 +39,7 @@ impl Chat {
                            sec-websocket-key: dGlkZWdhdGUtZmF1bHRzIQ==\r\n\r\n";
             let sent = stream.write_all(request.as_bytes()).await;
             sent.map_err(|error| format!("cannot ask: {error}"))?;
-            let mut head = Vec::new();
+            let mut head: Vec<u8> = Vec::new();
             // Nothing is said in the tunnel before the first question.
             while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
                 match stream.read_buf(&mut head).await {
@@ -70,7 +70,7 @@ impl Chat {
     /// As [`Self::say`].
     pub(crate) async fn hear(&mut self) -> Result<Said, String> {
         let heard = async {
-            let mut head = [0; 2];
+            let mut head = [0_u8; 2];
             let read = self.stream.read_exact(&mut head).await;
             read.map_err(|error| format!("no goodbye: {error}"))?;
             let mut body = vec![0; usize::from(head[1])];

@@ -100,8 +100,8 @@ impl Kept {
         if self.stream.write_all(&request).await.is_err() {
             return Err(Failure::Unanswered);
         }
-        let (mut stays, mut body) = (true, Vec::new());
-        let mut has_head = false;
+        let (mut stays, mut has_head) = (true, false);
+        let mut body: Vec<u8> = Vec::new();
         loop {
             while let Some((kind, flags, stream, payload)) = self.next_frame() {
                 match (kind, stream == id) {

@@ -67,6 +67,9 @@ impl App {
                 if let Some(control) = app.control.take() {
                     control.stop(&app.lasting);
                 }
+                drop(takeover);
+                // What it has accepted beside the other one is not lost.
+                app.shutdown();
                 Err(error.into())
             }
         }

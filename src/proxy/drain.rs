@@ -117,8 +117,9 @@ impl Drain {
     }
 }
 
-/// How long tunnels may take to end in their own protocol.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+/// How long tunnels may take to end in their own protocol. A client that does not answer a goodbye
+/// must not keep the process for longer than a second after its deadline, all things together.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
 /// A cut connection ends at its next turn; more than this means that a hook blocks its thread.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 

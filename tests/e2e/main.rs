@@ -11,6 +11,7 @@ mod kit;
 mod logs;
 mod mistakes;
 mod readme;
+mod reload;
 mod restart;
 mod revival;
 mod traffic;

@@ -1,54 +1,73 @@
 //! Upgrades: a new process takes over without a request lost or a connection refused, and one that
 //! fails leaves the old one as it was.
 
-use std::net::TcpListener;
+use std::cell::Cell;
+use std::net::{SocketAddr, TcpListener};
 
+use serde_json::json;
+use tidegate::admin::json::Rollout;
 use tidegate::core::rollout::StateName;
 
 use crate::kit::{
-    FakeSuccessor, Home, Origin, Ports, Shop, Successor, Tidegate, Turn, Visitors, report, until,
-    upgrade,
+    Api, Chats, FakeSuccessor, Home, Origin, Ports, Shop, Successor, Tidegate, Turn, Visitors,
+    report, until, upgrade,
 };
 
 const UPGRADES: usize = 10;
 const VISITORS_OF_EACH_KIND: usize = 8;
+const WEBSOCKETS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_upgrades_under_load_cost_no_request_and_the_rollout_goes_on() {
     let _turn = Turn::wait().await;
     let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
-    let mut tidegate = started(&a, &b).await;
+    let http2 = Cell::new(None);
+    let mut tidegate = started_with(|ports| {
+        let address = Ports::free().public;
+        http2.set(Some(address));
+        with_http2(&SHOP.config(ports, &a, &b), address)
+    })
+    .await;
     let api = tidegate.api();
-    let visitors = Visitors::start(tidegate.public(), VISITORS_OF_EACH_KIND);
+    let mut visitors = Visitors::start(tidegate.public(), VISITORS_OF_EACH_KIND);
+    visitors.join_over_http2(http2.get().expect("chosen"), VISITORS_OF_EACH_KIND);
+    let chats = Chats::start(tidegate.public(), WEBSOCKETS);
+    until("the WebSockets are open", async || chats.opened() >= WEBSOCKETS).await;
     let service = api.service("shop").await;
     let rollout = api.roll_out(&service, "v2").await.expect("it starts").id.to_string();
 
-    let mut serving: Option<Successor> = None;
+    // Those before the last one drain while the next ones take over.
+    let mut successors: Vec<Successor> = Vec::new();
     for number in 0..UPGRADES {
-        let before = visitors.answered();
-        let upgraded = upgrade(tidegate.home(), &[]).await;
-        let next = Successor::named_by(&upgraded);
-        match serving.replace(next) {
-            Some(old) => until("the old process has drained", async || old.is_gone()).await,
-            None => assert!(tidegate.ended().await.success(), "{}", tidegate.home().said()),
-        }
+        let before = (visitors.answered(), visitors.answered_over_http2());
+        successors.push(Successor::named_by(&upgrade(tidegate.home(), &[]).await));
         assert_eq!(api.ask("GET", "/livez", None).await.expect("an answer").status, 200);
         if number == 0 {
             let state = api.rollout(&rollout).await.state;
             assert!(!state.is_terminal(), "it goes on in the new process: {state}");
         }
-        until("requests are answered", async || visitors.answered() > before + 100).await;
+        until("requests are answered", async || {
+            visitors.answered() > before.0 + 100 && visitors.answered_over_http2() > before.1 + 20
+        })
+        .await;
     }
     until("the rollout is over", async || api.service("shop").await.active_rollout.is_none()).await;
     let ended = api.rollout(&rollout).await;
     assert_eq!(ended.state, StateName::Succeeded, "{ended:?}");
+    let last = successors.pop().expect("there were upgrades");
+    assert!(tidegate.ended().await.success(), "{}", tidegate.home().said());
+    for old in &successors {
+        until("the old process has drained", async || old.is_gone()).await;
+    }
 
-    let (answered, failures) = visitors.stop().await;
-    report(&format!("{answered} requests through {UPGRADES} upgrades"));
-    assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
+    let visits = visitors.stop().await;
+    report(&format!("{} requests through {UPGRADES} upgrades", visits.answered));
+    visits.require_nothing_lost();
+    let chatted = chats.stop().await;
+    assert!(chatted.failures.is_empty(), "{chatted:?}");
+    assert!(chatted.echoed > 0 && chatted.farewells >= WEBSOCKETS, "{chatted:?}");
     assert!(b.requests() > 0, "green had traffic");
 
-    let last = serving.expect("there were upgrades");
     last.ask_to_end();
     until("the last process has ended", async || last.is_gone()).await;
     let left = tidegate.home().files();
@@ -93,8 +112,7 @@ async fn an_upgrade_that_fails_leaves_the_old_process_as_it_was() {
     let next = Successor::named_by(&upgrade(tidegate.home(), &[]).await);
     assert!(tidegate.ended().await.success());
     still_works(&tidegate, "50%").await;
-    let (answered, failures) = visitors.stop().await;
-    assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
+    visitors.stop().await.require_nothing_lost();
     drop(next);
 }
 
@@ -127,9 +145,73 @@ async fn nobody_takes_over_where_nobody_serves() {
     assert_eq!(home.files(), ["tidegate.yaml"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_is_after_an_upgrade_what_it_was_before() {
+    let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
+    let mut tidegate = started(&a, &b).await;
+    let api = tidegate.api();
+    let visitors = Visitors::start(tidegate.public(), 4);
+    let id = api.roll_out(&api.service("shop").await, "v2").await.expect("it starts").id;
+    until("green has some traffic", async || b.requests() > 20).await;
+    // Stopped before it moves on, so that what is compared stands still.
+    let reason = json!({ "reason": "an upgrade is due" });
+    let pause = format!("/v1/rollouts/{id}/pause");
+    api.change::<Rollout>("POST", &pause, &reason).await.expect("paused");
+    visitors.stop().await.require_nothing_lost();
+    until("each request is counted", async || {
+        api.rollout(id.as_str()).await.green_requests == b.requests()
+    })
+    .await;
+    // Said once more, it is saved with what was counted since.
+    let resume = format!("/v1/rollouts/{id}/resume");
+    api.change::<Rollout>("POST", &resume, &reason).await.expect("resumed");
+    api.change::<Rollout>("POST", &pause, &reason).await.expect("paused");
+    let before = Standing::of(&api, id.as_str()).await;
+    assert_eq!(before.state, StateName::Shifting, "{before:?}");
+    assert!(before.counted[0] > 20 && before.weights[1] == 1_000, "{before:?}");
+
+    let mut fake = FakeSuccessor::take(tidegate.home()).await;
+    fake.pause().await;
+    drop(fake);
+    until("the old process has its store back", async || {
+        Standing::of(&api, id.as_str()).await == before
+    })
+    .await;
+    let _next = Successor::named_by(&upgrade(tidegate.home(), &[]).await);
+    assert!(tidegate.ended().await.success());
+    assert_eq!(Standing::of(&api, id.as_str()).await, before);
+}
+
+/// What an upgrade must not change.
+#[derive(Debug, PartialEq)]
+struct Standing {
+    state: StateName,
+    step: u32,
+    /// In basis points: of the rollout, in force, configured.
+    weights: [u16; 3],
+    /// Given to green, failed there, rescued, leaked.
+    counted: [u64; 4],
+}
+
+impl Standing {
+    async fn of(api: &Api, rollout: &str) -> Self {
+        let (now, service) = (api.rollout(rollout).await, api.service("shop").await.weights);
+        Self {
+            state: now.state,
+            step: now.step,
+            weights: [now.green_bp, service.in_force.green_bp, service.configured.green_bp],
+            counted: [now.green_requests, now.green_failed, now.rescued, now.leaked],
+        }
+    }
+}
+
 /// A process that can be asked to give way, which is so a moment after it serves.
 async fn started(a: &Origin, b: &Origin) -> Tidegate {
-    let tidegate = Tidegate::start(|ports| SHOP.config(ports, a, b)).await;
+    started_with(|ports| SHOP.config(ports, a, b)).await
+}
+
+async fn started_with(config: impl Fn(&Ports) -> String) -> Tidegate {
+    let tidegate = Tidegate::start(config).await;
     let door = tidegate.home().path().join("tidegate.upgrade.sock");
     until("it can be asked to give way", async || door.exists()).await;
     tidegate
@@ -161,6 +243,15 @@ strategies:
     steps:
       - { weight: 10%, bake: 3s }
       - { weight: 50%, bake: 2s }
-shutdown: { drain: 10s }
+shutdown: { drain: 3s }
 ",
 };
+
+/// The same with a second listener, which speaks HTTP/2 in the clear.
+fn with_http2(config: &str, address: SocketAddr) -> String {
+    let more = format!(
+        "listeners:\n  - {{ name: public-h2, address: '{address}', protocol: h2c, rules: \
+         [{{ service: shop }}] }}"
+    );
+    config.replace("listeners:", &more)
+}

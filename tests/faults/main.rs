@@ -29,6 +29,7 @@ mod outage;
 mod pipelining;
 mod reloads;
 mod rig;
+mod sigterm;
 mod silent;
 mod slow;
 mod standstill;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::message::{FailedSuccessor, FromNew, FromOld, PROTOCOL, Serving};
+use super::waits::Waits;
 use super::wire::{Wire, WireError};
 
 /// The open door of a process that serves.
@@ -39,6 +40,7 @@ pub(in crate::app) struct Offer {
     pub(super) pid: Pid,
     version: String,
     state: Arc<State>,
+    pub(super) waits: Waits,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,15 @@ impl Offer {
     /// Its release.
     pub(in crate::app) fn version(&self) -> &str {
         &self.version
+    }
+
+    /// That of a process at the other end of a connection.
+    #[cfg(test)]
+    pub(super) fn over(wire: Wire, pid: Pid, waits: Waits) -> Self {
+        let (offers, _) = mpsc::channel(1);
+        let (busy, failed) = (AtomicBool::new(true), Mutex::default());
+        let state = Arc::new(State { offers, busy, failed });
+        Self { wire, pid, version: "9.9.9".to_owned(), state, waits }
     }
 
     /// Notes why it does not take over, for whoever asks.
@@ -201,7 +212,8 @@ fn attend(stream: UnixStream, pid: Pid, state: &Arc<State>) -> Result<(), WireEr
         }
         FromNew::Take { protocol: PROTOCOL, version } => {
             if !state.busy.swap(true, Ordering::AcqRel) {
-                let offer = Offer { wire, pid, version, state: Arc::clone(state) };
+                let (shared, waits) = (Arc::clone(state), Waits::USUAL);
+                let offer = Offer { wire, pid, version, state: shared, waits };
                 // Dropped if nobody wants it any more: the process is about to end.
                 let _ = state.offers.try_send(offer);
                 return Ok(());
@@ -213,7 +225,7 @@ fn attend(stream: UnixStream, pid: Pid, state: &Arc<State>) -> Result<(), WireEr
              restart instead",
             env!("CARGO_PKG_VERSION")
         ),
-        FromNew::Pause | FromNew::Ready | FromNew::Failed { .. } => return Ok(()),
+        FromNew::Pause | FromNew::Ready | FromNew::Failed { .. } | FromNew::Taken => return Ok(()),
     };
     tracing::warn!(pid = number(pid), why, "an upgrade is refused");
     state.note_failure(pid, &why);

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Signal, kill_process};
 
 use super::Offer;
@@ -20,16 +21,16 @@ pub(in crate::app) fn give(
     sockets: &[(SocketOf, BorrowedFd<'_>)],
     pause: impl FnOnce() -> Vec<KnownTarget>,
 ) -> Result<(), String> {
-    let wire = &offer.wire;
+    let (wire, waits) = (&offer.wire, &offer.waits);
     let broken = |error: WireError| error.to_string();
     for (of, socket) in sockets {
         wire.say_with(&FromOld::Socket(of.clone()), Some(*socket)).map_err(broken)?;
     }
     wire.say(&FromOld::AllSockets).map_err(broken)?;
-    match wire.hear(BIND_TIME).map_err(broken)? {
+    match wire.hear(waits.bind).map_err(broken)? {
         FromNew::Pause => {}
         FromNew::Failed { why } => return Err(why),
-        other @ (FromNew::Ask | FromNew::Take { .. } | FromNew::Ready) => {
+        other @ (FromNew::Ask | FromNew::Take { .. } | FromNew::Ready | FromNew::Taken) => {
             return Err(out_of_place(&other));
         }
     }
@@ -37,10 +38,56 @@ pub(in crate::app) fn give(
         wire.say(&FromOld::Targets(some.to_vec())).map_err(broken)?;
     }
     wire.say(&FromOld::Paused).map_err(broken)?;
-    match wire.hear(READY_TIME).map_err(broken)? {
-        FromNew::Ready => wire.say(&FromOld::Yours).map_err(broken),
-        FromNew::Failed { why } => Err(why),
-        other @ (FromNew::Ask | FromNew::Take { .. } | FromNew::Pause) => Err(out_of_place(&other)),
+    conclude(offer)
+}
+
+/// The last step: waits until the new process serves, and gives it everything.
+pub(super) fn conclude(offer: &Offer) -> Result<(), String> {
+    let (wire, waits) = (&offer.wire, &offer.waits);
+    match wire.hear(waits.ready).map_err(|error| error.to_string())? {
+        FromNew::Ready => {}
+        FromNew::Failed { why } => return Err(why),
+        other @ (FromNew::Ask | FromNew::Take { .. } | FromNew::Pause | FromNew::Taken) => {
+            return Err(out_of_place(&other));
+        }
+    }
+    match wire.say(&FromOld::Yours) {
+        Ok(()) => taken(offer),
+        Err(WireError::Closed) => Err(last_word(wire, waits.end)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Waits until the new process says that it has taken over. One that does not say so gets nothing:
+/// it has ended, or is killed, since it could say so at any time.
+pub(super) fn taken(offer: &Offer) -> Result<(), String> {
+    let why = match offer.wire.hear(offer.waits.taken) {
+        Ok(FromNew::Taken) => return Ok(()),
+        Ok(FromNew::Failed { why }) => return Err(why),
+        Err(WireError::Closed) => return Err("it ended before it had taken over".to_owned()),
+        Ok(other @ (FromNew::Ask | FromNew::Take { .. } | FromNew::Pause | FromNew::Ready)) => {
+            out_of_place(&other)
+        }
+        Err(
+            error @ (WireError::Silent(_)
+            | WireError::TooLong(_)
+            | WireError::Unknown(_)
+            | WireError::Io(_)),
+        ) => error.to_string(),
+    };
+    if kill(offer) {
+        return Err(format!("{why}; it was killed before it had taken over"));
+    }
+    // It has the word, and nothing can keep it from going on with that.
+    tracing::error!(pid = offer.pid(), why, "the new process has everything, and does not say so");
+    Ok(())
+}
+
+/// Why a process has given up that hears nothing any more.
+fn last_word(wire: &Wire, patience: Duration) -> String {
+    match wire.hear(patience) {
+        Ok(FromNew::Failed { why }) => why,
+        Ok(_) | Err(_) => WireError::Closed.to_string(),
     }
 }
 
@@ -51,19 +98,28 @@ pub(in crate::app) fn dismiss(offer: &Offer, why: &str) {
     offer.note_failure(why);
     // One that has gone cannot be told.
     let _ = offer.wire.say(&FromOld::No { why: why.to_owned() });
-    if !closes(&offer.wire) {
+    if !closes(&offer.wire, offer.waits.end) {
         let pid = offer.pid();
         tracing::warn!(pid, "the process that did not take over does not end: it is killed");
-        if let Err(error) = kill_process(offer.pid, Signal::KILL) {
-            tracing::error!(pid, %error, "it cannot be killed");
+        kill(offer);
+    }
+}
+
+/// Kills the new process; gives whether it is dead, or about to be.
+fn kill(offer: &Offer) -> bool {
+    match kill_process(offer.pid, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => true,
+        Err(error) => {
+            tracing::error!(pid = offer.pid(), %error, "the new process cannot be killed");
+            false
         }
     }
 }
 
 /// Whether the other end closes soon; what it says until then is too late.
-fn closes(wire: &Wire) -> bool {
+fn closes(wire: &Wire, patience: Duration) -> bool {
     for _ in 0..LAST_WORDS {
-        match wire.hear::<FromNew>(END_TIME) {
+        match wire.hear::<FromNew>(patience) {
             Ok(_) | Err(WireError::Unknown(_)) => {}
             Err(WireError::Closed | WireError::Io(_)) => return true,
             Err(WireError::Silent(_) | WireError::TooLong(_)) => return false,
@@ -76,12 +132,6 @@ fn out_of_place(message: &FromNew) -> String {
     format!("it said {}, which has no place here", message.kind())
 }
 
-/// How long the new process may take to open the addresses that it was not given.
-const BIND_TIME: Duration = Duration::from_secs(10);
-/// How long it may take from the store to its first accepted connection.
-const READY_TIME: Duration = Duration::from_secs(30);
-/// How long it may take to end once it was told to.
-const END_TIME: Duration = Duration::from_secs(5);
 const LAST_WORDS: usize = 16;
 const TARGETS_AT_ONCE: usize = 200;
 
@@ -174,7 +224,8 @@ mod tests {
                     said.expect("said");
                 }
                 offer.wire.say(&FromOld::AllSockets).expect("said");
-                assert_eq!(offer.wire.hear::<FromNew>(END_TIME).expect("heard"), FromNew::Pause);
+                let heard = offer.wire.hear::<FromNew>(offer.waits.end).expect("heard");
+                assert_eq!(heard, FromNew::Pause);
                 offer.wire.say(&FromOld::Paused).expect("said");
                 dismiss(offer, "too late");
             },

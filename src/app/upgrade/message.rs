@@ -8,7 +8,7 @@ use crate::core::model::ListenerName;
 use super::health::KnownTarget;
 
 /// The conversation that this release knows.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// What a new process, or the command that starts one, says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub(super) enum FromNew {
         /// Why.
         why: String,
     },
+    /// It has heard `yours`, and serves alone from now on.
+    Taken,
 }
 
 /// What the process says that serves.
@@ -53,7 +55,7 @@ pub(super) enum FromOld {
         /// Why.
         why: String,
     },
-    /// From now on the new process serves alone.
+    /// The new process may serve alone, and does once it has said `taken`.
     Yours,
 }
 
@@ -115,6 +117,7 @@ impl FromNew {
             Self::Pause => "pause",
             Self::Ready => "ready",
             Self::Failed { .. } => "failed",
+            Self::Taken => "taken",
         }
     }
 }

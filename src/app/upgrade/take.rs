@@ -11,6 +11,7 @@ use crate::core::model::ListenerName;
 use super::TakeoverError;
 use super::health::KnownTarget;
 use super::message::{FromNew, FromOld, PROTOCOL, SocketOf};
+use super::waits::Waits;
 use super::wire::{Wire, WireError};
 
 /// A takeover under way; given up, the other process carries on.
@@ -18,6 +19,7 @@ use super::wire::{Wire, WireError};
 pub(in crate::app) struct Takeover {
     wire: Wire,
     sockets: Inherited,
+    waits: Waits,
 }
 
 /// Listening sockets that another process has opened.
@@ -45,7 +47,13 @@ impl Takeover {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         wire.say(&FromNew::Take { protocol: PROTOCOL, version })?;
         let sockets = Inherited::hear(&wire)?;
-        Ok(Some(Self { wire, sockets }))
+        Ok(Some(Self { wire, sockets, waits: Waits::USUAL }))
+    }
+
+    /// One under way over a connection, with no sockets.
+    #[cfg(test)]
+    pub(super) fn over(wire: Wire, waits: Waits) -> Self {
+        Self { wire, sockets: Inherited::default(), waits }
     }
 
     /// The sockets, once.
@@ -74,15 +82,16 @@ impl Takeover {
         Err(TakeoverError::OutOfPlace("too much"))
     }
 
-    /// Says that this process serves, and waits for the other one's word that it is alone now.
+    /// Says that this process serves, and waits for the other one's word that it is alone now. Once
+    /// it is, there is no way back.
     ///
     /// # Errors
-    /// The other one carries on: this one must end at once.
+    /// The other one carries on: this one must give the store back and end.
     pub(in crate::app) fn ready(&self) -> Result<(), TakeoverError> {
         // Whether it was heard shows in the answer.
         let said = self.wire.say(&FromNew::Ready);
-        match self.wire.hear(ANSWER_TIME) {
-            Ok(FromOld::Yours) => Ok(()),
+        match self.wire.hear(self.waits.answer) {
+            Ok(FromOld::Yours) => self.take(),
             Ok(FromOld::No { why }) => Err(TakeoverError::Refused(why)),
             Ok(
                 other @ (FromOld::Serving(_)
@@ -90,12 +99,54 @@ impl Takeover {
                 | FromOld::AllSockets
                 | FromOld::Targets(_)
                 | FromOld::Paused),
-            ) => Err(TakeoverError::OutOfPlace(other.kind())),
+            ) => self.give_up(TakeoverError::OutOfPlace(other.kind())),
             Err(WireError::Closed) => {
                 tracing::warn!(?said, "the process before this one died while it handed over");
                 Ok(())
             }
+            Err(error) => self.give_up(error.into()),
+        }
+    }
+
+    /// Says that it has taken over.
+    fn take(&self) -> Result<(), TakeoverError> {
+        match self.wire.say(&FromNew::Taken) {
+            // One that has died since needs no word.
+            Ok(()) | Err(WireError::Closed) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Hears nothing more from here on, so that a word of the other process that is not there now
+    /// never comes, and looks once more: if it came in the meantime, it counts.
+    pub(super) fn give_up(&self, why: TakeoverError) -> Result<(), TakeoverError> {
+        self.wire.stop_hearing()?;
+        for _ in 0..MOST_MESSAGES {
+            match self.wire.hear(self.waits.answer) {
+                Ok(FromOld::Yours) => return self.take(),
+                Ok(FromOld::No { why }) => return Err(TakeoverError::Refused(why)),
+                Ok(
+                    FromOld::Serving(_)
+                    | FromOld::Socket(_)
+                    | FromOld::AllSockets
+                    | FromOld::Targets(_)
+                    | FromOld::Paused,
+                )
+                | Err(WireError::Unknown(_)) => {}
+                Err(
+                    WireError::Closed
+                    | WireError::Silent(_)
+                    | WireError::TooLong(_)
+                    | WireError::Io(_),
+                ) => break,
+            }
+        }
+        match self.wire.say(&FromNew::Failed { why: why.to_string() }) {
+            Err(WireError::Closed) => {
+                tracing::warn!(%why, "the process before this one died while it handed over");
+                Ok(())
+            }
+            Ok(()) | Err(_) => Err(why),
         }
     }
 
@@ -164,5 +215,3 @@ const SOCKET_TIME: Duration = Duration::from_secs(15);
 /// How long it may take to end its control side: requests to the admin API, the store, the table
 /// file.
 const PAUSE_TIME: Duration = Duration::from_secs(30);
-/// How long it may take to answer.
-const ANSWER_TIME: Duration = Duration::from_secs(15);

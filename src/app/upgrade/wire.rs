@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -90,6 +91,13 @@ impl Wire {
         // The descriptor has gone with the first byte.
         let rest = bytes.get(sent..).unwrap_or_default();
         (&self.stream).write_all(rest).map_err(|error| failed(error, WRITE_TIME))
+    }
+
+    /// Lets nothing more in. Whatever was said before can still be heard; whoever says something
+    /// afterwards is refused, so that each word of the other end has either arrived or is known
+    /// there not to.
+    pub(super) fn stop_hearing(&self) -> Result<(), WireError> {
+        self.stream.shutdown(Shutdown::Read).map_err(WireError::Io)
     }
 
     /// Waits for something to be said.
@@ -206,6 +214,18 @@ mod tests {
         let claim = u32::try_from(MOST_BYTES + 1).expect("small").to_be_bytes();
         (&one.stream).write_all(&claim).expect("written");
         assert!(matches!(other.hear::<String>(PATIENCE), Err(WireError::TooLong(_))));
+    }
+
+    #[test]
+    fn what_was_said_before_an_end_stopped_hearing_is_heard_and_nothing_after_it() {
+        let (one, other) = pair();
+        one.say(&1_u32).expect("said");
+        other.stop_hearing().expect("stopped");
+        assert!(matches!(one.say(&2_u32), Err(WireError::Closed)));
+        assert_eq!(other.hear::<u32>(PATIENCE).expect("heard"), 1);
+        assert!(matches!(other.hear::<u32>(PATIENCE), Err(WireError::Closed)));
+        other.say(&3_u32).expect("it can still speak");
+        assert_eq!(one.hear::<u32>(PATIENCE).expect("heard"), 3);
     }
 
     #[test]

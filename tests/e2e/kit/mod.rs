@@ -1,6 +1,8 @@
 //! What the tests set their scenes with: targets, load, the process, its API.
 
 mod api;
+mod chat;
+mod chats;
 mod cli;
 mod dice;
 mod flood;
@@ -11,6 +13,7 @@ mod process;
 mod shop;
 mod successor;
 mod turn;
+mod visit;
 mod visitors;
 
 use std::time::Duration;
@@ -18,6 +21,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use api::Api;
+pub(crate) use chat::{Chat, Said, serve_chat};
+pub(crate) use chats::Chats;
 pub(crate) use cli::Cli;
 pub(crate) use dice::Dice;
 pub(crate) use flood::{dropped_lines, flood_log};

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::serve_chat;
+
 /// A target; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Origin {
@@ -109,9 +111,7 @@ async fn serve(mut stream: TcpStream, inner: Arc<Inner>) {
     while let Some(path) = read_path(&mut stream, &mut buffer).await {
         if path == "/chat" {
             inner.requests.fetch_add(1, Ordering::SeqCst);
-            // The client has gone: nobody is left to be told.
-            let _ = chat(&mut stream, inner.name).await;
-            return;
+            return serve_chat(&mut stream, inner.name).await;
         }
         let is_check = path == "/healthz";
         if std::mem::take(&mut first) && !is_check {
@@ -123,27 +123,6 @@ async fn serve(mut stream: TcpStream, inner: Arc<Inner>) {
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
-    }
-}
-
-/// Answers with 101, and sends every short message of a WebSocket back.
-async fn chat(stream: &mut TcpStream, name: &str) -> io::Result<()> {
-    let head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-         x-origin: {name}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await?;
-    loop {
-        let mut start = [0; 6];
-        stream.read_exact(&mut start).await?;
-        let [kind, length, mask @ ..] = start;
-        let length = length & 0x7f;
-        let mut message = vec![0; usize::from(length)];
-        stream.read_exact(&mut message).await?;
-        message.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-        let mut answer = vec![kind, length];
-        answer.append(&mut message);
-        stream.write_all(&answer).await?;
     }
 }
 

@@ -79,7 +79,7 @@ impl FakeSuccessor {
         until("it can be asked to give way", async || door.exists()).await;
         let stream = connect(&door).await;
         let mut fake = Self { stream };
-        fake.say(&json!({ "take": { "protocol": 1, "version": "0.0.0" } })).await;
+        fake.say(&json!({ "take": { "protocol": 2, "version": "0.0.0" } })).await;
         while fake.hear().await != json!("all_sockets") {}
         fake
     }

@@ -27,6 +27,8 @@ mod admission;
 mod answer;
 mod attempt;
 #[cfg(test)]
+mod back_pressure;
+#[cfg(test)]
 mod balancers;
 #[cfg(test)]
 mod bounds;
@@ -46,6 +48,7 @@ mod grpc;
 mod handshakes;
 mod inherit;
 mod inspector;
+mod lifeline;
 mod listener;
 mod mirror;
 mod peer;
@@ -73,6 +76,8 @@ mod turnstile;
 #[cfg(test)]
 mod upgrades;
 mod upload;
+#[cfg(test)]
+mod uploads;
 mod wire;
 #[cfg(test)]
 mod wirekit;

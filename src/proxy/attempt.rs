@@ -27,7 +27,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::lifeline::set_apart;
-use super::peer::peer_of;
+use super::peer::{keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
@@ -182,6 +182,7 @@ impl Attempt {
         peer.options.read_timeout = Some(self.read_timeout().into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
+        peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         let waits_here = self.is_waited_for_here();
         if let Some(course) = &self.course {

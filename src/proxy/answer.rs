@@ -80,6 +80,8 @@ pub(super) enum Refusal {
     NoTarget,
     /// Every target that may be tried is at its limit.
     TargetLimit,
+    /// No connection to a target came to stand, and all targets are known to be down.
+    TargetsDown,
     /// No connection to a target came to stand.
     ConnectFailed,
     /// No connection to a target came to stand in time.
@@ -111,6 +113,9 @@ impl Refusal {
             Self::NoTarget => (503, "no_target", "the service has no target for this request"),
             Self::TargetLimit => {
                 (503, "target_limit", "every target of the service has all it can take")
+            }
+            Self::TargetsDown => {
+                (503, "targets_down", "no target of the service can be connected to")
             }
             Self::ConnectFailed => (502, "connect_failed", "the target cannot be connected to"),
             Self::ConnectTimeout => (504, "connect_timeout", "the target took too long to connect"),
@@ -151,6 +156,13 @@ impl Refusal {
         }
     }
 
+    /// The answer to the same failure where all targets are known to be down: whoever asks again
+    /// may be told when, and nothing about one target is at fault.
+    pub(super) fn of_all_down(self) -> Self {
+        let no_connection = [Self::ConnectFailed, Self::ConnectTimeout].contains(&self);
+        if no_connection { Self::TargetsDown } else { self }
+    }
+
     /// Whether what follows on the connection cannot be trusted to be a request.
     fn ends_connection(self) -> bool {
         match self {
@@ -160,6 +172,7 @@ impl Refusal {
             | Self::BodyTooLarge
             | Self::Method
             | Self::Upgrade
+            | Self::TargetsDown
             | Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TargetBroken

@@ -27,7 +27,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::lifeline::set_apart;
-use super::peer::{keepalive, peer_of};
+use super::peer::{connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
@@ -64,6 +64,8 @@ pub(super) struct Attempt {
     given_up: bool,
     /// The draw of the side, uniform over 0..10 000.
     chance: u16,
+    /// Whether the last connection was kept from before, and the target had closed it.
+    was_stale: bool,
 }
 
 /// A target, and its side.
@@ -128,6 +130,7 @@ impl Attempt {
             repeatable,
             given_up,
             chance,
+            was_stale: false,
         })
     }
 
@@ -184,6 +187,9 @@ impl Attempt {
         peer.options.idle_timeout = Some(timeouts.idle.into());
         peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+        if self.was_stale {
+            connect_anew(&mut peer);
+        }
         let waits_here = self.is_waited_for_here();
         if let Some(course) = &self.course {
             course.may_take(timeouts.write, timeouts.read, waits_here);
@@ -207,6 +213,11 @@ impl Attempt {
     /// Whether `deadline` waits for the target that is being tried.
     fn is_waited_for_here(&self) -> bool {
         self.waits_here && self.is_over_http2()
+    }
+
+    /// Whether all targets of the side that is being tried are known to be down.
+    pub(super) fn targets_are_down(&self) -> bool {
+        self.service.is_down(self.side)
     }
 
     /// A connection did not come to stand; marks the error if there is a second attempt.
@@ -251,6 +262,7 @@ impl Attempt {
                 (false, true) => this.elsewhere().or_else(|| this.once_more()),
                 (true | false, _) => this.elsewhere(),
             });
+        self.was_stale = second && stale;
         error.set_retry(second);
     }
 

@@ -9,8 +9,8 @@
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets;
-//! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
-//!   has departed (`departures`);
+//! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
+//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
 //!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
 //!   score (`score`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);

@@ -42,6 +42,16 @@ pub(super) fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
     peer
 }
 
+/// Has a peer connected to anew, by a connection that is not kept: of those that wait, a target that
+/// has closed one may have closed all.
+pub(super) fn connect_anew(peer: &mut HttpPeer) {
+    peer.group_key ^= ANEW;
+    peer.options.idle_timeout = Some(Duration::ZERO);
+}
+
+/// Keeps what is connected anew out of the pool.
+const ANEW: u64 = 1 << 62;
+
 /// How the system finds out that a target is gone without a word: it counts as gone when it has
 /// acknowledged nothing for so long, be it data or a try of an idle connection. `None` leaves it to
 /// the system, which takes hours.

@@ -429,7 +429,10 @@ impl ProxyHttp for Phases {
         Course::tell(|course| course.is_answered(self.clock.mono()));
         let may_answer =
             session.response_written().is_none_or(|header| header.status.is_informational());
-        let refusal = Refusal::of_failure(error).filter(|_| may_answer);
+        let are_down = ctx.attempt.as_ref().is_some_and(Attempt::targets_are_down);
+        let refusal = Refusal::of_failure(error)
+            .filter(|_| may_answer)
+            .map(|refusal| if are_down { refusal.of_all_down() } else { refusal });
         if let Some(refusal) = refusal
             && let Err(error) = refusal.write(session, &id).await
         {

@@ -3,6 +3,7 @@
 //! Each file is a fault, each test a row with a bar, and each row says what was measured. The
 //! reduced form belongs to the tests; `make faults` runs the full one.
 
+mod all_dead;
 mod caps;
 mod death;
 mod descriptors;
@@ -17,6 +18,7 @@ mod http2;
 mod kit;
 mod misbehaviour;
 mod pipelining;
+mod pooled;
 mod reloads;
 mod rig;
 mod slow;

@@ -180,10 +180,13 @@ fn timeouts(node: &Node<'_>) -> Timeouts {
         idle: span("idle", default.idle),
         stream_idle: span("stream_idle", default.stream_idle),
         per_try: default.per_try,
+        unacknowledged: default.unacknowledged,
     };
     let per_try = fields.take("per_try").and_then(|node| node.span_from(Span::from_ms(1)));
+    let unacknowledged = fields.take("unacknowledged").and_then(|node| node.quantity());
+    let unacknowledged = unacknowledged.unwrap_or(timeouts.unacknowledged);
     fields.finish();
-    Timeouts { per_try, ..timeouts }
+    Timeouts { per_try, unacknowledged, ..timeouts }
 }
 
 /// Takes the entries about streams whose side loses its weight.
@@ -346,5 +349,16 @@ mod tests {
             "streams_on_rollback: found \"kill\", wanted one of drain, cut",
         );
         check("timeouts: { stream_idle: 0s }", "timeouts.stream_idle: 0s is too short");
+    }
+
+    #[test]
+    fn how_long_a_target_may_acknowledge_nothing_has_a_default_and_can_be_left_to_the_system() {
+        let read = |keys: &str| {
+            let shop = parse(&with_service(keys)).unwrap().services.into_values().next().unwrap();
+            shop.timeouts.unacknowledged
+        };
+        assert_eq!(read("tell_side: true"), Span::from_secs(8));
+        assert_eq!(read("timeouts: { unacknowledged: 20s }"), Span::from_secs(20));
+        assert_eq!(read("timeouts: { unacknowledged: 0s }"), Span::ZERO);
     }
 }

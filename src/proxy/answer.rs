@@ -82,6 +82,8 @@ pub(super) enum Refusal {
     TargetLimit,
     /// The process has as much memory as it may have.
     Overloaded,
+    /// No connection to a target came to stand, and all targets are known to be down.
+    TargetsDown,
     /// No connection to a target came to stand.
     ConnectFailed,
     /// No connection to a target came to stand in time.
@@ -115,6 +117,9 @@ impl Refusal {
                 (503, "target_limit", "every target of the service has all it can take")
             }
             Self::Overloaded => (503, "overloaded", "the proxy is short of memory"),
+            Self::TargetsDown => {
+                (503, "targets_down", "no target of the service can be connected to")
+            }
             Self::ConnectFailed => (502, "connect_failed", "the target cannot be connected to"),
             Self::ConnectTimeout => (504, "connect_timeout", "the target took too long to connect"),
             Self::TargetBroken => (502, "target_broken", "the target broke off its answer"),
@@ -154,6 +159,13 @@ impl Refusal {
         }
     }
 
+    /// The answer to the same failure where all targets are known to be down: whoever asks again
+    /// may be told when, and nothing about one target is at fault.
+    pub(super) fn of_all_down(self) -> Self {
+        let no_connection = [Self::ConnectFailed, Self::ConnectTimeout].contains(&self);
+        if no_connection { Self::TargetsDown } else { self }
+    }
+
     /// Whether what follows on the connection cannot be trusted to be a request.
     fn ends_connection(self) -> bool {
         match self {
@@ -163,6 +175,7 @@ impl Refusal {
             | Self::BodyTooLarge
             | Self::Method
             | Self::Upgrade
+            | Self::TargetsDown
             | Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TargetBroken

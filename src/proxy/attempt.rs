@@ -26,7 +26,8 @@ use super::cookie::CohortId;
 use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
-use super::peer::peer_of;
+use super::lifeline::set_apart;
+use super::peer::{connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
@@ -51,8 +52,8 @@ pub(super) struct Attempt {
     /// Whether it is a call of gRPC, whose outcome is in its trailers.
     is_grpc: bool,
     has_grpc_status: bool,
-    /// Whether the answer is waited for by `deadline`: in HTTP/2 Pingora's own wait begins with the
-    /// request's header, and is not prolonged by a body that is still on its way.
+    /// Whether the answer of a target of HTTP/2 is waited for by `deadline`: Pingora's own wait
+    /// begins with the request's header there, and is not prolonged by a body that is on its way.
     waits_here: bool,
     /// `None` before the request is known.
     course: Option<Arc<Course>>,
@@ -63,6 +64,8 @@ pub(super) struct Attempt {
     given_up: bool,
     /// The draw of the side, uniform over 0..10 000.
     chance: u16,
+    /// Whether the last connection was kept from before, and the target had closed it.
+    was_stale: bool,
 }
 
 /// A target, and its side.
@@ -133,6 +136,7 @@ impl Attempt {
             repeatable,
             given_up,
             chance,
+            was_stale: false,
         })
     }
 
@@ -152,16 +156,10 @@ impl Attempt {
         if self.is_grpc {
             Course::tell(Course::streams);
         }
-        let link = &self.service.side(self.side).link;
-        let http2 = link.transport().protocol != TargetProtocol::Http1;
-        self.waits_here = http2 && !self.is_grpc && !is_whole;
+        self.waits_here = !self.is_grpc && !is_whole;
         self.course = Course::current();
         if let Some(course) = &self.course {
-            let timeouts = &self.service.timeouts;
-            let (write, read) = (timeouts.write.ms(), timeouts.read.ms());
-            let patience = Span::from_ms(write.saturating_add(read));
-            course.may_take(patience, self.waits_here.then_some(timeouts.read));
-            course.is_quiet_for(timeouts.stream_idle);
+            course.is_quiet_for(self.service.timeouts.stream_idle);
         }
         if self.repeatable == Repeatable::Stream {
             self.rescue = Rescue::Never;
@@ -193,8 +191,39 @@ impl Attempt {
         peer.options.read_timeout = Some(self.read_timeout().into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
+        peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+        if self.was_stale {
+            connect_anew(&mut peer);
+        }
+        let waits_here = self.is_waited_for_here();
+        if let Some(course) = &self.course {
+            course.may_take(timeouts.write, timeouts.read, waits_here);
+        }
+        if waits_here {
+            set_apart(&mut peer);
+            // Pingora would drop what was not taken in time, and go on waiting for the answer.
+            peer.options.write_timeout = Some(timeouts.stream_idle.into());
+        }
         peer
+    }
+
+    /// Whether the target that is being tried speaks HTTP/2.
+    pub(super) fn is_over_http2(&self) -> bool {
+        match self.service.side(self.side).link.transport().protocol {
+            TargetProtocol::Http1 => false,
+            TargetProtocol::H2c | TargetProtocol::H2 => true,
+        }
+    }
+
+    /// Whether `deadline` waits for the target that is being tried.
+    fn is_waited_for_here(&self) -> bool {
+        self.waits_here && self.is_over_http2()
+    }
+
+    /// Whether all targets of the side that is being tried are known to be down.
+    pub(super) fn targets_are_down(&self) -> bool {
+        self.service.is_down(self.side)
     }
 
     /// A connection did not come to stand; marks the error if there is a second attempt.
@@ -239,6 +268,7 @@ impl Attempt {
                 (false, true) => this.elsewhere().or_else(|| this.once_more()),
                 (true | false, _) => this.elsewhere(),
             });
+        self.was_stale = second && stale;
         error.set_retry(second);
     }
 
@@ -341,7 +371,7 @@ impl Attempt {
     /// How long a target may be silent. A pooled connection takes the timeout of each request.
     fn read_timeout(&self) -> Span {
         let timeouts = &self.service.timeouts;
-        if self.is_grpc || self.waits_here {
+        if self.is_grpc || self.is_waited_for_here() {
             return timeouts.stream_idle;
         }
         let rescued = self.side == Side::Green

@@ -6,12 +6,16 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::core::model::{MonoTime, Span};
 use crate::core::routing::LiveGroup;
 
 use super::attempt::MAX_ATTEMPTS;
+use super::lifeline::{Lifeline, Solo};
 
 tokio::task_local! {
     static CURRENT: Arc<Course>;
@@ -31,11 +35,27 @@ pub(super) struct Course {
     /// How long a target may be silent once the body is whole, in milliseconds; 0 where Pingora
     /// bounds it.
     read_ms: AtomicU64,
-    is_late: AtomicBool,
+    /// Who was waited for too long, as `LATE_CLIENT` or `LATE_TARGET`; 0 while nobody was.
+    late: AtomicU8,
     /// How long nothing may move in a stream, in milliseconds.
     quiet_ms: AtomicU64,
     /// When something of the request or its answer moved last, in milliseconds of the clock.
     moved_ms: AtomicU64,
+    /// How long a target may take to accept one part of the body, in milliseconds.
+    part_ms: AtomicU64,
+    /// Whether the client sends its body only when it is told to go on.
+    client_waits: AtomicBool,
+    /// The attempt that has a connection to itself; none where it shares one.
+    solo: ArcSwapOption<Solo>,
+}
+
+/// Who was waited for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Laggard {
+    /// The client, in the middle of its body.
+    Client,
+    /// The target: to take a part of the body, or to answer.
+    Target,
 }
 
 /// How far a request has come.
@@ -102,9 +122,11 @@ impl Course {
 
     /// How long its target may take: to accept a part of the body, and to answer once it is whole;
     /// no answer is waited for here if Pingora does.
-    pub(super) fn may_take(&self, write: Span, read: Option<Span>) {
-        self.write_ms.store(write.ms(), Ordering::Relaxed);
-        self.read_ms.store(read.map_or(0, Span::ms), Ordering::Relaxed);
+    pub(super) fn may_take(&self, write: Span, read: Span, waits_here: bool) {
+        let patience = write.ms().saturating_add(read.ms());
+        self.write_ms.store(patience, Ordering::Relaxed);
+        self.part_ms.store(write.ms(), Ordering::Relaxed);
+        self.read_ms.store(if waits_here { read.ms() } else { 0 }, Ordering::Relaxed);
     }
 
     /// How long nothing may move in it if it is a stream.
@@ -129,14 +151,71 @@ impl Course {
         (ms > 0).then(|| Span::from_ms(ms))
     }
 
-    /// Its target took too long, and it is ended for that.
-    pub(super) fn target_is_late(&self) {
-        self.is_late.store(true, Ordering::Release);
+    /// How long its target may take to accept one part of the body.
+    pub(super) fn part_limit(&self) -> Span {
+        Span::from_ms(self.part_ms.load(Ordering::Relaxed))
+    }
+
+    /// Its connection to a target stands; it can be ended by the lifeline, if it has one.
+    pub(super) fn stands_on(&self, lifeline: Option<Arc<Lifeline>>, now: MonoTime) {
+        self.moved(now);
+        self.solo.store(lifeline.map(|lifeline| Arc::new(Solo::on(lifeline))));
+    }
+
+    /// A part of the body on its way to the target; the course knows when the target has taken it.
+    pub(super) fn hold(self: &Arc<Self>, bytes: Bytes, clock: Clock) -> Bytes {
+        match self.solo.load_full() {
+            Some(solo) => solo.hold(bytes, self, clock),
+            None => bytes,
+        }
+    }
+
+    /// Whether the client sends its body only when it is told to go on, and was not told.
+    pub(super) fn client_waits(&self, waits: bool) {
+        self.client_waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whom a body that is on its way waits for, and how long it may; `None` where the request has
+    /// no connection to itself, so that it cannot be told.
+    pub(super) fn awaited(&self, client_may: Span) -> Option<(Laggard, Span)> {
+        let solo = self.solo.load();
+        let solo = solo.as_ref()?;
+        if solo.has_in_hand() {
+            return Some((Laggard::Target, self.part_limit()));
+        }
+        if self.client_waits.load(Ordering::Relaxed) {
+            return Some((Laggard::Target, self.read_limit().unwrap_or(client_may)));
+        }
+        Some((Laggard::Client, client_may))
+    }
+
+    /// Somebody took too long. Ends the connection that the request has to itself, so that it comes
+    /// to its end in good order; `false` if it has none.
+    pub(super) fn end_for(&self, laggard: Laggard) -> bool {
+        let late = match laggard {
+            Laggard::Client => LATE_CLIENT,
+            Laggard::Target => LATE_TARGET,
+        };
+        self.late.store(late, Ordering::Release);
+        let solo = self.solo.swap(None);
+        if let Some(solo) = &solo {
+            solo.cut();
+        }
+        solo.is_some()
+    }
+
+    /// For whom the connection was ended, once; `None` if it was not.
+    pub(super) fn take_laggard(&self) -> Option<Laggard> {
+        match self.late.swap(0, Ordering::AcqRel) {
+            LATE_CLIENT => Some(Laggard::Client),
+            LATE_TARGET => Some(Laggard::Target),
+            _ => None,
+        }
     }
 
     /// Whether it is ended because its target took too long.
     pub(super) fn has_late_target(&self) -> bool {
-        self.is_late.load(Ordering::Acquire)
+        self.late.load(Ordering::Acquire) == LATE_TARGET
     }
 
     /// The course of the request under way in this task.
@@ -191,6 +270,8 @@ impl Course {
 
 const SENT: u8 = 1;
 const ANSWERED: u8 = 2;
+const LATE_CLIENT: u8 = 1;
+const LATE_TARGET: u8 = 2;
 
 /// The stay of a request or tunnel at a group.
 #[derive(Clone, Debug)]

@@ -17,11 +17,11 @@ use pingora_core::server::ShutdownWatch;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::core::model::ClientLimits;
+use crate::core::model::{ClientLimits, Span};
 use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::connection::Connection;
-use super::course::{Course, Stage, Stay};
+use super::course::{Course, Laggard, Stage, Stay};
 use super::departures::Departures;
 
 /// Ends requests whose time is over.
@@ -52,26 +52,26 @@ impl<A> Guarded<A> {
         }
     }
 
-    /// Whether a client has stopped in the middle of its request's body, or a target is silent to a
-    /// whole one, where Pingora does not bound it: both in HTTP/2.
-    fn has_stalled(&self, course: &Course) -> bool {
-        let Some((stage, moved)) = course.stage() else { return false };
+    /// Whom a request waits for too long, where Pingora does not bound it: a client that has stopped
+    /// in the middle of its body, or a target that takes no more of it or is silent to a whole one,
+    /// both in HTTP/2.
+    fn laggard(&self, course: &Course) -> Option<Laggard> {
+        let (stage, moved) = course.stage()?;
         let silent = self.clock.mono().since(moved);
-        match (stage, course.is_stream()) {
-            (Stage::Answered, _) | (Stage::Waiting, true) => false,
-            (Stage::Waiting, false) => {
-                let is_late = course.read_limit().is_some_and(|limit| silent > limit);
-                if is_late {
-                    course.target_is_late();
-                }
-                is_late
+        let (body_read, patience) = (self.limits.body_read, course.write_limit());
+        // A target that takes nothing is found out by its own limit, before this.
+        let unknown =
+            (Laggard::Client, Span::from_ms(body_read.ms().saturating_add(patience.ms())));
+        let (laggard, limit) = match (stage, course.is_stream()) {
+            (Stage::Answered, _) | (Stage::Waiting, true) => return None,
+            (Stage::Waiting, false) => (Laggard::Target, course.read_limit()?),
+            (Stage::Uploading | Stage::AnsweredEarly, true) => {
+                (Laggard::Client, course.quiet_limit())
             }
-            (Stage::Uploading | Stage::AnsweredEarly, true) => silent > course.quiet_limit(),
-            // A target that takes nothing is found out by its own limit, before this.
-            (Stage::Uploading | Stage::AnsweredEarly, false) => {
-                silent.ms() > self.limits.body_read.ms().saturating_add(course.write_limit().ms())
-            }
-        }
+            (Stage::Uploading, false) => course.awaited(body_read).unwrap_or(unknown),
+            (Stage::AnsweredEarly, false) => unknown,
+        };
+        (silent > limit).then_some(laggard)
     }
 
     /// How long the header of a request may take.
@@ -113,7 +113,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
                 biased;
                 reusable = &mut request => return reusable,
                 () = sleep(SOON) => {
-                    if self.has_stalled(&course) {
+                    // Dropped without a word only where nothing else can end it.
+                    if self.laggard(&course).is_some_and(|late| !course.end_for(late)) {
                         return None;
                     }
                 }

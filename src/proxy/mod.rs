@@ -9,8 +9,8 @@
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets;
-//! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
-//!   has departed (`departures`);
+//! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
+//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
 //!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
 //!   score (`score`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
@@ -27,6 +27,8 @@ mod admission;
 mod answer;
 mod answer_bounds;
 mod attempt;
+#[cfg(test)]
+mod back_pressure;
 #[cfg(test)]
 mod balancers;
 #[cfg(test)]
@@ -47,6 +49,7 @@ mod grpc;
 mod handshakes;
 mod inherit;
 mod inspector;
+mod lifeline;
 mod listener;
 mod mirror;
 mod peer;
@@ -74,6 +77,8 @@ mod turnstile;
 #[cfg(test)]
 mod upgrades;
 mod upload;
+#[cfg(test)]
+mod uploads;
 mod wire;
 #[cfg(test)]
 mod wirekit;

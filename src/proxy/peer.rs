@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use pingora_core::protocols::TcpKeepalive;
 use pingora_core::upstreams::peer::HttpPeer;
 
-use crate::core::model::{TargetProtocol, Verify};
+use crate::core::model::{Span, TargetProtocol, Verify};
 use crate::core::routing::{Link, LiveTarget};
 
 use super::trust::Trust;
@@ -41,7 +42,85 @@ pub(super) fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
     peer
 }
 
+/// Has a peer connected to anew, by a connection that is not kept: of those that wait, a target that
+/// has closed one may have closed all.
+pub(super) fn connect_anew(peer: &mut HttpPeer) {
+    peer.group_key ^= ANEW;
+    peer.options.idle_timeout = Some(Duration::ZERO);
+}
+
+/// Keeps what is connected anew out of the pool.
+const ANEW: u64 = 1 << 62;
+
+/// How the system finds out that a target is gone without a word: it counts as gone when it has
+/// acknowledged nothing for so long, be it data or a try of an idle connection. `None` leaves it to
+/// the system, which takes hours.
+pub(super) fn keepalive(unacknowledged: Span) -> Option<TcpKeepalive> {
+    (unacknowledged > Span::ZERO).then(|| {
+        let limit = Duration::from(unacknowledged).clamp(SHORTEST, LONGEST);
+        TcpKeepalive {
+            idle: (limit / 2).clamp(SHORTEST, LONGEST_IDLE),
+            interval: SHORTEST,
+            count: TRIES,
+            user_timeout: limit,
+        }
+    })
+}
+
+/// The system counts whole seconds here, and no more of them than this.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST_IDLE: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_secs(86_400);
+/// Has no say where a time is set, and must not be zero.
+const TRIES: usize = 4;
 /// How often a connection of HTTP/2 to a target is tried.
 const H2_PING: Duration = Duration::from_secs(10);
 /// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
 const MAX_H2_STREAMS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd as _, OwnedFd};
+    use std::sync::{Arc, Mutex};
+
+    use pingora_core::connectors::TransportConnector;
+    use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_user_timeout};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::super::testkit::service;
+    use super::*;
+
+    #[test]
+    fn the_time_that_a_target_may_be_gone_is_bounded_and_can_be_left_to_the_system() {
+        let check = |span: Span, expected: Option<(u64, u64)>| {
+            let found = keepalive(span);
+            let seconds = found.map(|keep| (keep.idle.as_secs(), keep.user_timeout.as_secs()));
+            assert_eq!(seconds, expected, "{span}");
+        };
+        check(Span::ZERO, None);
+        check(Span::from_ms(1), Some((1, 1)));
+        check(Span::from_secs(8), Some((4, 8)));
+        check(Span::from_secs(1_000_000), Some((3_600, 86_400)));
+    }
+
+    #[tokio::test]
+    async fn the_system_knows_how_long_a_target_may_be_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let route = service(0, &[listener.local_addr().expect("bound")], &[]);
+        let mut peer = peer_of(&route.blue.link, &route.blue.targets[0]);
+        peer.options.tcp_keepalive = keepalive(Span::from_secs(8));
+        let kept: Arc<Mutex<Option<OwnedFd>>> = Arc::default();
+        let keeper = Arc::clone(&kept);
+        peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::new(move |socket: &TcpSocket| {
+            let handle = socket.as_fd().try_clone_to_owned().expect("a second handle");
+            *keeper.lock().expect("nothing panics in there") = Some(handle);
+            Ok(())
+        }));
+        let stream = TransportConnector::new(None).new_stream(&peer).await.expect("connected");
+        let handle = kept.lock().expect("nothing panics in there").take().expect("it was asked");
+        assert!(socket_keepalive(&handle).expect("known"));
+        assert_eq!(tcp_keepidle(&handle).expect("known"), Duration::from_secs(4));
+        assert_eq!(tcp_user_timeout(&handle).expect("known"), 8_000);
+        drop(stream);
+    }
+}

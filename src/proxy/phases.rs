@@ -1,6 +1,7 @@
 //! Pingora's hooks, in the order in which a request passes them.
 
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -27,10 +29,11 @@ use super::answer::{LocalAnswer, Refusal};
 use super::answer_bounds::AnswerBounds;
 use super::attempt::Attempt;
 use super::connection::Connection;
-use super::course::Course;
+use super::course::{Course, Laggard};
 use super::drain::{Drain, OpenRequest};
 use super::forward::{self, IdentityHeaders, Onward};
 use super::forwarded::Origin;
+use super::lifeline::Lifeline;
 use super::mirror::Mirror;
 use super::score::Score;
 use super::selection::{Draws, Question, Selection};
@@ -133,6 +136,15 @@ impl Phases {
         Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
     }
 
+    /// The client sends its body, or was told to: now it is the one who is waited for.
+    fn go_on(&self, session: &mut Session, ctx: &mut Context) {
+        if ctx.upload.waits_for_word() {
+            ctx.upload.goes_on();
+            session.set_read_timeout(Some(Duration::from(self.listener.limits.body_read)));
+            Course::tell(|course| course.client_waits(false));
+        }
+    }
+
     /// Answers an upgrade; the session is at its end when this returns.
     async fn upgrade(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         let request_id = &ctx.request_id();
@@ -192,6 +204,11 @@ impl ProxyHttp for Phases {
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
         }
+        if ctx.upload.waits_for_word() {
+            // It is the target that keeps the client waiting, and it has a time of its own.
+            session.set_read_timeout(None);
+            Course::tell(|course| course.client_waits(true));
+        }
         Ok(())
     }
 
@@ -226,6 +243,7 @@ impl ProxyHttp for Phases {
             // An empty last frame of HTTP/2 would end the body of HTTP/1.1 twice.
             *body = None;
         }
+        self.go_on(session, ctx);
         let bytes = u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX);
         let mut limits = self.listener.limits;
         if ctx.attempt.as_ref().is_some_and(Attempt::is_grpc) {
@@ -242,6 +260,9 @@ impl ProxyHttp for Phases {
         })?;
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
+        }
+        if let Some(course) = Course::current() {
+            *body = body.take().map(|part| course.hold(part, self.clock));
         }
         Ok(())
     }
@@ -270,6 +291,25 @@ impl ProxyHttp for Phases {
         error
     }
 
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        Course::tell(|course| course.stands_on(Lifeline::of(digest), self.clock.mono()));
+        if ctx.upload.waits_for_word() && ctx.attempt()?.is_over_http2() {
+            // Pingora hears no 100 over HTTP/2: the client would never be told.
+            let told = session.as_downstream_mut().write_continue_response().await;
+            told.map_err(|error| error.into_down())?;
+            self.go_on(session, ctx);
+        }
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
         _session: &mut Session,
@@ -277,6 +317,9 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<()> {
         let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
+        if attempt.is_over_http2() {
+            request.remove_header(&EXPECT);
+        }
         ctx.onward(&self.identity)?.to_target(request, &attempt.actions, attempt.target())
     }
 
@@ -291,6 +334,8 @@ impl ProxyHttp for Phases {
             ctx.attempt()?.answered(session, response.status.as_u16())?;
             Course::tell(|course| course.is_answered(self.clock.mono()));
             ctx.attempt()?.grpc_status(&response.headers);
+        } else if response.status == StatusCode::CONTINUE {
+            self.go_on(session, ctx);
         }
         Ok(())
     }
@@ -345,6 +390,23 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
+        match Course::current().and_then(|course| course.take_laggard()) {
+            // `deadline` ended the connection: what Pingora saw of that is not what happened.
+            Some(Laggard::Client) => {
+                error.etype = ErrorType::ReadTimedout;
+                error.as_down();
+                error.set_retry(false);
+                return error;
+            }
+            Some(Laggard::Target) => {
+                let is_whole = ctx.upload.is_whole();
+                error.etype =
+                    if is_whole { ErrorType::ReadTimedout } else { ErrorType::WriteTimedout };
+                error.as_up();
+                error.set_retry(false);
+            }
+            None => {}
+        }
         let waited =
             *error.esource() == ErrorSource::Upstream && error.etype == ErrorType::ReadTimedout;
         if waited && ctx.upload.is_awaited() {
@@ -370,9 +432,14 @@ impl ProxyHttp for Phases {
         let id = ctx.request_id();
         tracing::debug!(%error, request_id = ?id, listener = %self.listener.name, "request failed");
         session.set_keepalive(None);
+        // What follows is an answer, and no target is waited for any more.
+        Course::tell(|course| course.is_answered(self.clock.mono()));
         let may_answer =
             session.response_written().is_none_or(|header| header.status.is_informational());
-        let refusal = Refusal::of_failure(error).filter(|_| may_answer);
+        let are_down = ctx.attempt.as_ref().is_some_and(Attempt::targets_are_down);
+        let refusal = Refusal::of_failure(error)
+            .filter(|_| may_answer)
+            .map(|refusal| if are_down { refusal.of_all_down() } else { refusal });
         if let Some(refusal) = refusal
             && let Err(error) = refusal.write(session, &id).await
         {

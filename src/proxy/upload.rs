@@ -32,6 +32,16 @@ impl Upload {
         !self.is_whole && (self.began_us.is_some() || !self.expects)
     }
 
+    /// Whether the client sends nothing until it is told to go on, and was not told.
+    pub(super) fn waits_for_word(&self) -> bool {
+        self.expects && self.began_us.is_none() && !self.is_whole
+    }
+
+    /// The client was told to go on, or does so by itself.
+    pub(super) fn goes_on(&mut self) {
+        self.expects = false;
+    }
+
     /// Whether all of it has come: until then it is the client that others wait for.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole

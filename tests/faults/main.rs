@@ -3,6 +3,7 @@
 //! Each file is a fault, each test a row with a bar, and each row says what was measured. The
 //! reduced form belongs to the tests; `make faults` runs the full one.
 
+mod all_dead;
 mod bad_files;
 mod broken;
 mod caps;
@@ -27,6 +28,7 @@ mod mutations;
 mod names;
 mod outage;
 mod pipelining;
+mod pooled;
 mod reloads;
 mod rig;
 mod sigterm;

@@ -178,6 +178,12 @@ fn is_of_blue(answer: &Result<Answer, String>) -> bool {
 
 fn is_expected(mode: Mode, expected: &Expected, answer: &Result<Answer, String>) -> bool {
     match (answer, expected.answer) {
+        // Once it is known that there is no other.
+        (Ok(answer), Some(_))
+            if mode == Mode::Refuse && answer.field("x-tidegate-error") == Some("targets_down") =>
+        {
+            answer.status == 503 && answer.field("retry-after").is_some()
+        }
         (Ok(answer), Some((status, word))) => {
             answer.status == status && answer.field("x-tidegate-error") == Some(word)
         }

@@ -87,6 +87,10 @@ pub struct Timeouts {
     /// `read`; `None` gives it no less time than the second.
     #[serde(default)]
     pub per_try: Option<Span>,
+    /// How long a target's system may acknowledge nothing before its connections count as dead;
+    /// zero leaves that to the system.
+    #[serde(default = "unacknowledged")]
+    pub unacknowledged: Span,
 }
 
 impl Default for Timeouts {
@@ -98,8 +102,15 @@ impl Default for Timeouts {
             idle: Span::from_secs(60),
             stream_idle: Span::from_secs(3_600),
             per_try: None,
+            unacknowledged: unacknowledged(),
         }
     }
+}
+
+/// A connection is tried every second once half of this is over: a dead one is found in less than
+/// ten seconds.
+fn unacknowledged() -> Span {
+    Span::from_secs(8)
 }
 
 /// What a rollback does to the streams on green.

@@ -121,6 +121,16 @@ impl ServiceRoute {
         self.pick(side, 0, None).is_none() && self.pick_of(side, 0, None, |_| true).is_some()
     }
 
+    /// Whether every target of a side is known to be down: out by its checks or ejected, or with
+    /// nothing but failures of late. Such a side is asked only because there is no better one.
+    #[must_use]
+    pub fn is_down(&self, side: Side) -> bool {
+        let may_serve = |t: &Arc<LiveTarget>| {
+            (t.is_able() || t.is_unchecked()) && t.consecutive_failures() < FAILURES_OF_LATE
+        };
+        !self.side(side).targets.iter().any(may_serve)
+    }
+
     fn pick_of(
         &self,
         side: Side,
@@ -191,6 +201,9 @@ fn halves(draw: u64) -> (u32, u32) {
     let low = u32::try_from(draw & u64::from(u32::MAX)).expect("the lower half of 64 bits fits 32");
     (high, low)
 }
+
+/// One failure may be chance, and the last target of a side is never ejected.
+const FAILURES_OF_LATE: u32 = 3;
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -348,5 +361,24 @@ pub(super) mod tests {
         second.set_health(TargetHealth::Healthy);
         second.leave();
         assert_eq!(ports(&route), [2]);
+    }
+
+    #[test]
+    fn a_side_is_down_when_nothing_speaks_for_any_target_of_it() {
+        let route = service(Weight::ZERO, &["127.0.0.1:1", "127.0.0.1:2"]);
+        let [first, second] = [0, 1].map(|i| Arc::clone(&route.blue.targets[i]));
+        assert!(!route.is_down(Side::Blue));
+        first.set_health(TargetHealth::Unhealthy);
+        assert!(!route.is_down(Side::Blue));
+        for failures in 0..FAILURES_OF_LATE {
+            assert!(!route.is_down(Side::Blue), "after {failures}");
+            second.count_failure();
+        }
+        assert!(route.is_down(Side::Blue));
+        second.count_success();
+        assert!(!route.is_down(Side::Blue));
+        first.set_health(TargetHealth::Unknown);
+        second.set_health(TargetHealth::Unhealthy);
+        assert!(!route.is_down(Side::Blue));
     }
 }

@@ -1,0 +1,158 @@
+//! The connection that an upload to a target of HTTP/2 has to itself while it lasts, and what can be
+//! known and ended through it from outside of Pingora.
+//!
+//! Pingora waits for an answer of HTTP/2 from the request's header on, lets nobody prolong or end
+//! that wait, and drops what it could not write; the only way out would be to drop its future, and
+//! the client's session with it, so that nobody could answer or tell. A connection can be ended from
+//! outside: Pingora then sees its target break off, and goes through its hooks as ever. No other
+//! request may be on that connection, so uploads share theirs one after the other, as in HTTP/1.1.
+
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream as Handle};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::l4::stream::Stream as Socket;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{Digest, GetProxyDigest as _};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use tokio::net::TcpStream;
+
+use crate::clock::Clock;
+
+use super::course::Course;
+
+/// Gives a peer connections that carry one request at a time and can be ended.
+pub(super) fn set_apart(peer: &mut HttpPeer) {
+    peer.group_key ^= APART;
+    peer.options.max_h2_streams = 1;
+    peer.options.custom_l4 = Some(Arc::new(Apart));
+}
+
+/// What ends one connection.
+#[derive(Debug)]
+pub(super) struct Lifeline(Handle);
+
+impl Lifeline {
+    /// That of a connection; `None` if it was not set apart.
+    pub(super) fn of(digest: Option<&Digest>) -> Option<Arc<Self>> {
+        let data = digest?.proxy_digest.as_ref()?.user_data.as_ref()?;
+        data.downcast_ref::<Arc<Self>>().map(Arc::clone)
+    }
+
+    /// Carries it to the requests of its connection.
+    fn digest(self) -> ProxyDigest {
+        // The type is made for what a proxy answered to CONNECT; here nobody reads the response.
+        let response = ResponseHeader::build_no_case(200, None).expect("200 is a status");
+        ProxyDigest::new(Box::new(response), Some(Box::new(Arc::new(self))))
+    }
+
+    fn cut(&self) {
+        // One that is closed already has ended, too.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// An attempt that has a connection to itself.
+#[derive(Debug)]
+pub(super) struct Solo {
+    lifeline: Arc<Lifeline>,
+    /// How many parts of the body the target has yet to take.
+    in_hand: AtomicUsize,
+}
+
+impl Solo {
+    /// An attempt on a connection.
+    pub(super) fn on(lifeline: Arc<Lifeline>) -> Self {
+        Self { lifeline, in_hand: AtomicUsize::new(0) }
+    }
+
+    /// Whether the target has yet to take a part of the body.
+    pub(super) fn has_in_hand(&self) -> bool {
+        self.in_hand.load(Ordering::Acquire) > 0
+    }
+
+    /// Ends the connection.
+    pub(super) fn cut(&self) {
+        self.lifeline.cut();
+    }
+
+    /// A part of the body that tells the course when the target has taken it.
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        bytes: Bytes,
+        course: &Arc<Course>,
+        clock: Clock,
+    ) -> Bytes {
+        self.in_hand.fetch_add(1, Ordering::AcqRel);
+        Bytes::from_owner(Part { bytes, solo: Arc::clone(self), course: Arc::clone(course), clock })
+    }
+}
+
+/// A part of a body; it is dropped once all of it was written to the target's connection.
+#[derive(Debug)]
+struct Part {
+    bytes: Bytes,
+    solo: Arc<Solo>,
+    course: Arc<Course>,
+    clock: Clock,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.solo.in_hand.fetch_sub(1, Ordering::AcqRel);
+        self.course.moved(self.clock.mono());
+    }
+}
+
+/// Connects so that the connection can be ended later.
+#[derive(Debug)]
+struct Apart;
+
+#[async_trait]
+impl Connect for Apart {
+    async fn connect(&self, address: &SocketAddr) -> Result<Socket> {
+        let inet = *address.as_inet().ok_or_else(|| {
+            Error::explain(ErrorType::SocketError, "a target without an internet address")
+        })?;
+        let stream = TcpStream::connect(inet).await.map_err(|error| failed(&error))?;
+        let handle = stream.as_fd().try_clone_to_owned().map_err(|error| {
+            Error::explain(ErrorType::SocketError, format!("no second handle: {error}"))
+        })?;
+        let mut socket = Socket::from(stream);
+        socket.set_proxy_digest(Lifeline(Handle::from(handle)).digest());
+        Ok(socket)
+    }
+}
+
+/// Why there is no connection, in Pingora's words.
+fn failed(error: &io::Error) -> Box<Error> {
+    let unreachable = [ErrorKind::NetworkUnreachable, ErrorKind::HostUnreachable];
+    let kind = error.kind();
+    let kind = if kind == ErrorKind::ConnectionRefused {
+        ErrorType::ConnectRefused
+    } else if kind == ErrorKind::TimedOut {
+        ErrorType::ConnectTimedout
+    } else if unreachable.contains(&kind) {
+        ErrorType::ConnectNoRoute
+    } else {
+        ErrorType::ConnectError
+    };
+    Error::explain(kind, format!("no connection: {error}"))
+}
+
+/// Keeps connections that are set apart out of the pool of those that are shared.
+const APART: u64 = 1 << 63;

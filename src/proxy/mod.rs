@@ -30,6 +30,7 @@ mod attempt;
 mod balancers;
 #[cfg(test)]
 mod bounds;
+mod carrier;
 mod connection;
 mod cookie;
 mod course;
@@ -48,6 +49,8 @@ mod inherit;
 mod inspector;
 mod listener;
 mod mirror;
+#[cfg(test)]
+mod mirrors;
 mod peer;
 mod phases;
 mod proxy_header;

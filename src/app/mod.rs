@@ -4,6 +4,7 @@
 //! Three runtimes, so that none can starve another: the proxy's, the control side's (writer, store,
 //! probes, admin API), and the gates' own.
 
+mod addresses;
 mod admin;
 mod check;
 mod control;
@@ -27,11 +28,13 @@ use crate::control::Handle;
 use crate::core::model::ListenerName;
 use crate::proxy::{self, RunningProxy};
 
+use addresses::placed;
 use admin::AdminSockets;
 use control::{Claim, ControlPart, Lasting};
 use parts::Parts;
 use upgrade::Door;
 
+pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
 pub use serve::{Beginning, serve};
@@ -62,7 +65,8 @@ impl App {
     /// What could not be built; nothing is left running then.
     pub fn start(config: Config, file: Option<PathBuf>) -> Result<Self, AppError> {
         let parts = Parts::new(config, file)?;
-        let bound = proxy::bind(&parts.config.listeners)?;
+        let bound = proxy::bind(&parts.config.listeners);
+        let bound = bound.map_err(|error| placed(&parts.config, error))?;
         let admin = AdminSockets::bind(&parts.config, None, None)?;
         let gates = parts.gates()?;
         parts.serve(bound, admin, gates, Claim::Free, &[])

@@ -32,6 +32,7 @@ mod nearest;
 mod node;
 mod outlier_ejection;
 mod params;
+mod place;
 mod policies;
 mod release;
 mod request_match;

@@ -36,6 +36,7 @@ pub(super) struct Course {
     quiet_ms: AtomicU64,
     /// When something of the request or its answer moved last, in milliseconds of the clock.
     moved_ms: AtomicU64,
+    is_unreadable: AtomicBool,
 }
 
 /// How far a request has come.
@@ -68,6 +69,16 @@ impl Course {
         self.moved(now);
         self.has_header.store(true, Ordering::Release);
         self.header.notify_one();
+    }
+
+    /// It was refused without a header that could be read.
+    pub(super) fn cannot_be_read(&self) {
+        self.is_unreadable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was refused without a header that could be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_unreadable.load(Ordering::Relaxed)
     }
 
     /// Something of it has moved.

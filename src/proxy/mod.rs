@@ -38,6 +38,7 @@ mod deadline;
 mod departures;
 mod descriptors;
 mod drain;
+mod early;
 mod edge;
 mod fields;
 mod forward;

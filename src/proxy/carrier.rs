@@ -48,7 +48,7 @@ impl Carrier {
     /// The carrier of a link, made with its first copy; `None` if it cannot be made.
     pub(super) async fn of(link: &Link) -> Option<&Self> {
         let trust = link.derived(Trust::of)?;
-        let made = trust.carrier.get_or_try_init(|| Self::new(link.transport())).await;
+        let made = trust.carrier.get_or_try_init(|| Self::make(link.transport())).await;
         made.inspect_err(|error| tracing::debug!(%error, "a mirror cannot connect")).ok()
     }
 
@@ -57,7 +57,7 @@ impl Carrier {
         link.derived(Trust::of)?.carrier.get()
     }
 
-    async fn new(transport: &Transport) -> io::Result<Self> {
+    async fn make(transport: &Transport) -> io::Result<Self> {
         let tls = match &transport.tls {
             Some(tls) => Some(Arc::new(client_tls(tls.clone()).await?)),
             None => None,

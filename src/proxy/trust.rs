@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
-
 use tokio::sync::OnceCell;
 
 use crate::core::model::{TargetTls, Transport};

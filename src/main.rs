@@ -18,7 +18,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 fn main() -> ExitCode {
     cli::run(
         std::env::args_os(),
-        Entry { serve, demo, check: app::check_config, verify: app::verify_ledger, upgrade },
+        Entry {
+            serve,
+            demo,
+            check: app::check_config,
+            verify: app::verify_ledger,
+            upgrade,
+            addresses: app::try_addresses,
+        },
     )
 }
 

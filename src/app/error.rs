@@ -22,8 +22,13 @@ pub enum AppError {
         error: io::Error,
     },
     /// A listener could not be opened.
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
+    #[error("{at}: {error}")]
+    Proxy {
+        /// The key path of what keeps it from that.
+        at: String,
+        /// Why.
+        error: ProxyError,
+    },
     /// Another process has the store.
     #[error("{0}; end the other process, or give this one a store of its own (store.path)")]
     Locked(StoreError),
@@ -80,7 +85,7 @@ impl AppError {
     #[must_use]
     pub fn is_a_mistake(&self) -> bool {
         match self {
-            Self::Proxy(_)
+            Self::Proxy { .. }
             | Self::Locked(_)
             | Self::Gates(_)
             | Self::Recover(_)

@@ -12,6 +12,7 @@ use crate::control::StoreState;
 use crate::proxy;
 use crate::telemetry::Log;
 
+use super::addresses::placed;
 use super::admin::AdminSockets;
 use super::control::{Claim, ControlPart, Lasting};
 use super::parts::Parts;
@@ -38,7 +39,8 @@ impl App {
         let gates = parts.gates()?;
         let Some(mut takeover) = Takeover::begin(&door)? else {
             tracing::info!("no process runs with this store: there is nothing to take over");
-            let bound = proxy::bind(&parts.config.listeners)?;
+            let bound = proxy::bind(&parts.config.listeners);
+            let bound = bound.map_err(|error| placed(&parts.config, error))?;
             let admin = AdminSockets::bind(&parts.config, None, None)?;
             let mut app = parts.serve(bound, admin, gates, Claim::Free, &[])?;
             app.open_door();
@@ -47,7 +49,8 @@ impl App {
         let sockets = takeover.sockets();
         let built = || -> Result<Self, AppError> {
             let Inherited { listeners, api, metrics } = sockets;
-            let bound = proxy::bind_or_inherit(&parts.config.listeners, listeners)?;
+            let bound = proxy::bind_or_inherit(&parts.config.listeners, listeners);
+            let bound = bound.map_err(|error| placed(&parts.config, error))?;
             let admin = AdminSockets::bind(&parts.config, api, metrics)?;
             let known = takeover.pause()?;
             parts.serve(bound, admin, gates, Claim::Inherited, &known)
@@ -78,7 +81,7 @@ impl App {
     /// Sees that it serves, and is told to do so alone.
     fn succeed(&mut self, takeover: &Takeover, path: &Path) -> Result<(), TakeoverError> {
         self.check().map_err(TakeoverError::NotServing)?;
-        let door = Door::make(path, &self.lasting.control_runtime);
+        let door = Door::make(path, &self.lasting.control_runtime, self.held());
         let mut door = door.map_err(|error| TakeoverError::NotServing(told(path, &error)))?;
         takeover.ready()?;
         if let Err(error) = door.show() {
@@ -110,7 +113,7 @@ impl App {
     /// no reason not to serve.
     pub(super) fn open_door(&mut self) {
         let Some(path) = door_path(&self.config.store) else { return };
-        let door = Door::make(&path, &self.lasting.control_runtime);
+        let door = Door::make(&path, &self.lasting.control_runtime, self.held());
         let shown = door.and_then(|mut door| door.show().map(|()| door));
         match shown {
             Ok(door) => self.door = Some(door),
@@ -118,6 +121,14 @@ impl App {
                 tracing::warn!("nobody can take over from this process: {}", told(&path, &error));
             }
         }
+    }
+
+    /// Where it listens.
+    fn held(&self) -> Vec<SocketAddr> {
+        let AdminSockets { api, metrics } = &self.lasting.admin;
+        let admin = [Some(api), metrics.as_ref()].into_iter().flatten();
+        let admin = admin.filter_map(|socket| socket.socket.local_addr().ok());
+        self.listeners().map(|(_, address)| address).chain(admin).collect()
     }
 
     /// The next process that wants to take over; never, where none can.

@@ -4,6 +4,7 @@
 //! Three runtimes, so that none can starve another: the proxy's, the control side's (writer, store,
 //! probes, admin API), and the gates' own.
 
+mod addresses;
 mod admin;
 mod check;
 mod control;
@@ -29,11 +30,13 @@ use crate::core::model::ListenerName;
 use crate::proxy::{self, RunningProxy};
 use crate::telemetry::Log;
 
+use addresses::placed;
 use admin::AdminSockets;
 use control::{Claim, ControlPart, Lasting};
 use parts::Parts;
 use upgrade::Door;
 
+pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
 pub use serve::{Beginning, serve};
@@ -73,7 +76,8 @@ impl App {
         log: Option<Log>,
     ) -> Result<Self, AppError> {
         let parts = Parts::new(config, file, log)?;
-        let bound = proxy::bind(&parts.config.listeners)?;
+        let bound = proxy::bind(&parts.config.listeners);
+        let bound = bound.map_err(|error| placed(&parts.config, error))?;
         let admin = AdminSockets::bind(&parts.config, None, None)?;
         let gates = parts.gates()?;
         parts.serve(bound, admin, gates, Claim::Free, &[])

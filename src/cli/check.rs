@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::plan;
 use super::screen::{Form, remark};
 use super::table::table;
-use super::{Exit, style};
+use super::{Entry, Exit, style};
 use crate::admin::json::Step;
 use crate::config::{Config, ConfigErrors};
 use crate::core::model::{ServiceSpec, Strategy, StrategyName};
@@ -32,16 +32,21 @@ struct Wrong<'a> {
     fix: Option<&'a str>,
 }
 
-/// Checks a file, and with `gates` what only the gate host and DNS can tell.
-pub(super) fn check(
-    file: &Path,
-    gates: fn(&Config) -> Result<(), String>,
-    form: Form,
-) -> Result<Exit, Failure> {
+/// Checks a file, and with the entry points what only the gate host, DNS and the machine can tell.
+pub(super) fn check(file: &Path, entry: &Entry, form: Form) -> Result<Exit, Failure> {
     match Config::load(file) {
         Ok(config) => {
-            gates(&config)
-                .map_err(|why| Failure::Usage(format!("{}: {why}", file.display()), None))?;
+            let tried = (entry.addresses)(&config);
+            let checked = (entry.check)(&config)
+                .map_err(|why| Failure::Usage(format!("{}: {why}", file.display()), None));
+            if let Some(errors) = ConfigErrors::found_later(file, tried.mistakes) {
+                tell(file, &errors, form);
+                return checked.and(Ok(Exit::Usage));
+            }
+            checked?;
+            for held in &tried.held {
+                remark(&format!("{}: {held}", file.display()));
+            }
             let checked = Checked {
                 file: file.display().to_string(),
                 listeners: config.listeners.iter().map(|l| l.name.to_string()).collect(),
@@ -52,12 +57,16 @@ pub(super) fn check(
             Ok(Exit::Succeeded)
         }
         Err(errors) => {
-            match form {
-                Form::Text => remark(&mistakes(&errors)),
-                Form::Json => show_each(file, &errors, form),
-            }
+            tell(file, &errors, form);
             Ok(Exit::Usage)
         }
+    }
+}
+
+fn tell(file: &Path, errors: &ConfigErrors, form: Form) {
+    match form {
+        Form::Text => remark(&mistakes(errors)),
+        Form::Json => show_each(file, errors, form),
     }
 }
 
@@ -143,6 +152,8 @@ fn used(config: &Config) -> Vec<Strategy> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{TriedAddresses, UpgradeError};
+    use crate::config::Mistake;
     use anstream::adapter::strip_str;
 
     #[test]
@@ -164,7 +175,47 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part:?} not in\n{shown}");
         }
-        assert_eq!(check(&file, |_| Ok(()), Form::Json).expect("checked"), Exit::Succeeded);
+        assert_eq!(check(&file, &entry(), Form::Json).expect("checked"), Exit::Succeeded);
+    }
+
+    /// Entry points that find nothing.
+    fn entry() -> Entry {
+        Entry {
+            serve: |_| panic!("nothing is served"),
+            demo: |_| panic!("nothing is shown"),
+            check: |_| Ok(()),
+            verify: |_| Err("no ledger".to_owned()),
+            upgrade: |_, _| Err(UpgradeError::InMemory),
+            addresses: |_| TriedAddresses::default(),
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_in_use_is_a_mistake_unless_tidegate_holds_it() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/canary.yaml");
+        let in_use = Entry {
+            addresses: |_| TriedAddresses {
+                mistakes: vec![Mistake {
+                    at: "listeners[0].address".to_owned(),
+                    line: None,
+                    message: "127.0.0.1:8080 is in use".to_owned(),
+                    fix: None,
+                }],
+                held: Vec::new(),
+            },
+            ..entry()
+        };
+        let held = Entry {
+            addresses: |_| TriedAddresses {
+                mistakes: Vec::new(),
+                held: vec!["listeners[0].address: 127.0.0.1:8080 is in use".to_owned()],
+            },
+            ..entry()
+        };
+        for form in [Form::Text, Form::Json] {
+            assert_eq!(check(&file, &in_use, form).expect("checked"), Exit::Usage);
+            assert_eq!(check(&file, &held, form).expect("checked"), Exit::Succeeded);
+        }
     }
 
     #[test]
@@ -177,6 +228,6 @@ mod tests {
         assert!(shown.contains("t.yaml:1: listeners: "), "{shown}");
         assert!(shown.contains("t.yaml:2: servies: unknown key"), "{shown}");
         assert!(shown.ends_with("error: 2 mistakes; nothing was started or changed"), "{shown}");
-        assert_eq!(check(&file, |_| Ok(()), Form::Text).expect("checked"), Exit::Usage);
+        assert_eq!(check(&file, &entry(), Form::Text).expect("checked"), Exit::Usage);
     }
 }

@@ -44,7 +44,7 @@ pub use args::{ServeArgs, UpgradeArgs};
 pub use exit::Exit;
 
 use crate::admin::json::Reloaded;
-use crate::app::{UpgradeError, Upgraded};
+use crate::app::{TriedAddresses, UpgradeError, Upgraded};
 use crate::config::Config;
 use crate::core::ledger::Head;
 use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
@@ -68,6 +68,8 @@ pub struct Entry {
     pub verify: fn(&Path) -> Result<Head, String>,
     /// Starts a process that takes over from the one that runs, and waits until it does.
     pub upgrade: fn(&Config, &UpgradeArgs) -> Result<Upgraded, UpgradeError>,
+    /// Tries whether the addresses of a configuration can be listened on.
+    pub addresses: fn(&Config) -> TriedAddresses,
 }
 
 /// The form of the command line, for whoever wants to check a line without carrying it out.
@@ -97,7 +99,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
         Command::Serve(args) => (entry.serve)(&args).map_err(Failure::from),
         Command::Upgrade(args) => upgrade::upgrade(&args, entry.upgrade, form).map(ExitCode::from),
         Command::Demo => (entry.demo)(cli.json).map_err(Failure::from),
-        Command::Check { file } => check::check(&file, entry.check, form).map(ExitCode::from),
+        Command::Check { file } => check::check(&file, &entry, form).map(ExitCode::from),
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
         }
@@ -158,6 +160,7 @@ mod tests {
             check: |_| Ok(()),
             verify: |_| Err("ledger entry 2: changed".to_owned()),
             upgrade: |_, _| Err(UpgradeError::Busy { pid: 7 }),
+            addresses: |_| TriedAddresses::default(),
         };
         run(line.split(' ').map(OsString::from), entry)
     }

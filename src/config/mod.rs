@@ -33,6 +33,7 @@ mod node;
 mod outlier_ejection;
 mod overload;
 mod params;
+mod place;
 mod policies;
 mod release;
 mod request_match;
@@ -219,7 +220,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
             .map(|node| listeners::listeners(&node, &declared, base_dir, &mut addresses))
             .unwrap_or_default(),
         services: services
-            .map(|node| services::services(&node, &declared, &target_groups, &transports))
+            .map(|node| services::services(&node, &declared, &target_groups))
             .unwrap_or_default(),
         strategies: strategies.as_ref().map(strategies::strategies).unwrap_or_default(),
         alarms: alarms.as_ref().map(alarms::alarms).unwrap_or_default(),

@@ -42,6 +42,17 @@ impl<'a> Node<'a> {
         &self.at
     }
 
+    /// The line, counted from 1.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The value of a key; `None` if it is not there.
+    pub(super) fn child(&self, key: &str) -> Option<Self> {
+        let mut entries = self.entries(usize::MAX)?.into_iter();
+        entries.find(|(found, _)| *found == key).map(|(_, node)| node)
+    }
+
     /// Records a mistake here.
     pub(super) fn mistake(&self, message: impl Into<String>) {
         self.record(message.into(), None);

@@ -15,8 +15,8 @@ use super::release::release;
 use super::retries::retries;
 use super::stickiness::stickiness;
 use crate::core::model::{
-    AlarmName, Balance, DrainPolicy, HealthCheck, OutlierSpec, Panic, Probe, ServiceName,
-    ServiceSpec, Span, StreamsOnRollback, TargetGroup, TargetGroupName, Timeouts, Transport,
+    AlarmName, Balance, DrainPolicy, OutlierSpec, Panic, ServiceName, ServiceSpec, Span,
+    StreamsOnRollback, TargetGroup, TargetGroupName, Timeouts,
 };
 
 /// Reads the section.
@@ -24,9 +24,8 @@ pub(super) fn services(
     node: &Node<'_>,
     declared: &Declared<'_>,
     groups: &BTreeMap<TargetGroupName, TargetGroup>,
-    transports: &BTreeMap<TargetGroupName, Transport>,
 ) -> BTreeMap<ServiceName, ServiceSpec> {
-    let mut pairs = Pairs { declared, groups, transports, users: BTreeMap::new() };
+    let mut pairs = Pairs { declared, groups, users: BTreeMap::new() };
     node.named(MAX_SERVICES, |name, node| service(name, node, declared, &mut pairs))
 }
 
@@ -38,8 +37,7 @@ fn service(
 ) -> Option<ServiceSpec> {
     let mut fields = node.fields();
     let target_groups = fields.require("target_groups").and_then(|node| pairs.claim(&node));
-    let check_node = fields.take("health_check");
-    let health_check = check_node.as_ref().and_then(health_check);
+    let health_check = fields.take("health_check").as_ref().and_then(health_check);
     let stickiness = fields.take("stickiness").as_ref().map(stickiness);
     let balance = fields.take("balance").and_then(|node| node.word(&BALANCES));
     let panic = fields.take("panic").and_then(|node| node.word(&PANICS));
@@ -57,12 +55,8 @@ fn service(
     let slow_start = fields.take("slow_start").and_then(|node| node.quantity());
     let target_limit = fields.take("target_limit").and_then(|node| node.count(0..=MAX_IN_FLIGHT));
     let retries = retries(&mut fields);
-    let mirror_node = fields.take("mirror");
-    let mirror = mirror_node.as_ref().and_then(mirror);
+    let mirror = fields.take("mirror").as_ref().and_then(mirror);
     fields.finish();
-    if let Some(pair) = &target_groups {
-        pairs.check_spoken(pair, check_node.as_ref(), health_check.as_ref(), mirror_node.as_ref());
-    }
     Some(ServiceSpec {
         name: name?,
         target_groups: target_groups?,
@@ -92,37 +86,11 @@ fn service(
 struct Pairs<'a> {
     declared: &'a Declared<'a>,
     groups: &'a BTreeMap<TargetGroupName, TargetGroup>,
-    transports: &'a BTreeMap<TargetGroupName, Transport>,
     /// Where each group is used.
     users: BTreeMap<TargetGroupName, String>,
 }
 
 impl Pairs<'_> {
-    /// Reports what is asked of a pair in a protocol that its targets may not speak.
-    fn check_spoken(
-        &self,
-        pair: &[TargetGroupName; 2],
-        check_node: Option<&Node<'_>>,
-        check: Option<&HealthCheck>,
-        mirror: Option<&Node<'_>>,
-    ) {
-        let of_pair = || pair.iter().filter_map(|name| Some((name, self.transports.get(name)?)));
-        let over_tls = of_pair().find(|(_, transport)| transport.tls.is_some());
-        let speaks = check.is_some_and(|check| check.probe != Probe::Tcp);
-        if let (Some(node), Some((group, _)), true) = (check_node, over_tls, speaks) {
-            node.mistake_with_fix(
-                format!("the check speaks in the clear, and target group {group} has `tls`"),
-                "write `tcp: true`",
-            );
-        }
-        let other = of_pair().find(|(_, transport)| **transport != Transport::default());
-        if let (Some(node), Some((group, _))) = (mirror, other) {
-            node.mistake(format!(
-                "a mirror speaks HTTP/1.1 in the clear, and target group {group} does not"
-            ));
-        }
-    }
-
     /// Reads a service's pair; one that cannot answer a single request is a mistake.
     fn claim(&mut self, node: &Node<'_>) -> Option<[TargetGroupName; 2]> {
         let items = node.items(usize::MAX);
@@ -223,20 +191,21 @@ mod tests {
     use crate::config::tests::{BASE, parse, refuses, with_service};
 
     #[test]
-    fn what_is_asked_of_targets_is_spoken_by_them() {
-        let with = |group: &str, keys: &str| {
-            with_service(keys).replace("b: { targets: []", &format!("b: {{ targets: [], {group}"))
-        };
-        refuses(
-            &with("tls: {}", "health_check: { path: /h }"),
-            "services.shop.health_check: the check speaks in the clear, and target group b has \
-             `tls`; write `tcp: true`",
-        );
-        parse(&with("tls: {}", "health_check: { tcp: true }")).unwrap();
-        refuses(
-            &with("protocol: h2c", "mirror: { share: 5% }"),
-            "services.shop.mirror: a mirror speaks HTTP/1.1 in the clear, and target group b",
-        );
+    fn checks_and_mirrors_speak_whatever_the_targets_do() {
+        for group in ["tls: {}", "protocol: h2c", "protocol: h2, tls: {}"] {
+            for keys in [
+                "health_check: { path: /h }",
+                "health_check: { tcp: true }",
+                "health_check: { grpc: true }",
+                "mirror: { share: 5% }",
+            ] {
+                let text = with_service(keys);
+                let declared = format!("b: {{ targets: [], {group}");
+                let text = text.replace("b: { targets: []", &declared);
+                assert!(text.contains(group), "{text}");
+                parse(&text).expect(&text);
+            }
+        }
     }
 
     #[test]

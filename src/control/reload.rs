@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::core::model::{ListenerName, ListenerSpec, TargetGroup};
+use crate::core::model::{ListenerSpec, TargetGroup};
 use crate::core::rollout::{BoundGate, Spec, WatchedAlarm};
 use crate::resolve::ListNumber;
 
@@ -86,13 +86,7 @@ impl World {
             .values()
             .flat_map(|active| missing_for(active.rollout.spec(), config))
             .collect();
-        if sockets(config) != sockets(&self.config) {
-            against.push(
-                "listeners change in their rules alone; their addresses, `protocol`, `tls`, \
-                 `limits`, `proxy_protocol` and `trusted_proxies` change with a restart"
-                    .to_owned(),
-            );
-        }
+        against.extend(changed_sockets(&self.config.listeners, &config.listeners));
         against.extend(
             fixed_at_start(&self.config, config)
                 .map(|key| format!("{key} changes only with a restart")),
@@ -146,10 +140,33 @@ impl World {
     }
 }
 
-/// What of a configuration's listeners is open for as long as the process runs: all but their rules.
-fn sockets(config: &Config) -> BTreeMap<ListenerName, ListenerSpec> {
-    let bare = |spec: &ListenerSpec| ListenerSpec { test: None, rules: Vec::new(), ..spec.clone() };
-    config.listeners.iter().map(|spec| (spec.name.clone(), bare(spec))).collect()
+/// What of the listeners differs and is open for as long as the process runs: all but their rules.
+fn changed_sockets(before: &[ListenerSpec], after: &[ListenerSpec]) -> Vec<String> {
+    let with_a_start = "with a restart or an upgrade";
+    let mut changed = Vec::new();
+    for (at, new) in after.iter().enumerate() {
+        let Some(old) = before.iter().find(|old| old.name == new.name) else {
+            let name = &new.name;
+            changed.push(format!("listeners[{at}]: listener {name} comes {with_a_start}"));
+            continue;
+        };
+        changed.extend(
+            [
+                ("address", old.address == new.address),
+                ("protocol", old.protocol == new.protocol),
+                ("tls", old.tls == new.tls),
+                ("proxy_protocol", old.proxy_protocol == new.proxy_protocol),
+                ("trusted_proxies", old.trusted_proxies == new.trusted_proxies),
+                ("limits", old.limits == new.limits),
+            ]
+            .into_iter()
+            .filter(|(_, same)| !same)
+            .map(|(key, _)| format!("listeners[{at}].{key} changes only {with_a_start}")),
+        );
+    }
+    let gone = before.iter().filter(|old| !after.iter().any(|new| new.name == old.name));
+    changed.extend(gone.map(|old| format!("listeners: listener {} goes {with_a_start}", old.name)));
+    changed
 }
 
 /// The keys whose values differ and are read by a start alone.

@@ -1,6 +1,5 @@
 //! One check of one target.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -12,39 +11,46 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::core::model::{HealthCheck, Probe, StatusRange};
+use crate::core::model::{HealthCheck, Probe, StatusRange, TargetProtocol};
+use crate::tls::Offers;
 
-use super::{ProbeFailure, grpc};
+use super::line::{Io, Line, connect};
+use super::{ProbeFailure, grpc, http2};
 
 /// Checks a target once, within the check's timeout.
-pub(super) async fn run(address: SocketAddr, check: &HealthCheck) -> Result<(), ProbeFailure> {
+pub(super) async fn run(
+    address: SocketAddr,
+    check: &HealthCheck,
+    line: &Line,
+) -> Result<(), ProbeFailure> {
     let checked = async {
         match &check.probe {
             Probe::Tcp => connect(address).await.map(drop),
-            Probe::Grpc { service } => grpc::ask(connect(address).await?, address, service).await,
+            Probe::Grpc { service } => {
+                let stream = line.open(address, Offers::Http2).await?;
+                grpc::ask(stream, &format!("{}://{address}", line.scheme()), service).await
+            }
             Probe::Http { path, host, expected } => {
                 let host = host.clone().unwrap_or_else(|| address.to_string());
-                let request = request(path, &host)?;
-                ask(connect(address).await?, request, *expected).await
+                match line.protocol() {
+                    TargetProtocol::Http1 => {
+                        let request = request(path, &host)?;
+                        ask(line.open(address, Offers::Http1).await?, request, *expected).await
+                    }
+                    TargetProtocol::H2c | TargetProtocol::H2 => {
+                        let request = http2::request(line.scheme(), &host, path)?;
+                        let stream = line.open(address, Offers::Http2).await?;
+                        http2::ask(stream, request, *expected).await
+                    }
+                }
             }
         }
     };
     timeout(Duration::from(check.timeout), checked)
         .await
         .unwrap_or(Err(ProbeFailure::Timeout { after: check.timeout }))
-}
-
-async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeFailure> {
-    TcpStream::connect(address).await.map_err(|error| {
-        if error.kind() == ErrorKind::ConnectionRefused {
-            ProbeFailure::Refused
-        } else {
-            ProbeFailure::Unreachable { kind: error.kind() }
-        }
-    })
 }
 
 fn request(path: &str, host: &str) -> Result<Request<Empty<Bytes>>, ProbeFailure> {
@@ -57,7 +63,7 @@ fn request(path: &str, host: &str) -> Result<Request<Empty<Bytes>>, ProbeFailure
 }
 
 async fn ask(
-    stream: TcpStream,
+    stream: impl Io,
     request: Request<Empty<Bytes>>,
     expected: StatusRange,
 ) -> Result<(), ProbeFailure> {

@@ -1,10 +1,9 @@
-//! The gRPC health protocol, version 1: `grpc.health.v1.Health/Check`, unary, over HTTP/2 in plain
-//! text with prior knowledge.
+//! The gRPC health protocol, version 1: `grpc.health.v1.Health/Check`, unary, over HTTP/2: with
+//! prior knowledge in plain text, agreed by ALPN over TLS.
 //!
 //! Two messages of one field each do not need a Protocol Buffers library. The connection is driven
 //! in the check's own task, so that a check that runs out of time leaves nothing behind.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -12,17 +11,13 @@ use h2::RecvStream;
 use h2::client::{Builder, SendRequest};
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode};
-use tokio::net::TcpStream;
 
 use super::ProbeFailure;
+use super::line::Io;
 
-/// Asks a target over a new connection how a service of it is.
-pub(super) async fn ask(
-    stream: TcpStream,
-    address: SocketAddr,
-    service: &str,
-) -> Result<(), ProbeFailure> {
-    let request = Request::post(format!("http://{address}{METHOD}"))
+/// Asks a target over a new connection how a service of it is; `origin` is its scheme and address.
+pub(super) async fn ask(stream: impl Io, origin: &str, service: &str) -> Result<(), ProbeFailure> {
+    let request = Request::post(format!("{origin}{METHOD}"))
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
         .header(USER_AGENT, "tidegate-probe")
@@ -175,7 +170,7 @@ mod tests {
     use std::time::Duration;
 
     use http::{HeaderValue, Response};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
     use super::*;
@@ -234,7 +229,7 @@ mod tests {
         let server = tokio::spawn(serve(listener, says));
         let asked = async {
             let stream = TcpStream::connect(address).await.expect("connected");
-            let result = ask(stream, address, service).await;
+            let result = ask(stream, &format!("http://{address}"), service).await;
             (result, server.await.expect("the server did not fail"))
         };
         timeout(Duration::from_secs(20), asked).await.expect("in time")
@@ -282,7 +277,8 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut stream, text).await.expect("sent");
         });
         let stream = TcpStream::connect(address).await.expect("connected");
-        let asked = timeout(Duration::from_secs(20), ask(stream, address, ""));
+        let origin = format!("http://{address}");
+        let asked = timeout(Duration::from_secs(20), ask(stream, &origin, ""));
         let failure = asked.await.expect("in time").expect_err("not healthy");
         assert!(failure.to_string().starts_with("broken answer: "), "{failure}");
         server.await.expect("it did not fail");

@@ -8,14 +8,18 @@
 
 mod check;
 mod grpc;
+mod http2;
+mod line;
 mod prober;
+#[cfg(test)]
+mod secured;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use crate::core::model::{HealthCheck, Span};
-use crate::core::routing::LiveTarget;
+use crate::core::routing::{Link, LiveTarget};
 
 pub use prober::Prober;
 
@@ -26,6 +30,8 @@ pub struct ProbeTarget {
     pub target: Arc<LiveTarget>,
     /// How it is checked.
     pub check: HealthCheck,
+    /// How its group is spoken to.
+    pub link: Arc<Link>,
 }
 
 /// What the checks of a target came to so far.
@@ -56,6 +62,12 @@ pub enum ProbeFailure {
     Timeout {
         /// The time it had.
         after: Span,
+    },
+    /// No handshake: the target's certificate is not to be believed, or it speaks no TLS.
+    #[error("TLS: {text}")]
+    Tls {
+        /// What was wrong, shortened.
+        text: String,
     },
     /// Answered with a status that does not count as healthy.
     #[error("status {status}")]
@@ -92,6 +104,10 @@ pub enum ProbeFailure {
 impl ProbeFailure {
     fn broken(error: &impl fmt::Display) -> Self {
         Self::Broken { text: shortened(error) }
+    }
+
+    fn tls(error: &impl fmt::Display) -> Self {
+        Self::Tls { text: shortened(error) }
     }
 
     fn unsendable(error: &impl fmt::Display) -> Self {

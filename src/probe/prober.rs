@@ -16,6 +16,7 @@ use crate::core::health::Damper;
 use crate::core::model::{HealthCheck, MonoTime, TargetAddress, TargetHealth};
 use crate::core::routing::LiveTarget;
 
+use super::line::Line;
 use super::{ProbeFailure, ProbeResult, ProbeTarget, check};
 
 /// Watches a set of targets until [`Prober::shutdown`].
@@ -31,6 +32,8 @@ struct Watches {
     /// By the address in memory of the live target, which is held here and therefore its own.
     by_target: BTreeMap<usize, Watch>,
     tasks: JoinSet<()>,
+    /// By the address in memory of the link, which the line holds.
+    lines: BTreeMap<usize, Arc<Line>>,
 }
 
 #[derive(Debug)]
@@ -50,22 +53,29 @@ impl Prober {
 
     /// Replaces the set of watched targets.
     ///
-    /// A target that stays, with the same check, is watched on as if nothing had happened; a new
-    /// one is checked at once. Of several entries for one target the first counts.
+    /// A target that stays, with the same check and transport, is watched on as if nothing had
+    /// happened; a new one is checked at once. Of several entries for one target the first counts.
     pub fn watch(&self, wanted: Vec<ProbeTarget>) {
         let mut watches = self.watches();
         watches.reap();
         let mut before = std::mem::take(&mut watches.by_target);
+        let lines = std::mem::take(&mut watches.lines);
         for wanted in wanted {
             let key = key(&wanted.target);
             if watches.by_target.contains_key(&key) {
                 continue;
             }
+            let of_link = Arc::as_ptr(&wanted.link).addr();
+            let line = match watches.lines.get(&of_link).or_else(|| lines.get(&of_link)) {
+                Some(line) => Arc::clone(line),
+                None => Arc::new(Line::new(Arc::clone(&wanted.link))),
+            };
+            watches.lines.insert(of_link, Arc::clone(&line));
             let watch = match before.remove(&key) {
-                Some(kept) if kept.goes_on_for(&wanted.check) => kept,
+                Some(kept) if kept.goes_on_for(&wanted) => kept,
                 changed => {
                     changed.inspect(|watch| watch.task.abort());
-                    self.begin(&mut watches.tasks, wanted)
+                    self.begin(&mut watches.tasks, wanted, line)
                 }
             };
             watches.by_target.insert(key, watch);
@@ -99,13 +109,14 @@ impl Prober {
         watches.tasks.shutdown().await;
     }
 
-    fn begin(&self, tasks: &mut JoinSet<()>, watched: ProbeTarget) -> Watch {
+    fn begin(&self, tasks: &mut JoinSet<()>, watched: ProbeTarget, line: Arc<Line>) -> Watch {
         let last = Arc::default();
         let job = Job {
             target: Arc::clone(&watched.target),
             check: watched.check.clone(),
             last: Arc::clone(&last),
             permits: Arc::clone(&self.permits),
+            line,
         };
         let task = tasks.spawn_on(job.run(), &self.runtime);
         Watch { watched, last, task }
@@ -131,8 +142,10 @@ impl Watches {
 }
 
 impl Watch {
-    fn goes_on_for(&self, check: &HealthCheck) -> bool {
-        self.watched.check == *check && !self.task.is_finished()
+    fn goes_on_for(&self, wanted: &ProbeTarget) -> bool {
+        let same = self.watched.check == wanted.check
+            && self.watched.link.transport() == wanted.link.transport();
+        same && !self.task.is_finished()
     }
 
     fn is_decided(&self) -> bool {
@@ -157,6 +170,7 @@ struct Job {
     check: HealthCheck,
     last: Arc<Mutex<Option<ProbeResult>>>,
     permits: Arc<Semaphore>,
+    line: Arc<Line>,
 }
 
 impl Job {
@@ -168,7 +182,7 @@ impl Job {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let permit = self.permits.acquire().await.expect("the semaphore is never closed");
-            let result = check::run(address.socket_addr(), &self.check).await;
+            let result = check::run(address.socket_addr(), &self.check, &self.line).await;
             drop(permit);
             self.report(&mut damper, clock.mono(), result);
             turns.tick().await;
@@ -224,8 +238,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::core::model::{FlapDamping, Probe, Span, Target, TargetGroup};
-    use crate::core::routing::LiveTargets;
+    use crate::core::model::{FlapDamping, Probe, Span, Target, TargetGroup, Transport};
+    use crate::core::routing::{Link, LiveTargets};
 
     /// A target that answers every request with the status it is told; 0 is silence, 1 is nonsense.
     struct Origin {
@@ -308,7 +322,8 @@ mod tests {
     }
 
     fn watched(target: &Arc<LiveTarget>, check: HealthCheck) -> ProbeTarget {
-        ProbeTarget { target: Arc::clone(target), check }
+        let link = Arc::new(Link::new(0, Transport::default()));
+        ProbeTarget { target: Arc::clone(target), check, link }
     }
 
     async fn until(what: &str, condition: impl Fn() -> bool) {

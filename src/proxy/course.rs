@@ -47,6 +47,7 @@ pub(super) struct Course {
     client_waits: AtomicBool,
     /// The attempt that has a connection to itself; none where it shares one.
     solo: ArcSwapOption<Solo>,
+    is_unreadable: AtomicBool,
 }
 
 /// Who was waited for too long.
@@ -88,6 +89,16 @@ impl Course {
         self.moved(now);
         self.has_header.store(true, Ordering::Release);
         self.header.notify_one();
+    }
+
+    /// It was refused without a header that could be read.
+    pub(super) fn cannot_be_read(&self) {
+        self.is_unreadable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was refused without a header that could be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_unreadable.load(Ordering::Relaxed)
     }
 
     /// Something of it has moved.

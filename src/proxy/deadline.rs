@@ -100,7 +100,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
         tokio::pin!(request);
         tokio::select! {
             biased;
-            reusable = &mut request => return reusable,
+            reusable = &mut request => {
+                if course.is_unreadable() {
+                    self.recorder.edge(EdgeEvent::Unreadable);
+                }
+                return reusable;
+            }
             () = course.header() => {}
             () = sleep(allowed) => {
                 self.recorder.edge(EdgeEvent::HeaderTimeout);

@@ -63,6 +63,20 @@ pub enum ProxyError {
     },
 }
 
+impl ProxyError {
+    /// The listener that it is about.
+    #[must_use]
+    pub fn listener(&self) -> &ListenerName {
+        match self {
+            Self::InUse { listener, .. }
+            | Self::NotPermitted { listener, .. }
+            | Self::NotLocal { listener, .. }
+            | Self::Tls { listener, .. }
+            | Self::Refused { listener, .. } => listener,
+        }
+    }
+}
+
 /// A listener whose socket is open; connections wait in the system's queue until it is started.
 #[derive(Debug)]
 pub struct BoundListener {

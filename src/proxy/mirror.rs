@@ -1,32 +1,28 @@
 //! Mirroring: a share of what blue answers is also sent to green, before green has any weight.
 //!
 //! The copy must never be felt by the user: it leaves after the request has its target, over a
-//! queue that is never waited for, with a client and connections of its own, and what comes back is
+//! queue that is never waited for, over connections of its own (`carrier`), and what comes back is
 //! counted and thrown away. It is no evidence for or against green.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{Request, Uri, Version};
-use http_body_util::{BodyExt as _, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::core::model::{MirrorPolicy, Side, Transport};
-use crate::core::routing::{MeterId, MirrorPlace, ServiceRoute};
+use crate::core::model::{MirrorPolicy, Side, TargetProtocol};
+use crate::core::routing::{Link, LiveTarget, MeterId, MirrorPlace, ServiceRoute};
 use crate::telemetry::{MirrorOutcome, Recorder};
 
 use super::attempt::Attempt;
+use super::carrier::Carrier;
 use super::forward::Onward;
 use super::repeatable::is_harmless;
 
@@ -41,34 +37,26 @@ pub(super) struct Mirror {
 #[derive(Debug)]
 pub(super) struct MirrorWorker {
     copies: mpsc::Receiver<Mirrored>,
-    client: Client<HttpConnector, Empty<Bytes>>,
 }
 
 /// A copy on its way to green.
 #[derive(Debug)]
 struct Mirrored {
-    request: Request<Empty<Bytes>>,
+    request: Request<()>,
     limit: Duration,
     meter: MeterId,
     recorder: Arc<Recorder>,
     place: MirrorPlace,
+    target: Arc<LiveTarget>,
+    link: Arc<Link>,
 }
 
 impl Mirror {
     /// The way to the mirror, and who sends what comes over it.
     pub(super) fn new(recorder: &Arc<Recorder>) -> (Self, MirrorWorker) {
         let (sender, copies) = mpsc::channel(QUEUE);
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_PER_TARGET)
-            .http1_max_buf_size(HEADER_LIMIT)
-            .set_host(false)
-            .build(connector);
         let mirror = Self { copies: sender, recorder: Arc::clone(recorder) };
-        (mirror, MirrorWorker { copies, client })
+        (mirror, MirrorWorker { copies })
     }
 
     /// Sends a copy of a request, if it is one to be mirrored; waits for nothing.
@@ -95,28 +83,39 @@ impl Mirror {
         policy: MirrorPolicy,
     ) -> Option<()> {
         let service = &attempt.service;
-        if *service.green.link.transport() != Transport::default() {
-            // The mirror speaks HTTP/1.1 in the clear and nothing else.
-            return None;
-        }
         let place = service.live.mirror(policy.concurrency)?;
         let target = service.pick(Side::Green, attempt.draw(), None)?;
         let copy = onward.mirrored(original, &attempt.actions, target).ok()?;
-        // Bytes that no `Uri` can hold were replaced in it.
-        let path = copy.uri.path_and_query().filter(|_| copy.raw_path_is_utf8())?.clone();
-        let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(target.address().socket_addr().to_string())
-            .path_and_query(path)
-            .build()
-            .ok()?;
-        let mut parts = Parts::from(copy);
-        (parts.uri, parts.version) = (uri, Version::HTTP_11);
-        let request = Request::from_parts(parts, Empty::new());
+        let request = addressed(copy, target, &service.green.link)?;
         let (limit, meter) = (policy.timeout.into(), service.green.meter);
         let recorder = Arc::clone(&self.recorder);
-        self.copies.try_send(Mirrored { request, limit, meter, recorder, place }).ok()
+        let (target, link) = (Arc::clone(target), Arc::clone(&service.green.link));
+        let copy = Mirrored { request, limit, meter, recorder, place, target, link };
+        self.copies.try_send(copy).ok()
     }
+}
+
+/// A copy with the URI that its carrier wants; `None` for one that no `Uri` can hold.
+fn addressed(copy: RequestHeader, target: &LiveTarget, link: &Link) -> Option<Request<()>> {
+    // Bytes that no `Uri` can hold were replaced in it.
+    let path = copy.uri.path_and_query().filter(|_| copy.raw_path_is_utf8())?.clone();
+    let transport = link.transport();
+    let mut parts = Parts::from(copy);
+    let (scheme, authority) = match transport.protocol {
+        TargetProtocol::Http1 => (Scheme::HTTP, target.address().socket_addr().to_string()),
+        TargetProtocol::H2c | TargetProtocol::H2 => {
+            // HTTP/2 names the host elsewhere (RFC 9113, section 8.3.1).
+            let host = parts.headers.remove(HOST)?.to_str().ok()?.to_owned();
+            (if transport.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }, host)
+        }
+    };
+    parts.version = match transport.protocol {
+        TargetProtocol::Http1 => Version::HTTP_11,
+        TargetProtocol::H2c | TargetProtocol::H2 => Version::HTTP_2,
+    };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    parts.uri = uri.ok()?;
+    Some(Request::from_parts(parts, ()))
 }
 
 /// Whether a request was drawn: blue's by chance, while green is there and has no weight. The draw
@@ -151,7 +150,7 @@ impl MirrorWorker {
                 }
                 copy = self.copies.recv() => match copy {
                     Some(copy) => {
-                        under_way.spawn(copy.send(self.client.clone()));
+                        under_way.spawn(copy.send());
                     }
                     None => break,
                 },
@@ -163,45 +162,26 @@ impl MirrorWorker {
 
 impl Mirrored {
     /// Sends it and counts what comes of it, within its time.
-    async fn send(self, client: Client<HttpConnector, Empty<Bytes>>) {
-        let Self { request, limit, meter, recorder, place } = self;
-        let outcome = match timeout(limit, exchange(&client, request)).await {
+    async fn send(self) {
+        let Self { request, limit, meter, recorder, place, target, link } = self;
+        let exchange = async { Carrier::of(&link).await?.exchange(&target, request).await };
+        let outcome = match timeout(limit, exchange).await {
             Ok(Some(status)) => MirrorOutcome::Status(status),
             Ok(None) => MirrorOutcome::Failed,
-            Err(_) => MirrorOutcome::TimedOut,
+            Err(_) => {
+                if let Some(carrier) = Carrier::made(&link) {
+                    carrier.doubt(&target);
+                }
+                MirrorOutcome::TimedOut
+            }
         };
         recorder.mirrored(meter, outcome);
         drop(place);
     }
 }
 
-/// The status of a whole answer; of one that is longer than the limit, as far as it is read.
-async fn exchange(
-    client: &Client<HttpConnector, Empty<Bytes>>,
-    request: Request<Empty<Bytes>>,
-) -> Option<u16> {
-    let answer = client.request(request).await.ok()?;
-    let status = answer.status().as_u16();
-    let mut body = answer.into_body();
-    let mut length = 0;
-    while length < BODY_LIMIT
-        && let Some(frame) = body.frame().await
-    {
-        length += frame.ok()?.data_ref().map_or(0, Bytes::len);
-    }
-    Some(status)
-}
-
 /// The most copies that wait to be sent, of all services.
 const QUEUE: usize = 1_024;
-/// How much of an answer is read before its connection is given up.
-const BODY_LIMIT: usize = 1_024 * 1_024;
-/// The most bytes of an answer's header.
-const HEADER_LIMIT: usize = 32 * 1_024;
-/// How long an idle connection to green is kept.
-const IDLE: Duration = Duration::from_secs(30);
-/// The most idle connections to a target.
-const IDLE_PER_TARGET: usize = 32;
 
 #[cfg(test)]
 mod tests {

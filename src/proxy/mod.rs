@@ -33,6 +33,7 @@ mod back_pressure;
 mod balancers;
 #[cfg(test)]
 mod bounds;
+mod carrier;
 mod connection;
 mod cookie;
 mod course;
@@ -40,6 +41,7 @@ mod deadline;
 mod departures;
 mod descriptors;
 mod drain;
+mod early;
 mod edge;
 mod fields;
 mod forward;
@@ -52,6 +54,8 @@ mod inspector;
 mod lifeline;
 mod listener;
 mod mirror;
+#[cfg(test)]
+mod mirrors;
 mod peer;
 mod phases;
 mod proxy_header;

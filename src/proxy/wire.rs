@@ -18,6 +18,7 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::early::EarlyAnswer;
 use super::inspector::{Inspector, Misplaced};
 
 /// What a stream is spoken on.
@@ -43,6 +44,8 @@ pub(super) struct Wire {
     inspector: Option<Inspector>,
     /// What was found where it does not belong; nothing is read after it.
     misplaced: Option<Misplaced>,
+    /// Under way in the place of what Pingora writes; `None` while it writes for itself.
+    early: Option<EarlyAnswer>,
 }
 
 impl Wire {
@@ -53,7 +56,8 @@ impl Wire {
         patience: Duration,
     ) -> Self {
         let (stalled, misplaced) = (None, None);
-        let mut wire = Self { io, digest, speaks, patience, stalled, inspector: None, misplaced };
+        let (inspector, early) = (None, None);
+        let mut wire = Self { io, digest, speaks, patience, stalled, inspector, misplaced, early };
         wire.inspector = (!wire.is_http2()).then(Inspector::default);
         wire
     }
@@ -86,6 +90,28 @@ impl Wire {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Writes an answer of ours in the place of so many bytes of Pingora's.
+    fn write_early(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut early: EarlyAnswer,
+        instead_of: usize,
+    ) -> Poll<io::Result<usize>> {
+        while !early.rest().is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, early.rest());
+            match self.bound(cx, written) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => early.wrote(count),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.early = Some(early);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(instead_of))
     }
 
     /// Whether HTTP/2 is spoken on it.
@@ -128,6 +154,13 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let early = match self.early.take() {
+            None if self.inspector.is_some() => EarlyAnswer::instead_of(bytes),
+            under_way => under_way,
+        };
+        if let Some(early) = early {
+            return self.write_early(cx, early, bytes.len());
+        }
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.bound(cx, written)
     }

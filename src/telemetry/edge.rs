@@ -22,11 +22,13 @@ pub enum EdgeEvent {
     StreamClosed,
     /// A long-lived stream of a group that lost its weight was cut.
     StreamCut,
+    /// What a client sent was refused: no request could be read from it.
+    Unreadable,
 }
 
 impl EdgeEvent {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::ListenerFull,
         Self::ClientFull,
@@ -35,6 +37,7 @@ impl EdgeEvent {
         Self::HeaderTimeout,
         Self::StreamClosed,
         Self::StreamCut,
+        Self::Unreadable,
     ];
 
     /// The word in metrics.
@@ -49,6 +52,7 @@ impl EdgeEvent {
             Self::HeaderTimeout => "header_timeout",
             Self::StreamClosed => "stream_closed",
             Self::StreamCut => "stream_cut",
+            Self::Unreadable => "unreadable",
         }
     }
 }

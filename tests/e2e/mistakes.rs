@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::json;
-use tidegate::admin::json::{Page, Problem, Rollout, Service};
+use tidegate::admin::json::{Page, Problem, Reloaded, Rollout, Service};
 use tidegate::core::model::Weight;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -126,16 +126,70 @@ async fn gate_parameters_that_do_not_match_their_schema_are_named() {
 async fn an_address_in_use_is_named_and_nothing_starts() {
     let ports = Ports::free();
     let home = Home::with(&config(&ports, "'127.0.0.1:9'", ""));
-    for (address, expected) in [(ports.public, "listener public"), (ports.admin, "`admin.address`")]
-    {
+    for (address, expected, at) in [
+        (ports.public, "listeners[0].address: listener public", "2: listeners[0].address"),
+        (ports.admin, "`admin.address`", "16: admin.address"),
+    ] {
         let taken = TcpListener::bind(address).expect("free");
         let said = home.refused().await;
         for part in [expected, &address.to_string(), "is in use", "another address"] {
             assert!(said.contains(part), "{part:?} is not in {said}");
         }
+        let (code, checked) = check(&home);
+        let told = format!("tidegate.yaml:{at}: {address} is in use; stop what listens there");
+        assert!(checked.contains(&told), "{told:?} is not in {checked}");
+        assert_eq!(code, Some(2), "{checked}");
         assert_eq!(home.files(), ["tidegate.yaml"], "{said}");
         drop(taken);
     }
+    let (code, checked) = check(&home);
+    assert_eq!(code, Some(0), "{checked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_of_a_running_process_is_checked_without_a_mistake() {
+    let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
+    let tidegate = Tidegate::start(|ports| config_of(ports, &a, &b)).await;
+    let Ports { public, admin } = tidegate.ports();
+    let holder = format!("process {})", tidegate.id().as_raw_nonzero());
+    let (code, said) = check(tidegate.home());
+    assert_eq!(code, Some(0), "{said}");
+    for (at, address) in [("listeners[0].address", public), ("admin.address", admin)] {
+        let told = format!("{at}: {address} is in use by the Tidegate that serves");
+        assert!(said.contains(&told) && said.contains(&holder), "{told:?} is not in {said}");
+    }
+    let foreign = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let foreign = (foreign.local_addr().expect("bound"), foreign);
+    let moved = config_of(&Ports { public: foreign.0, admin }, &a, &b);
+    tidegate.home().configure(&moved);
+    let (code, said) = check(tidegate.home());
+    let told = format!("tidegate.yaml:2: listeners[0].address: {} is in use; stop", foreign.0);
+    assert!(said.contains(&told), "{told:?} is not in {said}");
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(get(&tidegate).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_to_an_address_in_use_names_the_key_and_changes_nothing() {
+    let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
+    let tidegate = Tidegate::start(|ports| config_of(ports, &a, &b)).await;
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("bound");
+    let Ports { public, admin } = tidegate.ports();
+    for (ports, key) in [
+        (Ports { public: address, admin }, "listeners[0].address changes only"),
+        (Ports { public, admin: address }, "admin.address changes only"),
+    ] {
+        tidegate.home().configure(&config_of(&ports, &a, &b));
+        let api = tidegate.api();
+        let before = State::of(&api).await;
+        let refused: Result<Reloaded, Problem> = api.change("POST", "/v1/reload", &json!({})).await;
+        let problem = refused.map(|reloaded| reloaded.generation).expect_err("refused");
+        assert_eq!(problem.code, "reload_refused");
+        assert!(problem.detail.contains(key), "{key:?} is not in {problem:?}");
+        assert_eq!(State::of(&api).await, before);
+    }
+    assert_eq!(get(&tidegate).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,6 +334,17 @@ async fn a_second_rollout_and_a_split_by_hand_are_refused_with_the_id_of_the_fir
     assert_eq!(service.weights.in_force.green, tenth);
     let rollouts: Page<Rollout> = api.read("/v1/rollouts").await;
     assert_eq!(rollouts.items.len(), 1);
+}
+
+/// Checks the file in a folder; gives the exit code, and what was said.
+fn check(home: &Home) -> (Option<i32>, String) {
+    let check = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("check")
+        .arg(home.path().join("tidegate.yaml"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("run");
+    (check.status.code(), String::from_utf8_lossy(&check.stderr).into_owned())
 }
 
 /// What a refused request must leave as it was.

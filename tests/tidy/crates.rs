@@ -72,8 +72,9 @@ const PLACES: &[Place] = &[
     place("bytes", HTTP),
     place("clap", &["cli", "main"]),
     place("comfy_table", &["cli"]),
-    // Driven by hand in one task: hyper would spawn tasks that nobody owns.
-    place("h2", &["probe"]),
+    // Driven by hand: hyper would spawn tasks that nobody owns, and its client knows no more of a
+    // target than the host that a request names.
+    place("h2", &["probe", "proxy"]),
     place("hickory_resolver", &["resolve"]),
     place("http", HTTP),
     place("http_body_util", HTTP),
@@ -92,6 +93,8 @@ const PLACES: &[Place] = &[
     place("rusqlite", &["store"]),
     place("rustix", &["store", "proxy", "cli", "app"]),
     place("rustls", &["tls"]),
+    // What the data plane trusts where a group names no authority.
+    place("rustls_native_certs", &["tls"]),
     place("saphyr", &["config"]),
     place("saphyr_parser", &["config"]),
     // In core, derived by types alone: what they are written as is for others to say.
@@ -108,6 +111,9 @@ const PLACES: &[Place] = &[
         ],
     ),
     place("tokio", ASYNC),
+    place("tokio_rustls", &["tls"]),
+    // The one trait in which hyper's client takes a way to connect.
+    place("tower_service", &["proxy"]),
     place("tracing", ADAPTERS),
     place("tracing_subscriber", &["cli", "main"]),
     place("utoipa", &["admin"]),

@@ -106,7 +106,7 @@ const LAYERS: &[Layer] = &[
     layer("config", &["core", "tls"]),
     layer("store", &["core", "clock"]),
     layer("telemetry", &["core", "clock"]),
-    layer("probe", &["core", "clock"]),
+    layer("probe", &["core", "clock", "tls"]),
     layer("gate", &["core", "clock"]),
     layer("resolve", &["core", "clock"]),
     layer(

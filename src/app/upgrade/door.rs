@@ -4,6 +4,7 @@
 //! successor at a time is let in; everybody may ask who serves.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -48,14 +49,20 @@ struct State {
     offers: mpsc::Sender<Offer>,
     busy: AtomicBool,
     failed: Mutex<Option<FailedSuccessor>>,
+    /// Where the process listens.
+    holds: Vec<SocketAddr>,
 }
 
 impl Door {
-    /// Makes it where nobody looks for it yet.
+    /// Makes it where nobody looks for it yet, for a process that listens on these addresses.
     ///
     /// # Errors
     /// What the system said.
-    pub(in crate::app) fn make(path: &Path, runtime: &Runtime) -> io::Result<Self> {
+    pub(in crate::app) fn make(
+        path: &Path,
+        runtime: &Runtime,
+        holds: Vec<SocketAddr>,
+    ) -> io::Result<Self> {
         let hidden = path.with_extension("sock.new");
         match std::fs::remove_file(&hidden) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -66,7 +73,7 @@ impl Door {
         std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(OWNER_ONLY))?;
         let (sender, offers) = mpsc::channel(1);
         let (busy, failed) = (AtomicBool::new(false), Mutex::default());
-        let state = Arc::new(State { offers: sender, busy, failed });
+        let state = Arc::new(State { offers: sender, busy, failed, holds });
         let accepting = runtime.spawn(accept(listener, state));
         Ok(Self { path: path.to_owned(), hidden: Some(hidden), accepting, offers })
     }
@@ -154,6 +161,7 @@ impl State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             busy: self.busy.load(Ordering::Acquire),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            holds: Some(self.holds.clone()),
         }
     }
 }
@@ -269,7 +277,7 @@ mod tests {
         let path = folder.path().join("t.upgrade.sock");
         std::fs::write(&path, "left by a crash").expect("written");
         let runtime = runtime();
-        let mut door = Door::make(&path, &runtime).expect("made");
+        let mut door = Door::make(&path, &runtime, Vec::new()).expect("made");
         assert!(ask(&path).is_err());
         door.show().expect("shown");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();

@@ -158,7 +158,7 @@ mod tests {
             .enable_all()
             .build()
             .expect("a runtime");
-        let mut door = Door::make(&path, &runtime).expect("made");
+        let mut door = Door::make(&path, &runtime, Vec::new()).expect("made");
         door.show().expect("shown");
         let begun = thread::spawn(move || begin(&path).is_some_and(new));
         let offer = runtime.block_on(door.next()).expect("an offer");

@@ -1,6 +1,8 @@
 //! What the two processes say to each other. Fields that a release does not know are ignored, so
 //! that another one may say more; what must be understood raises [`PROTOCOL`].
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::ListenerName;
@@ -70,6 +72,9 @@ pub(super) struct Serving {
     pub(super) busy: bool,
     /// The last process that did not succeed it, and why; `None` if there was none.
     pub(super) failed: Option<FailedSuccessor>,
+    /// Where it listens; `None` if its release does not say so.
+    #[serde(default)]
+    pub(super) holds: Option<Vec<SocketAddr>>,
 }
 
 /// A process that wanted to take over and did not.

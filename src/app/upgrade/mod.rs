@@ -50,6 +50,7 @@ mod door;
 mod error;
 mod give;
 mod health;
+mod holder;
 mod launch;
 mod message;
 #[cfg(test)]
@@ -69,6 +70,7 @@ pub(super) use door::{Door, Offer};
 pub(super) use error::TakeoverError;
 pub(super) use give::{dismiss, give};
 pub(super) use health::{KnownTarget, known_targets, remember};
+pub(super) use holder::{Holder, holder};
 pub(super) use message::SocketOf;
 pub(super) use take::{Inherited, Takeover};
 

@@ -200,7 +200,7 @@ impl Inherited {
 }
 
 /// Whether an error says that no process is there.
-fn is_absence(error: &io::Error) -> bool {
+pub(super) fn is_absence(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::ConnectionRefused
 }
 

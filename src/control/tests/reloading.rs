@@ -39,8 +39,29 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     assert!(refusal.to_string().contains("services.shop.strategy"), "{refusal}");
     let moved = SHOP.replace("127.0.0.1:0", "127.0.0.1:1");
     let refusal = refused(rig.reload(&moved).await.map(Reply::Reloaded), "reload_refused");
-    assert!(refusal.to_string().contains("change with a restart"), "{refusal}");
+    let expected = "listeners[0].address changes only with a restart or an upgrade";
+    assert!(refusal.to_string().contains(expected), "{refusal}");
     assert_eq!(rig.table.load().generation, generation);
+}
+
+#[tokio::test]
+async fn a_listener_that_is_to_change_is_named_with_the_key_of_the_change() {
+    let rig = Rig::new().await;
+    let check = async |from: &str, to: &str, expected: &[&str]| {
+        assert!(SHOP.contains(from), "{from}");
+        let answer = rig.reload(&SHOP.replace(from, to)).await.map(Reply::Reloaded);
+        let refusal = refused(answer, "reload_refused").to_string();
+        for part in expected {
+            assert!(refusal.contains(part), "{part:?} is not in {refusal}");
+        }
+    };
+    let keyed = "name: public, protocol: h2c, trusted_proxies: [127.0.0.1]";
+    let named = ["listeners[0].protocol changes only", "listeners[0].trusted_proxies changes only"];
+    check("name: public", keyed, &named).await;
+    let limited = "name: public, limits: { connections: 7 }";
+    check("name: public", limited, &["listeners[0].limits changes only"]).await;
+    let renamed = ["listeners[0]: listener web comes with", "listeners: listener public goes with"];
+    check("name: public", "name: web", &renamed).await;
 }
 
 #[tokio::test]

@@ -85,8 +85,7 @@ pub enum Probe {
     },
     /// A TCP connection must be accepted.
     Tcp,
-    /// The gRPC health protocol (`grpc.health.v1.Health/Check`) must say `SERVING`, over HTTP/2 in
-    /// plain text.
+    /// The gRPC health protocol (`grpc.health.v1.Health/Check`) must say `SERVING`, over HTTP/2.
     Grpc {
         /// The service asked about; empty for the server as a whole.
         service: String,

@@ -118,7 +118,7 @@ impl World {
 
     /// Makes the live targets and the probes follow the groups, and how these are spoken to.
     pub(super) fn register_targets(&mut self) {
-        self.links.follow(&self.config.transports);
+        self.kept.links.follow(&self.config.transports);
         let mut watched = Vec::new();
         for spec in self.config.services.values() {
             let initial = match spec.health_check {
@@ -141,7 +141,7 @@ impl World {
                     let probe = |target: &Arc<_>| ProbeTarget {
                         target: Arc::clone(target),
                         check: check.clone(),
-                        link: self.links.of(name),
+                        link: self.kept.links.of(name),
                     };
                     self.kept.live.targets(name).map(probe).collect::<Vec<_>>()
                 }));

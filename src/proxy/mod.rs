@@ -46,6 +46,8 @@ mod grpc;
 mod handshakes;
 mod inherit;
 mod inspector;
+#[cfg(test)]
+mod interim;
 mod listener;
 mod mirror;
 mod peer;

@@ -7,6 +7,8 @@ mod caps;
 mod death;
 mod descriptors;
 mod download;
+mod goaway;
+mod grpc_streams;
 mod http2;
 #[expect(
     dead_code,
@@ -20,6 +22,7 @@ mod pipelining;
 mod reloads;
 mod rig;
 mod slow;
+mod slow_http2;
 mod standstill;
 mod victim;
 mod websockets;

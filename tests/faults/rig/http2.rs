@@ -24,9 +24,37 @@ pub(crate) fn get_header() -> Vec<u8> {
     [&[0x82, 0x86, 0x84, 0x01, 0x09][..], b"shop.test"].concat()
 }
 
+/// The same for a `GET` of a path.
+pub(crate) fn header_of(path: &str) -> Vec<u8> {
+    let host = [&[0x82, 0x86, 0x01, 0x09][..], b"shop.test"].concat();
+    [host, literal(b":path", path.as_bytes())].concat()
+}
+
 /// The same for a `POST /`.
 pub(crate) fn post_header() -> Vec<u8> {
     [&[0x83, 0x86, 0x84, 0x01, 0x09][..], b"shop.test"].concat()
+}
+
+/// A header field as a literal that changes no table of header compression. What is in it goes out
+/// as it is.
+pub(crate) fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut field = vec![0];
+    for part in [name, value] {
+        let length = part.len();
+        if length < 127 {
+            field.push(u8::try_from(length).expect("below 127"));
+        } else {
+            field.push(127);
+            let mut rest = length - 127;
+            while rest >= 128 {
+                field.push(u8::try_from(rest % 128).expect("seven bits") | 0x80);
+                rest /= 128;
+            }
+            field.push(u8::try_from(rest).expect("seven bits"));
+        }
+        field.extend(part);
+    }
+    field
 }
 
 /// A connection.
@@ -52,6 +80,8 @@ pub(crate) struct Frame {
     pub(crate) stream: u32,
     /// What is in it.
     pub(crate) payload: Vec<u8>,
+    /// Its flags.
+    flags: u8,
 }
 
 /// How a connection ended.
@@ -86,7 +116,7 @@ impl Http2 {
             writing.write_all(&frame(1, 0x05, 1, &get_header())).await?;
             loop {
                 match frames.next().await? {
-                    Some(Frame { kind: 1, stream: 1, payload }) => return Ok(payload),
+                    Some(Frame { kind: 1, stream: 1, payload, .. }) => return Ok(payload),
                     Some(Frame { kind: 7, payload, .. }) => {
                         let text = format!("a GOAWAY: {payload:?}");
                         return Err(io::Error::other(text));
@@ -127,7 +157,7 @@ impl Frames {
         let payload = self.buffer[9..9 + length].to_vec();
         self.buffer.drain(..9 + length);
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Frame { kind: head[3], stream, payload, flags: head[4] })
     }
 }
 
@@ -136,6 +166,16 @@ impl Frame {
     pub(crate) fn goaway(&self) -> Option<u32> {
         let code: [u8; 4] = self.payload.get(4..8)?.try_into().expect("of this length");
         (self.kind == 7).then(|| u32::from_be_bytes(code))
+    }
+
+    /// Whether it acknowledges a SETTINGS or a PING.
+    pub(crate) fn is_acknowledgement(&self) -> bool {
+        matches!(self.kind, 4 | 6) && self.flags & 0x01 != 0
+    }
+
+    /// Whether its stream ends with it: by its flag, or by a reset.
+    pub(crate) fn ends_stream(&self) -> bool {
+        self.kind == 3 || (matches!(self.kind, 0 | 1) && self.flags & 0x01 != 0)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 use pingora_http::RequestHeader;
 
 use crate::core::model::ClientLimits;
@@ -43,6 +43,9 @@ pub(super) fn admit<'r>(
     if !raw.is_none_or(has_plain_request_line) {
         return Err(Refusal::Malformed("the request line is not three words of visible ASCII"));
     }
+    if request.version == Version::HTTP_2 {
+        check_http2(request)?;
+    }
     check_framing(request)?;
     let host = host(request)?;
     let path = path(request)?;
@@ -64,6 +67,31 @@ fn has_plain_request_line(raw: &[u8]) -> bool {
     let words = line.split(|b| *b == b' ');
     words.clone().count() == 3
         && words.into_iter().all(|word| !word.is_empty() && word.iter().all(u8::is_ascii_graphic))
+}
+
+/// What HTTP/2 can carry here and HTTP/1.1 cannot: no path at all, which reads as `/`; bytes beyond
+/// ASCII in a target, which Pingora would put into a request line as they are; a quote
+/// in a name, which `http` takes for a token's; and space around a value, which is malformed
+/// (RFC 9113, section 8.2.1) and which a target would drop or not.
+fn check_http2(request: &RequestHeader) -> Result<(), Refusal> {
+    if request.uri.path().is_empty() {
+        return Err(Refusal::Malformed("the path is missing"));
+    }
+    if !request.raw_path().iter().all(u8::is_ascii_graphic) {
+        return Err(Refusal::Malformed("the path is not visible ASCII"));
+    }
+    let is_space = |byte: &u8| b" \t".contains(byte);
+    let is_padded = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.first().is_some_and(is_space) || value.last().is_some_and(is_space)
+    };
+    let is_quoted = |name: &HeaderName| name.as_str().contains('"');
+    if request.headers.iter().any(|(name, value)| is_quoted(name) || is_padded(value)) {
+        return Err(Refusal::Malformed(
+            "a field's name is no token, or its value begins or ends with space",
+        ));
+    }
+    Ok(())
 }
 
 fn exceeds(count: usize, limit: u32) -> bool {
@@ -260,6 +288,30 @@ mod tests {
             ["GET /a b HTTP/1.1\r\n", "GET /\x01 HTTP/1.1", "GET  / HTTP/1.1", "GET /é HTTP/1.1"]
         {
             assert!(!has_plain_request_line(bad.as_bytes()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_http_2_alone_can_carry_is_refused() {
+        let sent = |path: &str, name: &'static str, value: &str| {
+            let uri = format!("http://shop.test{path}");
+            let request = http::Request::get(uri).version(Version::HTTP_2);
+            let name = HeaderName::from_lowercase(name.as_bytes()).expect("a name");
+            let (parts, ()) = request.header(name, value).body(()).expect("valid").into_parts();
+            let request = RequestHeader::from(parts);
+            admit(&request, None, &ClientLimits::default()).map(|_| ()).map_err(Refusal::status)
+        };
+        assert_eq!(sent("/a?b=c", "x-a", "b c"), Ok(()));
+        assert_eq!(sent("/a", "x-a", ""), Ok(()));
+        for (path, name, value) in [
+            ("/\u{e9}", "x-a", "b"),
+            ("/?\u{e9}", "x-a", "b"),
+            ("/a", "x\"a", "b"),
+            ("/a", "x-a", " b"),
+            ("/a", "x-a", "b\t"),
+            ("/a", "x-a", " "),
+        ] {
+            assert_eq!(sent(path, name, value), Err(400), "{path} {name} {value:?}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -73,6 +73,7 @@ impl Onward<'_> {
             request.insert_header(name, subject)?;
         }
         request.insert_header(REQUEST_ID, self.request_id.clone())?;
+        join_cookies(request)?;
         if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
             // A target that came as an absolute URI leaves as a path: this is the last proxy.
             request.set_uri(request.uri.clone());
@@ -95,6 +96,13 @@ impl Onward<'_> {
         self.to_target(&mut copy, actions, target)?;
         copy.insert_header("x-tidegate-mirror", "1")?;
         Ok(copy)
+    }
+}
+
+/// Prepares a target's interim response (103 and its like) for a client.
+pub(super) fn interim_to_client(response: &mut ResponseHeader) {
+    for name in not_to_pass(&response.headers) {
+        response.remove_header(&name);
     }
 }
 
@@ -166,6 +174,18 @@ impl IdentityHeaders {
 fn host_of(request: &RequestHeader) -> Option<HeaderValue> {
     let authority = || HeaderValue::try_from(request.uri.authority()?.as_str()).ok();
     request.headers.get(HOST).cloned().or_else(authority)
+}
+
+/// Puts cookies into one field: HTTP/2 may send each in a field of its own, and where it ends they
+/// have to be one again (RFC 9113, section 8.2.3), for targets that read the first field alone.
+fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    if request.headers.get_all(COOKIE).into_iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let lines = request.headers.get_all(COOKIE).into_iter();
+    let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::try_from(lines.join(b"; ".as_slice()));
+    request.insert_header(COOKIE, joined.expect("parts of values and `; ` make a value"))
 }
 
 fn is_forgeable(name: &str) -> bool {
@@ -258,6 +278,16 @@ mod tests {
         assert_eq!(field(&answer, "x-end"), Some("1"));
         assert_eq!(field(&answer, "x-tidegate-side"), Some("blue"));
         assert_eq!(field(&answer, "x-tidegate-generation"), Some("7"));
+    }
+
+    #[tokio::test]
+    async fn cookies_in_several_fields_arrive_in_one() {
+        let origin = Origin::saying("fine").await;
+        let world = World::new(service(0, &[origin.address], &[]));
+        world.get("cookie: a=b\r\ncookie: c=d; e=f\r\n").await;
+        let seen = origin.seen().remove(0);
+        assert_eq!(field(&seen, "cookie"), Some("a=b; c=d; e=f"));
+        assert_eq!(seen.to_ascii_lowercase().matches("\r\ncookie:").count(), 1, "{seen}");
     }
 
     #[tokio::test]

@@ -51,6 +51,8 @@ mod grpc;
 mod handshakes;
 mod inherit;
 mod inspector;
+#[cfg(test)]
+mod interim;
 mod lifeline;
 mod listener;
 mod mirror;

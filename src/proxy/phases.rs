@@ -83,6 +83,9 @@ impl Phases {
         // Off, a byte that arrives while a request is in flight makes its answer a 400.
         session.set_pipelining_enabled(true);
         session.set_abort_on_close(false);
+        // Interim answers are unknown to HTTP/1.0 (RFC 9110, section 15.2).
+        let knows_none = session.req_header().version < Version::HTTP_11;
+        session.set_ignore_info_resp(knows_none);
         let time = |span: Span| Some(Duration::from(span));
         session.set_read_timeout(time(limits.body_read));
         session.set_write_timeout(time(limits.response_write));
@@ -357,6 +360,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<()> {
         if response.status.is_informational() {
+            forward::interim_to_client(response);
             return Ok(());
         }
         if self.drain.is_stopping() {

@@ -1,8 +1,8 @@
 """A gRPC client that tries every kind of call, and ends with a sentence on the first wrong thing.
 
-    grpc_client.py HOST:PORT [CERTIFICATE]
+    grpc_client.py HOST:PORT [CERTIFICATE [CHECK...]]
 
-With a certificate, over TLS to a server that is called localhost.
+With a certificate, over TLS to a server that is called localhost. With names of checks, these alone.
 """
 
 import sys
@@ -48,6 +48,8 @@ class Echo:
         self.chat = channel.stream_stream(SERVICE + "Chat")
         self.refuse = channel.unary_unary(SERVICE + "Refuse")
         self.break_off = channel.unary_stream(SERVICE + "BreakOff")
+        self.fail = channel.unary_unary(SERVICE + "Fail")
+        self.fail_late = channel.unary_stream(SERVICE + "FailLate")
         self.remaining = channel.unary_unary(SERVICE + "Remaining")
         self.linger = channel.unary_unary(SERVICE + "Linger")
         self.drip = channel.unary_stream(SERVICE + "Drip")
@@ -168,6 +170,32 @@ def many_at_once(echo):
     expect("the answers", [b"%d" % number for number in range(500)], answers)
 
 
+def faults_of_the_target(echo):
+    """Five of them, each with a good call behind it."""
+    for _ in range(3):
+        error = failure(lambda: echo.fail(b"", timeout=PATIENCE))
+        expect("the status", grpc.StatusCode.INTERNAL, error.code())
+        expect("the message", "it is broken", error.details())
+        unary_once(echo)
+    for _ in range(2):
+        got = []
+        call = echo.fail_late(b"", timeout=PATIENCE)
+        error = failure(lambda: got.extend(call))
+        expect("the message before", [b"0"], got)
+        expect("the status", grpc.StatusCode.UNAVAILABLE, error.code())
+        expect("the message", "it has broken", error.details())
+        unary_once(echo)
+
+
+def unary_once(echo):
+    expect("the answer", b"hello", echo.once(b"hello", timeout=PATIENCE))
+
+
+def no_target(echo):
+    error = failure(lambda: echo.once(b"hello", timeout=PATIENCE))
+    expect("the status", grpc.StatusCode.UNAVAILABLE, error.code())
+
+
 CHECKS = [
     unary,
     metadata_and_trailers,
@@ -185,8 +213,11 @@ CHECKS = [
 ]
 
 
-def main(address, certificate=None):
-    if certificate is None:
+NAMED = {check.__name__: check for check in [*CHECKS, faults_of_the_target, no_target]}
+
+
+def main(address, certificate="", *names):
+    if not certificate:
         channel = grpc.insecure_channel(address, options=OPTIONS)
     else:
         with open(certificate, "rb") as file:
@@ -194,7 +225,7 @@ def main(address, certificate=None):
         channel = grpc.secure_channel(address, trusted, options=OPTIONS)
     with channel:
         echo = Echo(channel)
-        for check in CHECKS:
+        for check in [NAMED[name] for name in names] or CHECKS:
             try:
                 check(echo)
             except (Wrong, grpc.RpcError) as wrong:

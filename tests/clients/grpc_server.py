@@ -1,8 +1,11 @@
-"""A gRPC target over cleartext HTTP/2, without generated code: messages are bytes.
+"""A gRPC target, without generated code: messages are bytes.
 
-Prints its port and serves until it is ended.
+    grpc_server.py [CERTIFICATE KEY]
+
+Over cleartext HTTP/2, or over TLS with a certificate. Prints its port and serves until it is ended.
 """
 
+import sys
 import threading
 from concurrent import futures
 
@@ -73,6 +76,17 @@ def break_off(_request, context):
     context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "three are enough")
 
 
+def fail(_request, context):
+    """A fault of the server, with nothing before it: trailers alone."""
+    context.abort(grpc.StatusCode.INTERNAL, "it is broken")
+
+
+def fail_late(_request, context):
+    """A fault of the server behind a message: the header says 200."""
+    yield b"0"
+    context.abort(grpc.StatusCode.UNAVAILABLE, "it has broken")
+
+
 def remaining(_request, context):
     """The time that the client has left, in milliseconds."""
     left = context.time_remaining()
@@ -98,7 +112,7 @@ def gone(_request, _context):
         return b"%d" % cancelled
 
 
-def main():
+def main(certificate=None, key=None):
     handlers = {
         "Once": grpc.unary_unary_rpc_method_handler(once),
         "Collect": grpc.stream_unary_rpc_method_handler(collect),
@@ -106,6 +120,8 @@ def main():
         "Chat": grpc.stream_stream_rpc_method_handler(chat),
         "Refuse": grpc.unary_unary_rpc_method_handler(refuse),
         "BreakOff": grpc.unary_stream_rpc_method_handler(break_off),
+        "Fail": grpc.unary_unary_rpc_method_handler(fail),
+        "FailLate": grpc.unary_stream_rpc_method_handler(fail_late),
         "Remaining": grpc.unary_unary_rpc_method_handler(remaining),
         "Linger": grpc.unary_unary_rpc_method_handler(linger),
         "Drip": grpc.unary_stream_rpc_method_handler(drip),
@@ -113,11 +129,16 @@ def main():
     }
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=UNLIMITED)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        with open(certificate, "rb") as chain, open(key, "rb") as private:
+            shown = grpc.ssl_server_credentials([(private.read(), chain.read())])
+        port = server.add_secure_port("127.0.0.1:0", shown)
     server.start()
     print(port, flush=True)
     server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

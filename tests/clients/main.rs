@@ -4,6 +4,7 @@
 //! The scripts in Python hold server and client apart, so that each pair can be tried without a
 //! proxy in between: what fails only with one is the proxy's fault.
 
+mod authority;
 mod certificate;
 mod curl;
 mod grpc;
@@ -13,6 +14,8 @@ mod http2;
 #[expect(dead_code, unused_imports, reason = "of the scene of the other tests, a part is enough")]
 mod kit;
 mod load;
+#[path = "../faults/rig/metrics.rs"]
+mod metrics;
 mod program;
 mod proxy;
 mod websocket;

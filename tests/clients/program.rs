@@ -51,8 +51,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one that listens.
     pub(crate) async fn start(script: &str) -> Self {
+        Self::start_with(script, &[]).await
+    }
+
+    /// The same with arguments.
+    pub(crate) async fn start_with(script: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(python())
             .arg(self::script(script))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

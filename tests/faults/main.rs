@@ -12,6 +12,8 @@ mod descriptors;
 mod download;
 mod flaps;
 mod floods;
+mod goaway;
+mod grpc_streams;
 mod http2;
 #[expect(
     dead_code,
@@ -34,6 +36,7 @@ mod rig;
 mod sigterm;
 mod silent;
 mod slow;
+mod slow_http2;
 mod standstill;
 mod victim;
 mod websockets;

@@ -113,7 +113,8 @@ pub(crate) fn groups() -> BTreeMap<String, Vec<Case>> {
     serde_json::from_str(include_str!("http1.json")).expect("the vectors can be read")
 }
 
-fn bytes(text: &str) -> Vec<u8> {
+/// The bytes that a text stands for, each character for one.
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let byte = |c: char| u8::try_from(u32::from(c)).expect("a character stands for one byte");
     text.chars().map(byte).collect()
 }

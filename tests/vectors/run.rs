@@ -128,7 +128,8 @@ fn accepted(case: &Case, heard: &Heard, seen: &[Request], again: &str) -> Result
     }
 }
 
-fn same(request: &Request, expected: &Expected) -> Result<(), String> {
+/// Whether the target was asked for exactly this.
+pub(crate) fn same(request: &Request, expected: &Expected) -> Result<(), String> {
     let line = format!("{} {}", request.method, request.target);
     let fields =
         expected.fields.iter().all(|(name, value)| request.values(name) == [value.as_str()]);
@@ -168,8 +169,8 @@ store: {{ path: tidegate.db }}
 }
 
 /// Where the paths of the requests begin that only look whether all is well.
-const PROBE: &str = "/probe/";
+pub(crate) const PROBE: &str = "/probe/";
 /// A field that the proxy sets on everything that it lets through.
-const MARK: &str = "x-forwarded-proto";
+pub(crate) const MARK: &str = "x-forwarded-proto";
 /// The most bytes that are sent one by one.
 const SMALL: usize = 600;

@@ -24,9 +24,37 @@ pub(crate) fn get_header() -> Vec<u8> {
     [&[0x82, 0x86, 0x84, 0x01, 0x09][..], b"shop.test"].concat()
 }
 
+/// The same for a `GET` of a path.
+pub(crate) fn header_of(path: &str) -> Vec<u8> {
+    let host = [&[0x82, 0x86, 0x01, 0x09][..], b"shop.test"].concat();
+    [host, literal(b":path", path.as_bytes())].concat()
+}
+
 /// The same for a `POST /`.
 pub(crate) fn post_header() -> Vec<u8> {
     [&[0x83, 0x86, 0x84, 0x01, 0x09][..], b"shop.test"].concat()
+}
+
+/// A header field as a literal that changes no table of header compression. What is in it goes out
+/// as it is.
+pub(crate) fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut field = vec![0];
+    for part in [name, value] {
+        let length = part.len();
+        if length < 127 {
+            field.push(u8::try_from(length).expect("below 127"));
+        } else {
+            field.push(127);
+            let mut rest = length - 127;
+            while rest >= 128 {
+                field.push(u8::try_from(rest % 128).expect("seven bits") | 0x80);
+                rest /= 128;
+            }
+            field.push(u8::try_from(rest).expect("seven bits"));
+        }
+        field.extend(part);
+    }
+    field
 }
 
 /// A connection.
@@ -138,6 +166,16 @@ impl Frame {
     pub(crate) fn goaway(&self) -> Option<u32> {
         let code: [u8; 4] = self.payload.get(4..8)?.try_into().expect("of this length");
         (self.kind == 7).then(|| u32::from_be_bytes(code))
+    }
+
+    /// Whether it acknowledges a SETTINGS or a PING.
+    pub(crate) fn is_acknowledgement(&self) -> bool {
+        matches!(self.kind, 4 | 6) && self.flags & 0x01 != 0
+    }
+
+    /// Whether its stream ends with it: by its flag, or by a reset.
+    pub(crate) fn ends_stream(&self) -> bool {
+        self.kind == 3 || (matches!(self.kind, 0 | 1) && self.flags & 0x01 != 0)
     }
 }
 

@@ -15,21 +15,23 @@ pub(crate) struct Scene {
     pub(crate) blue: Vec<SocketAddr>,
     /// The targets of the other group.
     pub(crate) green: Vec<SocketAddr>,
+    /// More keys of both target groups.
+    pub(crate) groups: String,
 }
 
 impl Scene {
     /// The configuration for a process.
     pub(crate) fn config(&self, ports: &Ports) -> String {
         let Ports { public, admin } = ports;
-        let Self { listener, service, blue, green } = self;
+        let Self { listener, service, blue, green, groups } = self;
         let (blue, green) = (list(blue), list(green));
         format!(
             "\
 listeners:
   - {{ name: public, address: '{public}', rules: [{{ service: shop }}]{listener} }}
 target_groups:
-  shop-a: {{ targets: [{blue}] }}
-  shop-b: {{ targets: [{green}] }}
+  shop-a: {{ targets: [{blue}]{groups} }}
+  shop-b: {{ targets: [{green}]{groups} }}
 services:
   shop: {{ target_groups: [shop-a, shop-b], tell_side: true, strategy: patient{service} }}
 strategies:

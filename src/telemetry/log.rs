@@ -257,7 +257,9 @@ mod tests {
         }
     }
 
-    fn slow() -> (Log, LogWriter, Sender<io::Result<usize>>, Arc<Mutex<Vec<u8>>>) {
+    type Permit = Sender<io::Result<usize>>;
+
+    fn slow() -> (Log, LogWriter, Permit, Arc<Mutex<Vec<u8>>>) {
         let (permit, permission) = channel();
         let written = Arc::default();
         let out = Slow { written: Arc::clone(&written), permission };

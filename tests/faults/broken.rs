@@ -157,6 +157,7 @@ async fn judge(row: &mut Row, speaks: Speaks) {
         ),
         blue: vec![blue.address()],
         green: vec![green.address()],
+        ..Scene::default()
     };
     let tidegate = scene.start().await;
     let api = tidegate.api();

@@ -160,7 +160,7 @@ async fn follow((mut frames, mut writing): (Frames, OwnedWriteHalf)) -> Told {
     let reading = async {
         while let Some(next) = frames.next().await? {
             told.goaway = told.goaway.or(next.goaway());
-            let Frame { kind, stream, payload } = next;
+            let Frame { kind, stream, payload, flags: _ } = next;
             match (kind, stream) {
                 // A 200 has a number of its own, and stands first.
                 (1, 1) => told.answered |= payload.first() == Some(&0x88),
@@ -228,7 +228,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         seen.note(&request);
         let stands = match request.path.as_str() {
-            "/chat" => return serve_chat(&mut stream).await,
+            "/chat" => return serve_chat(&mut stream, "blue").await,
             "/download" => drip(&mut stream).await,
             "/quick" => answer_with(&mut stream, "blue", "ok").await,
             _ => {

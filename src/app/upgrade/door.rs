@@ -133,7 +133,7 @@ impl Offer {
     pub(super) fn over(wire: Wire, pid: Pid, waits: Waits) -> Self {
         let (offers, _) = mpsc::channel(1);
         let (busy, failed) = (AtomicBool::new(true), Mutex::default());
-        let state = Arc::new(State { offers, busy, failed });
+        let state = Arc::new(State { offers, busy, failed, holds: Vec::new() });
         Self { wire, pid, version: "9.9.9".to_owned(), state, waits }
     }
 

@@ -1,6 +1,5 @@
 //! A target: a small HTTP/1.1 server that keeps connections, and counts.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -184,7 +184,10 @@ async fn uploader(speaks: Speaks, world: &World, sent: &Arc<AtomicUsize>) -> wat
             tokio::spawn(connection);
             let mut sender = sender.ready().await.expect("ready");
             tokio::spawn(async move {
-                let (answer, body) = sender.send_request(post("/", &[]), false).expect("sent");
+                // Without its length an HTTP/1.1 target would be given, and count, chunks.
+                let length = ALL.to_string();
+                let request = post("/", &[("content-length", &length)]);
+                let (answer, body) = sender.send_request(request, false).expect("sent");
                 pour_into(body, &sent).await;
                 let code = answer.await.map_or(1, |answer| answer.status().as_u16());
                 answered.send_replace(code);

@@ -152,6 +152,9 @@ async fn the_file_of_a_running_process_is_checked_without_a_mistake() {
     let tidegate = Tidegate::start(|ports| config_of(ports, &a, &b)).await;
     let Ports { public, admin } = tidegate.ports();
     let holder = format!("process {})", tidegate.id().as_raw_nonzero());
+    // It can be asked a moment after it serves.
+    let door = tidegate.home().path().join("tidegate.upgrade.sock");
+    until("it can be asked", async || door.exists()).await;
     let (code, said) = check(tidegate.home());
     assert_eq!(code, Some(0), "{said}");
     for (at, address) in [("listeners[0].address", public), ("admin.address", admin)] {

@@ -37,7 +37,7 @@ async fn a_changed_configuration_is_taken_and_a_bad_one_is_named_and_changes_not
         ("tell_side: true", "tell_sides: true", "services.shop.tell_sides: unknown key"),
         ("service: cart", "service: card", "listeners[0].rules[0].service: unknown service"),
         ("services:", "services: [", "tidegate.yaml:"),
-        ("protocol: http", "protocol: h2c", "listeners change in their rules alone"),
+        ("protocol: http", "protocol: h2c", "listeners[0].protocol changes only with a restart"),
         ("drain: 10s", "drain: 10", "shutdown.drain: "),
     ];
     for (number, (from, to, said)) in mistakes.into_iter().enumerate() {

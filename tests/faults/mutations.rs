@@ -144,10 +144,11 @@ async fn stamp_of(tidegate: &Tidegate, path: &str) -> String {
 
 /// Whether a refusal names a line, or what of the configuration it is about.
 fn says_where(problem: &Problem) -> bool {
-    let places = ["line ", "listeners", "target_groups", "target group", "service", "store"];
-    let others = ["admin", "strategies"];
-    let is_named = |place: &&str| problem.detail.contains(*place);
-    problem.at.is_some() || places.iter().chain(&others).any(is_named)
+    let mut parts = problem.detail.split("tidegate.yaml:").skip(1);
+    let is_a_line = |part: &str| part.starts_with(|first: char| first.is_ascii_digit());
+    // What is about no line is about one of these.
+    let keys = ["listeners", "target_groups", "target group", "service", "store", "admin"];
+    parts.any(is_a_line) || keys.iter().any(|key| problem.detail.contains(key))
 }
 
 /// Whether a request was not answered by a target.

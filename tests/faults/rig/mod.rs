@@ -19,9 +19,7 @@ pub(crate) use bystander::{Bystander, Speaks};
 pub(crate) use client::{Answer, Client, get};
 pub(crate) use cpu::cpu_ms;
 pub(crate) use dns::{Dns, Record};
-pub(crate) use http2::{
-    Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header,
-};
+pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header};
 pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
 pub(crate) use metrics::metric;
 pub(crate) use release::{baking_at, ends_as, tell};

@@ -5,6 +5,7 @@
 //! and by every start and reload, and never in a handshake. A file that changes later is read
 //! again without a restart; one that is bad then changes nothing.
 
+mod client;
 mod error;
 mod identity;
 mod names;
@@ -13,6 +14,7 @@ mod server;
 #[cfg(test)]
 pub(crate) mod testkit;
 
+pub use client::ClientTls;
 pub use error::TlsError;
 pub use identity::{Identity, read_authorities};
 pub use names::subject_of;

@@ -26,6 +26,9 @@ if [ "${1:-build}" = test ]; then
   have h2load || missing="$missing nghttp2-client"
   have openssl || missing="$missing openssl"
   have python3 || missing="$missing python3"
+  # Their binaries alone are run, by the tests of alarms.
+  have prometheus || missing="$missing prometheus"
+  have prometheus-alertmanager || missing="$missing prometheus-alertmanager"
   # venv without ensurepip makes environments without pip.
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
   # Without them pip trusts nobody, on Debian.
@@ -44,8 +47,8 @@ install_missing() {
   fi
   echo "installing:$missing"
   apt-get update
-  # Unquoted: each word is a package.
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+  # Unquoted: each word is a package. Where systemd runs, a package with a daemon does not start it.
+  DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 apt-get install -y --no-install-recommends $missing
 }
 [ -z "$missing" ] || install_missing
 

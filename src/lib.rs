@@ -9,6 +9,7 @@ pub mod control;
 pub mod core;
 pub mod gate;
 pub mod probe;
+pub mod promql;
 pub mod proxy;
 pub mod resolve;
 pub mod store;

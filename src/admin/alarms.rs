@@ -57,6 +57,7 @@ pub(super) async fn push(
         | Reply::Started { .. }
         | Reply::Rollout { .. }
         | Reply::Targets { .. }
+        | Reply::AlertsHeard(_)
         | Reply::Reloaded(_) => Err(Denied::mismatched()),
     }
 }

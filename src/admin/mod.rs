@@ -12,6 +12,7 @@
 //! Browsers are kept out: no CORS, every change needs a header that a foreign page cannot send,
 //! and a `Host` that is not ours is refused (DNS rebinding).
 
+mod alarm_hooks;
 mod alarms;
 mod auth;
 mod body;

@@ -7,7 +7,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::json::Problem;
 use super::{
-    alarms, explain, gates, health, ledger, metrics, reload, rollouts, services, targets, verbs,
+    alarm_hooks, alarms, explain, gates, health, ledger, metrics, reload, rollouts, services,
+    targets, verbs,
 };
 
 /// The document.
@@ -43,7 +44,7 @@ pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
         rollouts::list, rollouts::show,
         verbs::approve, verbs::reject, verbs::pause, verbs::resume, verbs::promote, verbs::stop,
         verbs::abort,
-        alarms::list, alarms::push, gates::list, ledger::list, reload::reload,
+        alarms::list, alarms::push, alarm_hooks::alertmanager, gates::list, ledger::list, reload::reload,
     ),
     security(("token" = [])),
     modifiers(&Token),

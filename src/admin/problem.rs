@@ -117,6 +117,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::VersionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
         Refusal::NoStrategy(_)
         | Refusal::NotItsAlarm(_)
+        | Refusal::NoAlarm(_)
         | Refusal::IdempotencyMismatch
         | Refusal::Reload(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::StoreUnreadable(_)

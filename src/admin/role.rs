@@ -18,6 +18,8 @@ pub enum Role {
     Operator,
     /// Does everything.
     Admin,
+    /// Tells alarms, and nothing else: whoever watches.
+    Notifier,
 }
 
 /// Something that a route does.
@@ -25,7 +27,7 @@ pub enum Role {
 pub enum Permission {
     /// Look.
     Read,
-    /// Start rollouts, register targets, push alarms.
+    /// Start rollouts, register targets.
     Deploy,
     /// Take traffic back or keep it from rising: abort, stop, pause.
     Halt,
@@ -35,6 +37,8 @@ pub enum Permission {
     Operate,
     /// Change the configuration.
     Configure,
+    /// Tell alarms.
+    Notify,
 }
 
 impl Role {
@@ -42,27 +46,41 @@ impl Role {
     #[must_use]
     pub fn may(self, permission: Permission) -> bool {
         match permission {
-            Permission::Read => true,
+            Permission::Read => match self {
+                Self::Viewer | Self::Deployer | Self::Approver | Self::Operator | Self::Admin => {
+                    true
+                }
+                Self::Notifier => false,
+            },
             Permission::Deploy => match self {
                 Self::Deployer | Self::Operator | Self::Admin => true,
-                Self::Viewer | Self::Approver => false,
+                Self::Viewer | Self::Approver | Self::Notifier => false,
             },
             // Who can set a rollout going or let it pass can also stop it.
             Permission::Halt => match self {
                 Self::Deployer | Self::Approver | Self::Operator | Self::Admin => true,
-                Self::Viewer => false,
+                Self::Viewer | Self::Notifier => false,
             },
             Permission::Approve => match self {
                 Self::Approver | Self::Operator | Self::Admin => true,
-                Self::Viewer | Self::Deployer => false,
+                Self::Viewer | Self::Deployer | Self::Notifier => false,
             },
             Permission::Operate => match self {
                 Self::Operator | Self::Admin => true,
-                Self::Viewer | Self::Deployer | Self::Approver => false,
+                Self::Viewer | Self::Deployer | Self::Approver | Self::Notifier => false,
             },
             Permission::Configure => match self {
                 Self::Admin => true,
-                Self::Viewer | Self::Deployer | Self::Approver | Self::Operator => false,
+                Self::Viewer
+                | Self::Deployer
+                | Self::Approver
+                | Self::Operator
+                | Self::Notifier => false,
+            },
+            // A deploy tool runs its own checks after an installation.
+            Permission::Notify => match self {
+                Self::Deployer | Self::Operator | Self::Admin | Self::Notifier => true,
+                Self::Viewer | Self::Approver => false,
             },
         }
     }
@@ -76,6 +94,7 @@ impl fmt::Display for Role {
             Self::Approver => "approver",
             Self::Operator => "operator",
             Self::Admin => "admin",
+            Self::Notifier => "notifier",
         })
     }
 }
@@ -93,14 +112,16 @@ mod tests {
             Permission::Approve,
             Permission::Operate,
             Permission::Configure,
+            Permission::Notify,
         ];
-        let check = |role: Role, expected: [bool; 6]| {
+        let check = |role: Role, expected: [bool; 7]| {
             assert_eq!(all.map(|permission| role.may(permission)), expected, "{role}");
         };
-        check(Role::Viewer, [true, false, false, false, false, false]);
-        check(Role::Deployer, [true, true, true, false, false, false]);
-        check(Role::Approver, [true, false, true, true, false, false]);
-        check(Role::Operator, [true, true, true, true, true, false]);
-        check(Role::Admin, [true; 6]);
+        check(Role::Viewer, [true, false, false, false, false, false, false]);
+        check(Role::Deployer, [true, true, true, false, false, false, true]);
+        check(Role::Approver, [true, false, true, true, false, false, false]);
+        check(Role::Operator, [true, true, true, true, true, false, true]);
+        check(Role::Admin, [true; 7]);
+        check(Role::Notifier, [false, false, false, false, false, false, true]);
     }
 }

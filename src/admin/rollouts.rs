@@ -84,6 +84,7 @@ pub(super) async fn start(
         ignore_alarms: new.ignore_alarms,
         idempotency,
         draws: rand::random(),
+        alarms: new.alarms,
     }));
     let reply = state.send(command, &caller, new.reason, if_match).await?;
     let Reply::Started { rollout } = reply else {

@@ -12,8 +12,8 @@ use super::auth::{authenticate, authorise};
 use super::envelope::envelope;
 use super::problem::Denied;
 use super::{
-    AdminState, Permission, alarms, explain, gates, health, ledger, metrics, openapi, reload,
-    rollouts, services, targets, verbs,
+    AdminState, Permission, alarm_hooks, alarms, explain, gates, health, ledger, metrics, openapi,
+    reload, rollouts, services, targets, verbs,
 };
 use crate::control::Handle;
 
@@ -32,7 +32,7 @@ pub(super) struct Route {
 
 /// Every route of the API.
 pub(super) fn table() -> Vec<Route> {
-    use Permission::{Approve, Configure, Deploy, Halt, Operate, Read};
+    use Permission::{Approve, Configure, Deploy, Halt, Notify, Operate, Read};
     vec![
         reading("/livez", None, health::live),
         reading("/readyz", None, health::ready),
@@ -58,7 +58,8 @@ pub(super) fn table() -> Vec<Route> {
         posting("/v1/rollouts/{rollout}/stop", Halt, verbs::stop),
         posting("/v1/rollouts/{rollout}/abort", Halt, verbs::abort),
         reading("/v1/alarms", Some(Read), alarms::list),
-        putting("/v1/alarms/{alarm}/state", Deploy, alarms::push),
+        putting("/v1/alarms/{alarm}/state", Notify, alarms::push),
+        posting("/v1/alarm-hooks/alertmanager", Notify, alarm_hooks::alertmanager),
         reading("/v1/gates", Some(Read), gates::list),
         reading("/v1/ledger", Some(Read), ledger::list),
         posting("/v1/reload", Configure, reload::reload),

@@ -19,6 +19,7 @@ use crate::control::{
 };
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
+use crate::promql::Asker;
 use crate::proxy::AccessLog;
 use crate::resolve::Resolver;
 use crate::telemetry::{Recorder, Windows};
@@ -56,6 +57,7 @@ pub(super) struct ControlPart {
     pub(super) admin: AdminPart,
     prober: Arc<Prober>,
     resolver: Arc<Resolver>,
+    asker: Arc<Asker>,
     outbox: Outbox,
     inbox: mpsc::Sender<Message>,
     writer: JoinHandle<Arc<Config>>,
@@ -96,6 +98,7 @@ impl ControlPart {
         };
         let prober = Arc::new(Prober::start(runtime.handle().clone()));
         let resolver = Arc::new(Resolver::start(runtime.handle().clone()));
+        let asker = Arc::new(Asker::start(runtime.handle().clone()));
         let (inbox, messages) = mpsc::channel(Writer::INBOX);
         let outbox = opened.outbox();
         let (table_writer, writing) = opened.table_writer(runtime);
@@ -116,6 +119,7 @@ impl ControlPart {
             prepare: preparing(lasting, &resolver),
             resolver: Arc::clone(&resolver),
             kept,
+            asker: Arc::clone(&asker),
         };
         let channel = (inbox.clone(), messages);
         let (mut writer, handle) =
@@ -129,6 +133,7 @@ impl ControlPart {
             admin,
             prober,
             resolver,
+            asker,
             outbox,
             inbox,
             writer: runtime.spawn(writer.run_and_tell_config()),
@@ -171,7 +176,8 @@ impl ControlPart {
         });
         self.prober.shutdown().await;
         self.resolver.shutdown().await;
-        drop((self.handle, self.inbox, self.prober, self.resolver));
+        self.asker.shutdown().await;
+        drop((self.handle, self.inbox, self.prober, self.resolver, self.asker));
         if !finished(self.saving).await {
             tracing::error!("the store did not save everything before the end");
         }

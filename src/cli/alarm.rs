@@ -44,7 +44,7 @@ fn render(alarms: &[Alarm]) -> String {
                 alarm.service.as_ref().map(ToString::to_string).unwrap_or_default(),
                 style::alarm(alarm.state),
                 alarm.since.map(|since| since.to_string()).unwrap_or_default(),
-                if alarm.pushed { "pushed" } else { "own" }.to_owned(),
+                plain(&alarm.source),
                 alarm.reason.as_deref().map(plain).unwrap_or_default(),
             ]
         })

@@ -274,6 +274,12 @@ pub(super) struct StartArgs {
     /// An alarm that shall not judge it.
     #[arg(long = "ignore-alarm", value_name = "ALARM")]
     pub(super) ignore_alarms: Vec<AlarmName>,
+    /// An alarm that shall judge it instead of those of the service.
+    #[arg(long = "alarm", value_name = "ALARM")]
+    pub(super) alarms: Vec<AlarmName>,
+    /// No alarm shall judge it.
+    #[arg(long, conflicts_with_all = ["alarms", "ignore_alarms"])]
+    pub(super) no_alarms: bool,
     /// Makes a repetition give the first answer again.
     #[arg(long, value_name = "KEY")]
     pub(super) idempotency_key: Option<String>,

@@ -52,11 +52,12 @@ async fn start(client: &Client, args: StartArgs, form: Form) -> Result<Exit, Fai
     let targets = args.targets.into_iter().map(|address| Target { address }).collect::<Vec<_>>();
     let body = NewRollout {
         revision: args.revision,
-        targets: Some(targets).filter(|targets| !targets.is_empty()),
+        targets: some(targets),
         strategy: args.strategy,
         description: prose(args.description)?,
         ignore_alarms: args.ignore_alarms,
         reason: args.why.prose()?,
+        alarms: if args.no_alarms { Some(Vec::new()) } else { some(args.alarms) },
     };
     let path = format!("/v1/services/{}/rollouts", args.service);
     let key = args.idempotency_key.as_deref().map(|key| ("idempotency-key", key));
@@ -69,6 +70,11 @@ async fn start(client: &Client, args: StartArgs, form: Form) -> Result<Exit, Fai
     } else {
         Ok(Exit::Succeeded)
     }
+}
+
+/// A list, unless it is empty.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
 }
 
 async fn tell(client: &Client, told: Told, verb: &str, form: Form) -> Result<Exit, Failure> {

@@ -1,26 +1,40 @@
-//! `alarms`: named conditions, measured by the proxy itself or pushed from outside.
+//! `alarms`: named conditions, measured by the proxy itself, asked of a Prometheus server, or told
+//! from outside.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use super::declared::Declared;
 use super::fields::Fields;
 use super::node::{Node, shorten};
+use super::{alertmanager, query};
 use crate::core::model::{
     AlarmBound, AlarmName, AlarmSource, AlarmSpec, MissingData, OnInsufficient, OwnMetric, Side,
     Span, Weight,
 };
 
 /// Reads the section.
-pub(super) fn alarms(node: &Node<'_>) -> BTreeMap<AlarmName, AlarmSpec> {
-    node.named(MAX_ALARMS, alarm)
+pub(super) fn alarms(node: &Node<'_>, declared: &Declared<'_>) -> BTreeMap<AlarmName, AlarmSpec> {
+    node.named(MAX_ALARMS, |name, node| alarm(name, node, declared))
 }
 
-fn alarm(name: Option<AlarmName>, node: &Node<'_>) -> Option<AlarmSpec> {
+fn alarm(name: Option<AlarmName>, node: &Node<'_>, declared: &Declared<'_>) -> Option<AlarmSpec> {
     let mut fields = node.fields();
     let on_insufficient = fields.take("on_insufficient").and_then(|node| node.word(&INSUFFICIENT));
-    let source = match fields.sole(&["own", "pushed"]) {
+    let on_insufficient = on_insufficient.unwrap_or_default();
+    let source = match fields.sole(&["own", "prometheus", "pushed", "alertmanager"]) {
         Some(("own", own)) => {
             let source = own_source(&own, &mut fields);
+            fields.finish();
+            source
+        }
+        Some(("prometheus", asked)) => {
+            let source = query::source(&asked, &mut fields, declared, on_insufficient);
+            fields.finish();
+            source
+        }
+        Some(("alertmanager", told)) => {
+            let source = alertmanager::source(&told, &mut fields, name.as_ref());
             fields.finish();
             source
         }
@@ -33,7 +47,6 @@ fn alarm(name: Option<AlarmName>, node: &Node<'_>) -> Option<AlarmSpec> {
         // Which of the other keys belong here is not known without the source.
         None => None,
     };
-    let on_insufficient = on_insufficient.unwrap_or_default();
     Some(AlarmSpec { name: name?, source: source?, on_insufficient })
 }
 
@@ -43,17 +56,31 @@ fn own_source(node: &Node<'_>, fields: &mut Fields<'_>) -> Option<AlarmSource> {
     let side = own.take("side").and_then(|node| node.word(&SIDES)).unwrap_or(Side::Green);
     own.finish();
     let bound = fields.sole(&["above", "below"]);
-    let datapoints = fields.take("datapoints").and_then(|node| node.parsed::<Datapoints>());
-    let Datapoints { bad, of } = datapoints.unwrap_or(DEFAULT_DATAPOINTS);
-    let period = fields.take("period").and_then(|node| node.span_from(SHORTEST_PERIOD));
-    let period = period.unwrap_or(DEFAULT_PERIOD);
-    let missing = fields.take("missing").and_then(|node| node.word(&MISSING)).unwrap_or_default();
+    let Watching { bad, of, period, missing } = watching(fields);
     let metric = metric?;
     let bound = match bound? {
         ("above", node) => AlarmBound::Above(threshold(&node, metric)?),
         (_, node) => AlarmBound::Below(threshold(&node, metric)?),
     };
     Some(AlarmSource::Own { metric, side, bound, bad, of, period, missing })
+}
+
+/// How an alarm on numbers is watched.
+pub(super) struct Watching {
+    pub(super) bad: u32,
+    pub(super) of: u32,
+    pub(super) period: Span,
+    pub(super) missing: MissingData,
+}
+
+/// Takes what alarms on numbers have in common.
+pub(super) fn watching(fields: &mut Fields<'_>) -> Watching {
+    let datapoints = fields.take("datapoints").and_then(|node| node.parsed::<Datapoints>());
+    let Datapoints { bad, of } = datapoints.unwrap_or(DEFAULT_DATAPOINTS);
+    let period = fields.take("period").and_then(|node| node.span_from(SHORTEST_PERIOD));
+    let period = period.unwrap_or(DEFAULT_PERIOD);
+    let missing = fields.take("missing").and_then(|node| node.word(&MISSING)).unwrap_or_default();
+    Watching { bad, of, period, missing }
 }
 
 /// Reads a threshold in the metric's own unit.
@@ -170,10 +197,11 @@ mod tests {
             refuses(&text, &format!("line 4: alarms.x{expected}"));
         };
         let own = |keys: &str| format!("{{ own: {{ metric: error_rate }}, {keys} }}");
-        check("{}", ": one of `own`, `pushed` is missing");
+        let sources = "`own`, `prometheus`, `pushed`, `alertmanager`";
+        check("{}", &format!(": one of {sources} is missing"));
         check(
             "{ pushed: true, own: { metric: error_rate } }",
-            ".pushed: only one of `own`, `pushed`",
+            &format!(".pushed: only one of {sources}"),
         );
         check("{ pushed: false }", ".pushed: false says nothing here");
         check("{ pushed: true, above: 2% }", ".above: unknown key");

@@ -33,6 +33,12 @@ impl<'a> Names<'a> {
         self
     }
 
+    /// The one that is declared; `None` if none is, or several are.
+    pub(super) fn only(&self) -> Option<&'a str> {
+        let mut names = self.names.iter();
+        names.next().copied().filter(|_| names.next().is_none())
+    }
+
     /// What is named.
     pub(super) fn kind(&self) -> &'static str {
         self.kind
@@ -66,6 +72,7 @@ pub(super) struct Declared<'a> {
     pub(super) strategies: Names<'a>,
     pub(super) alarms: Names<'a>,
     pub(super) gates: Names<'a>,
+    pub(super) prometheus: Names<'a>,
 }
 
 const LISTED: usize = 8;

@@ -13,6 +13,7 @@ mod access_log;
 mod addresses;
 mod admin;
 mod alarms;
+mod alertmanager;
 mod bytes;
 mod client_limits;
 mod component;
@@ -35,6 +36,8 @@ mod overload;
 mod params;
 mod place;
 mod policies;
+mod prometheus_servers;
+mod query;
 mod release;
 mod request_match;
 mod resolver;
@@ -65,8 +68,8 @@ use self::node::Node;
 use self::target_groups::TargetGroups;
 use crate::core::model::{
     AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, MemoryLimit,
-    ResolverSpec, ServiceName, ServiceSpec, Span, Strategy, StrategyName, TargetGroup,
-    TargetGroupName, Transport,
+    PrometheusName, PrometheusServer, ResolverSpec, ServiceName, ServiceSpec, Span, Strategy,
+    StrategyName, TargetGroup, TargetGroupName, Transport,
 };
 
 /// A configuration without mistakes.
@@ -102,6 +105,8 @@ pub struct Config {
     pub shutdown: ShutdownSpec,
     /// From when on new requests are refused.
     pub overload: OverloadSpec,
+    /// The Prometheus servers that alarms ask.
+    pub prometheus: BTreeMap<PrometheusName, PrometheusServer>,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -201,6 +206,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let access_log = fields.take("access_log");
     let shutdown = fields.take("shutdown");
     let overload = fields.take("overload");
+    let prometheus = fields.take("prometheus");
     fields.finish();
 
     let declared = Declared {
@@ -209,6 +215,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         strategies: Names::of("strategy", strategies.as_ref()).and(Strategy::predefined_names()),
         alarms: Names::of("alarm", alarms.as_ref()),
         gates: Names::of("gate", gates.as_ref()),
+        prometheus: Names::of("Prometheus server", prometheus.as_ref()),
     };
     let mut addresses = Addresses::default();
     let groups = target_groups.map(|node| target_groups::target_groups(&node, base_dir));
@@ -223,7 +230,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
             .map(|node| services::services(&node, &declared, &target_groups))
             .unwrap_or_default(),
         strategies: strategies.as_ref().map(strategies::strategies).unwrap_or_default(),
-        alarms: alarms.as_ref().map(alarms::alarms).unwrap_or_default(),
+        alarms: alarms.map(|node| alarms::alarms(&node, &declared)).unwrap_or_default(),
         gates: gates.map(|node| gates::gates(&node, base_dir)).unwrap_or_default(),
         store: store::store(store.as_ref(), base_dir),
         target_groups,
@@ -234,6 +241,9 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         access_log: access_log.and_then(|node| access_log::access_log(&node, base_dir)),
         shutdown: shutdown::shutdown(shutdown.as_ref()),
         overload: overload::overload(overload.as_ref()),
+        prometheus: prometheus
+            .map(|node| prometheus_servers::prometheus_servers(&node, base_dir))
+            .unwrap_or_default(),
     }
 }
 

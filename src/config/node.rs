@@ -205,6 +205,17 @@ impl<'a> Node<'a> {
         number.or_else(|| self.wanted("a number without a unit, 0 or more"))
     }
 
+    /// A number, which may be negative.
+    pub(super) fn signed_number(&self) -> Option<f64> {
+        let number = match self.scalar() {
+            Some(Scalar::Integer(number)) => Some(*number as f64),
+            Some(Scalar::FloatingPoint(number)) => Some(number.into_inner()),
+            Some(Scalar::Null | Scalar::Boolean(_) | Scalar::String(_)) | None => None,
+        };
+        let number = number.filter(|number| number.is_finite());
+        number.or_else(|| self.wanted("a number without a unit"))
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&self) -> Option<bool> {
         match self.scalar() {

@@ -30,7 +30,8 @@ pub(super) fn transport(fields: &mut Fields<'_>, base_dir: &Path) -> Transport {
     Transport { protocol, tls }
 }
 
-fn target_tls(node: &Node<'_>, base_dir: &Path) -> TargetTls {
+/// Reads the section, and the files that it names.
+pub(super) fn target_tls(node: &Node<'_>, base_dir: &Path) -> TargetTls {
     let mut fields = node.fields();
     let server_name = fields.take("server_name").and_then(|node| {
         node.checked(HostMatch::exact)?;

@@ -1,4 +1,5 @@
-//! The alarms of all services: judged on own numbers at every tick, or pushed.
+//! The alarms of all services: judged on own numbers and on answers of Prometheus at every tick, or
+//! told from outside.
 //!
 //! A rollout is judged by its alarms as they were when it was created, also over a restart with
 //! another configuration: those definitions win over the file's until it is over.
@@ -7,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::core::analysis::AlarmJudge;
+use crate::core::analysis::{AlarmJudge, QueryJudge};
 use crate::core::model::{
-    AlarmName, AlarmSource, AlarmState, MonoTime, ServiceName, Side, Span, WallTime,
+    AlarmName, AlarmSource, AlarmState, Labels, MonoTime, ServiceName, Side, Span, WallTime,
 };
 use crate::core::rollout::{Spec, WatchedAlarm};
+use crate::promql::{Asker, Question};
 use crate::telemetry::Recorder;
 
 use super::record::AlarmRecord;
@@ -19,18 +21,28 @@ use super::record::AlarmRecord;
 /// Every alarm with its state.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
-    own: BTreeMap<(ServiceName, AlarmName), Own>,
+    pub(super) judged: BTreeMap<(ServiceName, AlarmName), Judged>,
     pushed: BTreeMap<AlarmName, Pushed>,
+    /// What Prometheus servers are asked; `None` if the servers or the alarms may be others now.
+    pub(super) asked: Option<BTreeSet<Question>>,
+}
+
+/// An alarm that is judged here, for each service that it is about.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// What it was made from.
+    pub(super) source: AlarmSource,
+    pub(super) judge: Judge,
+    state: AlarmState,
+    since: Option<WallTime>,
 }
 
 #[derive(Debug)]
-struct Own {
-    /// What it was made from.
-    source: AlarmSource,
-    side: Side,
-    judge: AlarmJudge,
-    state: AlarmState,
-    since: Option<WallTime>,
+pub(super) enum Judge {
+    /// By the counts of a side.
+    Own { side: Side, judge: Box<AlarmJudge> },
+    /// By the answers to a question, or why there is none to ask.
+    Query { judge: Box<QueryJudge>, question: Result<Question, String> },
 }
 
 #[derive(Debug)]
@@ -38,6 +50,15 @@ struct Pushed {
     /// `None` until the first push.
     record: Option<AlarmRecord>,
     expires_after: Option<Span>,
+    /// Which alerts it is told by; `None` for one that is pushed by its name alone.
+    hook: Option<Hook>,
+}
+
+/// Which alerts tell an alarm.
+#[derive(Clone, Debug)]
+pub(super) struct Hook {
+    pub(super) matchers: Labels,
+    pub(super) heartbeat: Labels,
 }
 
 /// An alarm that says something else than before.
@@ -47,25 +68,28 @@ pub(super) struct Changed {
     pub(super) alarm: AlarmName,
     pub(super) from: AlarmState,
     pub(super) to: AlarmState,
+    /// Why it says so; `None` for an alarm on own numbers.
+    pub(super) why: Option<String>,
 }
 
 impl Alarms {
     /// The alarms of a configuration, and those that the active rollouts of services were created
     /// with; what is known of those that stay is kept.
     pub(super) fn configure(&mut self, config: &Config, active: &BTreeMap<ServiceName, Arc<Spec>>) {
-        let mut before = std::mem::take(&mut self.own);
+        self.asked = None;
+        let mut before = std::mem::take(&mut self.judged);
         for key in of_services(config, active) {
             let kept = before.remove(&key);
             let bound = active.get(&key.0).and_then(|spec| watched(spec, &key.1));
-            let present = || kept.as_ref().map(|own| own.source.clone());
+            let present = || kept.as_ref().map(|judged| judged.source.clone());
             let source = bound.and_then(|alarm| alarm.source.clone().or_else(present));
             let declared = || config.alarms.get(&key.1).map(|alarm| alarm.source.clone());
             let Some(source) = source.or_else(declared) else {
                 continue;
             };
-            let kept = kept.filter(|own| own.source == source);
-            if let Some(own) = kept.or_else(|| Own::new(source)) {
-                self.own.insert(key, own);
+            let kept = kept.filter(|judged| judged.source == source);
+            if let Some(judged) = kept.or_else(|| Judged::new(source)) {
+                self.judged.insert(key, judged);
             }
         }
         let before = std::mem::take(&mut self.pushed);
@@ -74,50 +98,55 @@ impl Alarms {
             of_rollouts.filter_map(|alarm| Some((&alarm.name, alarm.source.as_ref()?)));
         let declared = config.alarms.iter().map(|(name, alarm)| (name, &alarm.source));
         for (name, source) in of_rollouts.chain(declared) {
-            if let AlarmSource::Pushed { expires_after } = source {
-                let record = before.get(name).and_then(|pushed| pushed.record.clone());
-                let pushed = Pushed { record, expires_after: *expires_after };
+            let record = before.get(name).and_then(|pushed| pushed.record.clone());
+            if let Some(pushed) = Pushed::new(source, record) {
                 self.pushed.insert(name.clone(), pushed);
             }
         }
     }
 
     /// Begins the alarms of a service anew: the datapoints of another revision are not its own.
-    pub(super) fn begin_anew(&mut self, config: &Config, service: &ServiceName) {
-        for ((of, name), own) in &mut self.own {
-            if of == service
-                && let Some(alarm) = config.alarms.get(name)
-                && let Some(fresh) = Own::new(alarm.source.clone())
-            {
-                *own = fresh;
+    pub(super) fn begin_anew(&mut self, service: &ServiceName) {
+        for ((of, _), judged) in &mut self.judged {
+            if of == service {
+                judged.begin_anew();
             }
         }
     }
 
-    /// Judges the alarms on own numbers.
+    /// Judges the alarms on numbers.
     pub(super) fn judge(
         &mut self,
         now: MonoTime,
         wall: WallTime,
         recorder: &Recorder,
+        asker: &Asker,
     ) -> Vec<Changed> {
         let mut changed = Vec::new();
-        for ((service, alarm), own) in &mut self.own {
-            let to = own.judge.observe(now, &recorder.present(service, own.side));
-            let from = std::mem::replace(&mut own.state, to);
+        for ((service, alarm), judged) in &mut self.judged {
+            let to = match &mut judged.judge {
+                Judge::Own { side, judge } => judge.observe(now, &recorder.present(service, *side)),
+                Judge::Query { judge, question } => match question {
+                    Ok(question) => judge.observe(now, asker.reading(question).as_ref()),
+                    Err(_) => AlarmState::InsufficientData,
+                },
+            };
+            let from = std::mem::replace(&mut judged.state, to);
             if from != to {
-                own.since = Some(wall);
+                judged.since = Some(wall);
                 let (service, alarm) = (service.clone(), alarm.clone());
-                changed.push(Changed { service, alarm, from, to });
+                let why = judged.why();
+                changed.push(Changed { service, alarm, from, to, why });
             }
         }
         changed
     }
 
-    /// Whether each alarm on own numbers that a rollout is judged by was evaluated once.
+    /// Whether each alarm on numbers that a rollout is judged by was evaluated once.
     pub(super) fn have_judged(&self, spec: &Spec) -> bool {
-        let own = |alarm: &WatchedAlarm| self.own.get(&(spec.service.clone(), alarm.name.clone()));
-        spec.alarms.iter().filter_map(own).all(|own| own.judge.has_judged())
+        let of =
+            |alarm: &WatchedAlarm| self.judged.get(&(spec.service.clone(), alarm.name.clone()));
+        spec.alarms.iter().filter_map(of).all(Judged::has_judged)
     }
 
     /// Whether an alarm is one that is pushed.
@@ -139,8 +168,8 @@ impl Alarms {
         alarm: &AlarmName,
         now: WallTime,
     ) -> AlarmState {
-        if let Some(own) = self.own.get(&(service.clone(), alarm.clone())) {
-            return own.state;
+        if let Some(judged) = self.judged.get(&(service.clone(), alarm.clone())) {
+            return judged.state;
         }
         self.pushed_state(alarm, now)
     }
@@ -156,7 +185,14 @@ impl Alarms {
             Some(AlarmSource::Pushed { expires_after }) => {
                 self.pushed_within(&alarm.name, *expires_after, now)
             }
-            Some(AlarmSource::Own { .. }) | None => self.state(service, &alarm.name, now),
+            Some(AlarmSource::Alertmanager { stale_after, .. }) => {
+                self.pushed_within(&alarm.name, Some(*stale_after), now)
+            }
+            Some(AlarmSource::Own { .. } | AlarmSource::Prometheus { .. }) | None => {
+                let judged = self.judged.get(&(service.clone(), alarm.name.clone()));
+                judged
+                    .map_or_else(|| self.pushed_state(&alarm.name, now), Judged::state_for_rollouts)
+            }
         }
     }
 
@@ -186,21 +222,100 @@ impl Alarms {
         self.pushed.get(alarm).and_then(|pushed| pushed.record.as_ref())
     }
 
-    /// Since when an alarm on own numbers says what it says.
-    pub(super) fn own_since(&self, service: &ServiceName, alarm: &AlarmName) -> Option<WallTime> {
-        self.own.get(&(service.clone(), alarm.clone())).and_then(|own| own.since)
+    /// Every alarm that alerts tell, with which.
+    pub(super) fn hooks(&self) -> impl Iterator<Item = (&AlarmName, &Hook)> {
+        self.pushed.iter().filter_map(|(name, pushed)| Some((name, pushed.hook.as_ref()?)))
+    }
+
+    /// Since when an alarm on numbers says what it says.
+    pub(super) fn judged_since(
+        &self,
+        service: &ServiceName,
+        alarm: &AlarmName,
+    ) -> Option<WallTime> {
+        self.judged.get(&(service.clone(), alarm.clone())).and_then(|judged| judged.since)
+    }
+
+    /// Why an alarm on numbers says so; `None` for one on own numbers.
+    pub(super) fn why(&self, service: &ServiceName, alarm: &AlarmName) -> Option<String> {
+        self.judged.get(&(service.clone(), alarm.clone())).and_then(Judged::why)
     }
 }
 
-impl Own {
-    /// A judge without data; `None` for an alarm that is pushed.
+impl Judged {
+    /// A judge without data; `None` for an alarm whose state is told from outside.
     fn new(source: AlarmSource) -> Option<Self> {
-        let side = match &source {
-            AlarmSource::Own { side, .. } => *side,
-            AlarmSource::Pushed { .. } => return None,
-        };
-        let judge = AlarmJudge::new(&source)?;
-        Some(Self { source, side, judge, state: AlarmState::InsufficientData, since: None })
+        let judge = Judge::new(&source)?;
+        Some(Self { source, judge, state: AlarmState::InsufficientData, since: None })
+    }
+
+    fn begin_anew(&mut self) {
+        match &mut self.judge {
+            // Answers that were there before are passed over, so that the judge stays.
+            Judge::Query { judge, .. } => judge.begin_anew(),
+            Judge::Own { .. } => {
+                if let Some(judge) = Judge::new(&self.source) {
+                    self.judge = judge;
+                }
+            }
+        }
+        (self.state, self.since) = (AlarmState::InsufficientData, None);
+    }
+
+    fn has_judged(&self) -> bool {
+        match &self.judge {
+            Judge::Own { judge, .. } => judge.has_judged(),
+            // What cannot be asked will not be known either.
+            Judge::Query { judge, question } => question.is_err() || judge.has_judged(),
+        }
+    }
+
+    fn state_for_rollouts(&self) -> AlarmState {
+        match &self.judge {
+            Judge::Query { judge, question: Ok(_) } => judge.state_for_rollouts(),
+            Judge::Query { .. } | Judge::Own { .. } => self.state,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match &self.judge {
+            Judge::Own { .. } => None,
+            Judge::Query { question: Err(why), .. } => Some(format!("nothing is asked: {why}")),
+            Judge::Query { judge, question: Ok(_) } => judge.why(),
+        }
+    }
+}
+
+impl Judge {
+    fn new(source: &AlarmSource) -> Option<Self> {
+        match source {
+            AlarmSource::Own { side, .. } => {
+                let judge = Box::new(AlarmJudge::new(source)?);
+                Some(Self::Own { side: *side, judge })
+            }
+            AlarmSource::Prometheus { .. } => {
+                let question = Err("it is new".to_owned());
+                let judge = Box::new(QueryJudge::new(source)?);
+                Some(Self::Query { judge, question })
+            }
+            AlarmSource::Pushed { .. } | AlarmSource::Alertmanager { .. } => None,
+        }
+    }
+}
+
+impl Pushed {
+    /// An alarm whose state is told from outside; `None` for one that is judged.
+    fn new(source: &AlarmSource, record: Option<AlarmRecord>) -> Option<Self> {
+        match source {
+            AlarmSource::Pushed { expires_after } => {
+                Some(Self { record, expires_after: *expires_after, hook: None })
+            }
+            AlarmSource::Alertmanager { matchers, heartbeat, stale_after } => {
+                let hook = Hook { matchers: matchers.clone(), heartbeat: heartbeat.clone() };
+                Some(Self { record, expires_after: Some(*stale_after), hook: Some(hook) })
+            }
+            AlarmSource::Own { .. } | AlarmSource::Prometheus { .. } => None,
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum EntryKind {
     GateAnswered,
     /// A change whose author was told that it failed was taken out of the store again.
     ChangeUndone,
+    /// A rollout is judged by other alarms than its service's.
+    AlarmsOverridden,
     /// Entries were left out, because the store did not save for too long.
     EntriesLost,
 }
@@ -52,6 +54,7 @@ impl EntryKind {
             Self::Started => "started",
             Self::GateAnswered => "gate_answered",
             Self::ChangeUndone => "change_undone",
+            Self::AlarmsOverridden => "alarms_overridden",
             Self::EntriesLost => "entries_lost",
         }
     }

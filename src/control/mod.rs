@@ -26,6 +26,7 @@ mod outbox;
 mod past;
 mod perform;
 mod publish;
+mod questions;
 mod record;
 mod records;
 mod recover;
@@ -54,7 +55,8 @@ pub use outbox::{Outbox, Stored};
 pub use recover::{RecoverError, Recovered};
 pub use refusal::Refusal;
 pub use request::{
-    Command, GroupRef, IdempotencyKey, ReloadReport, Reply, Request, RoleChange, StartRollout,
+    Alert, Command, GroupRef, HookReport, IdempotencyKey, ReloadReport, Reply, Request, RoleChange,
+    StartRollout,
 };
 pub use table_writer::TableWriter;
 pub use tally::Tally;

@@ -46,8 +46,9 @@ impl World {
     }
 
     fn judge_alarms(&mut self) {
-        let recorder = Arc::clone(&self.recorder);
-        let changed = self.alarms.judge(self.now.mono, self.now.wall, &recorder);
+        self.ask_questions();
+        let (recorder, asker) = (Arc::clone(&self.recorder), Arc::clone(&self.asker));
+        let changed = self.alarms.judge(self.now.mono, self.now.wall, &recorder, &asker);
         let by = Actor::tidegate();
         for change in changed {
             tracing::info!(
@@ -57,8 +58,9 @@ impl World {
             let detail = serde_json::json!({
                 "alarm": change.alarm, "from": change.from, "to": change.to,
             });
+            let why = change.why.as_ref();
             let about = About::service(&change.service);
-            self.note(entry(EntryKind::AlarmChanged, about, &detail, (&by, None), self.now.wall));
+            self.note(entry(EntryKind::AlarmChanged, about, &detail, (&by, why), self.now.wall));
             self.changed = true;
         }
     }

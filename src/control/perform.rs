@@ -71,7 +71,7 @@ impl World {
             state.exposure =
                 Exposure { split: Split::ALL_BLUE, salt: spec.salt, green_exists: false };
             self.publish();
-            self.alarms.begin_anew(&self.config, &spec.service);
+            self.alarms.begin_anew(&spec.service);
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Every record is JSON. Fields may be added with a default; the meaning of one never changes.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
@@ -105,6 +107,9 @@ pub(super) struct AlarmRecord {
     pub reason: Option<String>,
     /// When it was pushed.
     pub at: WallTime,
+    /// The fingerprints of the alerts about it that fire, by what Alertmanager told.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub firing: BTreeSet<String>,
 }
 
 /// The answer that an idempotency key stands for.

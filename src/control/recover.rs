@@ -13,6 +13,7 @@ use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::rollout::Actor;
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
+use crate::promql::Asker;
 use crate::resolve::Resolver;
 use crate::store::{Snapshot, Store, TableImage};
 use crate::telemetry::{Recorder, Windows};
@@ -97,6 +98,8 @@ pub struct Recovered {
     pub resolver: Arc<Resolver>,
     /// What the control side before this one has left, if the process had one.
     pub kept: OwnedMutexGuard<Kept>,
+    /// Who asks Prometheus servers.
+    pub asker: Arc<Asker>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -173,6 +176,7 @@ impl Recovered {
             config: self.config,
             resolver: self.resolver,
             lists: Lists::default(),
+            asker: self.asker,
         };
         // Where names were last time, until DNS is heard: it may be down, too.
         for (name, addresses) in &past.served.resolved {

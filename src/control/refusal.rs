@@ -18,9 +18,12 @@ pub enum Refusal {
     /// No such group.
     #[error("there is no target group {0}")]
     NoGroup(TargetGroupName),
-    /// No such alarm, or not one that is pushed.
+    /// No such alarm, or not one that is told from outside.
     #[error("there is no alarm {0} whose state is pushed")]
     NoPushedAlarm(AlarmName),
+    /// No such alarm.
+    #[error("there is no alarm {0}")]
+    NoAlarm(AlarmName),
     /// No such strategy.
     #[error("there is no strategy {0}")]
     NoStrategy(StrategyName),
@@ -123,7 +126,7 @@ impl Refusal {
             Self::NoService(_) => "no_such_service",
             Self::NoRollout(_) => "no_such_rollout",
             Self::NoGroup(_) => "no_such_target_group",
-            Self::NoPushedAlarm(_) | Self::NotItsAlarm(_) => "no_such_alarm",
+            Self::NoPushedAlarm(_) | Self::NoAlarm(_) | Self::NotItsAlarm(_) => "no_such_alarm",
             Self::NoStrategy(_) => "no_such_strategy",
             Self::RolloutActive { .. } => "rollout_active",
             Self::SplitNotZero { .. } => "split_not_zero",
@@ -188,6 +191,7 @@ impl Refusal {
             | Self::NoRollout(_)
             | Self::NoGroup(_)
             | Self::NoPushedAlarm(_)
+            | Self::NoAlarm(_)
             | Self::NotItsAlarm(_)
             | Self::NothingToRevert { .. }
             | Self::Rollout(_)

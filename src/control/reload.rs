@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::core::model::{ListenerSpec, TargetGroup};
+use crate::core::model::{AlarmSource, ListenerSpec, PrometheusName, TargetGroup};
 use crate::core::rollout::{BoundGate, Spec, WatchedAlarm};
 use crate::resolve::ListNumber;
 
@@ -84,7 +84,7 @@ impl World {
         let mut against: Vec<String> = self
             .rollouts
             .values()
-            .flat_map(|active| missing_for(active.rollout.spec(), config))
+            .flat_map(|active| missing_for(active.rollout.spec(), config, &self.config))
             .collect();
         against.extend(changed_sockets(&self.config.listeners, &config.listeners));
         against.extend(
@@ -184,7 +184,7 @@ fn fixed_at_start(before: &Config, after: &Config) -> impl Iterator<Item = &'sta
 }
 
 /// What an active rollout runs on and a configuration does not have.
-fn missing_for(spec: &Spec, config: &Config) -> Vec<String> {
+fn missing_for(spec: &Spec, config: &Config, before: &Config) -> Vec<String> {
     let (id, name) = (&spec.id, &spec.service);
     let Some(service) = config.services.get(name) else {
         return vec![format!("service {name} is in use by rollout {id}")];
@@ -196,8 +196,13 @@ fn missing_for(spec: &Spec, config: &Config) -> Vec<String> {
         }
     }
     let in_use = |what: String| format!("{what} is in use by rollout {id}");
-    missing
-        .extend(missing_alarms(spec, config).map(|alarm| in_use(format!("alarm {}", alarm.name))));
+    missing.extend(
+        missing_alarms(spec, config, Some(before))
+            .map(|alarm| in_use(format!("alarm {}", alarm.name))),
+    );
+    missing.extend(
+        missing_servers(spec, config).map(|server| in_use(format!("Prometheus server {server}"))),
+    );
     missing.extend(
         missing_gates(spec, config).map(|gate| in_use(format!("gate {}", gate.usage.gate))),
     );
@@ -206,21 +211,44 @@ fn missing_for(spec: &Spec, config: &Config) -> Vec<String> {
 
 /// What an active rollout was created with and a start cannot give it. Its alarms it has itself.
 pub(super) fn lost_for(spec: &Spec, config: &Config) -> Vec<String> {
-    let alarms = missing_alarms(spec, config).filter(|alarm| alarm.source.is_none());
+    let alarms = missing_alarms(spec, config, None).filter(|alarm| alarm.source.is_none());
     let alarms = alarms.map(|alarm| format!("alarm {}", alarm.name));
     let gates = missing_gates(spec, config).map(|gate| format!("gate {}", gate.usage.gate));
     alarms.chain(gates).collect()
 }
 
+/// The alarms of a rollout that are not declared, or that its service lists no more. What it did
+/// not list before either judges this one rollout alone.
 fn missing_alarms<'a>(
     spec: &'a Spec,
     config: &'a Config,
+    before: Option<&'a Config>,
 ) -> impl Iterator<Item = &'a WatchedAlarm> {
-    let service = config.services.get(&spec.service);
     spec.alarms.iter().filter(move |alarm| {
-        let listed = service.is_some_and(|service| service.alarms.contains(&alarm.name));
-        !listed || !config.alarms.contains_key(&alarm.name)
+        let was_listed = before.is_none_or(|before| lists(before, spec, alarm));
+        !config.alarms.contains_key(&alarm.name) || (was_listed && !lists(config, spec, alarm))
     })
+}
+
+/// Whether the service of a rollout lists an alarm.
+fn lists(config: &Config, spec: &Spec, alarm: &WatchedAlarm) -> bool {
+    let service = config.services.get(&spec.service);
+    service.is_some_and(|service| service.alarms.contains(&alarm.name))
+}
+
+/// The Prometheus servers that the alarms of a rollout ask and a configuration does not have.
+fn missing_servers<'a>(
+    spec: &'a Spec,
+    config: &'a Config,
+) -> impl Iterator<Item = &'a PrometheusName> {
+    let servers = spec.alarms.iter().filter_map(|alarm| match &alarm.source {
+        Some(AlarmSource::Prometheus { server, .. }) => Some(server),
+        Some(
+            AlarmSource::Own { .. } | AlarmSource::Pushed { .. } | AlarmSource::Alertmanager { .. },
+        )
+        | None => None,
+    });
+    servers.filter(move |server| !config.prometheus.contains_key(*server))
 }
 
 fn missing_gates<'a>(spec: &'a Spec, config: &'a Config) -> impl Iterator<Item = &'a BoundGate> {

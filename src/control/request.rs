@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::core::model::{
-    AlarmName, AlarmState, Revision, RolloutId, ServiceName, Sha256, StrategyName, Target,
+    AlarmName, AlarmState, Labels, Revision, RolloutId, ServiceName, Sha256, StrategyName, Target,
     TargetGroupName, Weight,
 };
 use crate::core::rollout::{Actor, Verb};
@@ -79,6 +79,24 @@ pub enum Command {
         /// The last list of targets that was heard before its files were read.
         read: ListNumber,
     },
+    /// Take what Alertmanager tells.
+    HearAlerts {
+        /// Its alerts, in its order.
+        alerts: Vec<Alert>,
+    },
+}
+
+/// An alert that Alertmanager tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Whether it fires; otherwise it is resolved.
+    pub is_firing: bool,
+    /// Its labels.
+    pub labels: Labels,
+    /// What tells it from all others.
+    pub fingerprint: String,
+    /// What it is about, in words.
+    pub summary: String,
 }
 
 /// What can be done to a service's roles by hand.
@@ -118,6 +136,8 @@ pub struct StartRollout {
     pub idempotency: Option<IdempotencyKey>,
     /// Random numbers for its ids and its salt.
     pub draws: [u64; 4],
+    /// The alarms that shall judge it instead of the service's; `None` takes those.
+    pub alarms: Option<Vec<AlarmName>>,
 }
 
 /// The key of a request that may be repeated.
@@ -162,6 +182,17 @@ pub enum Reply {
     AlarmPushed,
     /// The configuration is in use.
     Reloaded(ReloadReport),
+    /// What Alertmanager told was taken.
+    AlertsHeard(HookReport),
+}
+
+/// What came of alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookReport {
+    /// The alarms that they are about, with what these say now.
+    pub heard: Vec<(AlarmName, AlarmState)>,
+    /// The labels of those that are about none.
+    pub unknown: Vec<String>,
 }
 
 /// What a reload did.

@@ -91,7 +91,7 @@ impl World {
         let users = |alarm: &AlarmName| -> Vec<Option<ServiceName>> {
             let services = self.config.services.values();
             let users: Vec<_> = services
-                .filter(|spec| spec.alarms.contains(alarm))
+                .filter(|spec| spec.alarms.contains(alarm) || self.judges(alarm, &spec.name))
                 .map(|spec| Some(spec.name.clone()))
                 .collect();
             if users.is_empty() { vec![None] } else { users }
@@ -102,6 +102,12 @@ impl World {
         views.collect()
     }
 
+    /// Whether an alarm judges the active rollout of a service, be it one of the service's or not.
+    fn judges(&self, alarm: &AlarmName, service: &ServiceName) -> bool {
+        let active = self.active_of(service);
+        active.is_some_and(|rollout| rollout.spec().alarms.iter().any(|a| a.name == *alarm))
+    }
+
     fn alarm_view(&self, alarm: &AlarmName, service: Option<ServiceName>) -> AlarmView {
         let now = self.now.wall;
         let record = self.alarms.pushed_record(alarm);
@@ -109,14 +115,17 @@ impl World {
             || self.alarms.pushed_state(alarm, now),
             |service| self.alarms.state(service, alarm, now),
         );
-        let own_since = service.as_ref().and_then(|service| self.alarms.own_since(service, alarm));
+        let judged_since =
+            service.as_ref().and_then(|service| self.alarms.judged_since(service, alarm));
+        let why = service.as_ref().and_then(|service| self.alarms.why(service, alarm));
         AlarmView {
             alarm: alarm.clone(),
             service,
             state,
-            reason: record.and_then(|record| record.reason.clone()),
-            since: record.map(|record| record.at).or(own_since),
+            reason: record.and_then(|record| record.reason.clone()).or(why),
+            since: record.map(|record| record.at).or(judged_since),
             pushed: self.alarms.is_pushed(alarm),
+            source: self.config.alarms.get(alarm).map_or("", |alarm| alarm.source.word()),
         }
     }
 

@@ -191,10 +191,12 @@ pub struct AlarmView {
     pub service: Option<ServiceName>,
     /// What it says.
     pub state: AlarmState,
-    /// The pusher's words; `None` for alarms on own numbers.
+    /// The words of whoever told it, or what came of its query; `None` for alarms on own numbers.
     pub reason: Option<String>,
     /// When the state last changed; `None` if it never did.
     pub since: Option<WallTime>,
-    /// Whether its state is pushed.
+    /// Whether its state is told from outside.
     pub pushed: bool,
+    /// Where its state comes from, in the word of the configuration.
+    pub source: &'static str,
 }

@@ -14,6 +14,7 @@ use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, W
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
+use crate::promql::Asker;
 use crate::resolve::Resolver;
 use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
@@ -74,6 +75,7 @@ pub struct World {
     pub(super) unsettled: bool,
     pub(super) resolver: Arc<Resolver>,
     pub(super) lists: Lists,
+    pub(super) asker: Arc<Asker>,
 }
 
 /// A rollout in the writer's hands.

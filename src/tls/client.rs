@@ -123,6 +123,18 @@ impl ClientTls {
     pub fn name_for(&self, address: IpAddr) -> ServerName<'static> {
         self.server_name.clone().unwrap_or_else(|| ServerName::from(address))
     }
+
+    /// The name that is asked for, and that the certificate of a server at a host must be for.
+    ///
+    /// # Errors
+    /// The host is neither a name nor an address.
+    pub fn name_at(&self, host: &str) -> Result<ServerName<'static>, ClientTlsError> {
+        match &self.server_name {
+            Some(name) => Ok(name.clone()),
+            None => ServerName::try_from(host.to_owned())
+                .map_err(|error| ClientTlsError::Unusable(error.to_string())),
+        }
+    }
 }
 
 /// Whom a group trusts.

@@ -53,13 +53,24 @@ const fn place(name: &'static str, modules: &'static [&'static str]) -> Place {
 }
 
 /// Everything with something to say; `core`, `clock` and `config` are silent.
-const ADAPTERS: &[&str] =
-    &["store", "telemetry", "probe", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
+const ADAPTERS: &[&str] = &[
+    "store",
+    "telemetry",
+    "probe",
+    "promql",
+    "gate",
+    "resolve",
+    "control",
+    "proxy",
+    "admin",
+    "cli",
+    "app",
+];
 /// Whoever waits for something; `core`, `clock`, `config` and `telemetry` do not.
 const ASYNC: &[&str] =
-    &["store", "probe", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
+    &["store", "probe", "promql", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever speaks HTTP.
-const HTTP: &[&str] = &["probe", "proxy", "admin", "cli", "app"];
+const HTTP: &[&str] = &["probe", "promql", "proxy", "admin", "cli", "app"];
 
 /// The table. A crate that several modules use is small; a large one has one home.
 const PLACES: &[Place] = &[
@@ -93,25 +104,31 @@ const PLACES: &[Place] = &[
     place("rusqlite", &["store"]),
     place("rustix", &["store", "proxy", "cli", "app"]),
     place("rustls", &["tls"]),
-    // What the data plane trusts where a group names no authority.
+    // The roots of the system, where neither a group nor a server of Prometheus names an authority.
     place("rustls_native_certs", &["tls"]),
     place("saphyr", &["config"]),
     place("saphyr_parser", &["config"]),
     // In core, derived by types alone: what they are written as is for others to say.
-    place("serde", &["core", "config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),
-    place("serde_json", &["config", "store", "gate", "control", "proxy", "admin", "cli", "app"]),
+    place(
+        "serde",
+        &["core", "config", "store", "promql", "gate", "control", "proxy", "admin", "cli", "app"],
+    ),
+    place(
+        "serde_json",
+        &["config", "store", "promql", "gate", "control", "proxy", "admin", "cli", "app"],
+    ),
     place("sha2", &["core"]),
     place("siphasher", &["core", "probe"]),
     place("subtle", &["admin"]),
     place(
         "thiserror",
         &[
-            "core", "config", "store", "probe", "gate", "resolve", "control", "proxy", "admin",
-            "cli", "app", "tls",
+            "core", "config", "store", "probe", "promql", "gate", "resolve", "control", "proxy",
+            "admin", "cli", "app", "tls",
         ],
     ),
     place("tokio", ASYNC),
-    place("tokio_rustls", &["tls"]),
+    place("tokio_rustls", &["promql", "tls"]),
     // The one trait in which hyper's client takes a way to connect.
     place("tower_service", &["proxy"]),
     place("tracing", ADAPTERS),

@@ -103,15 +103,17 @@ const LAYERS: &[Layer] = &[
     layer("core::rollout", &["core::model", "core::analysis::verdict"]),
     layer("clock", &[]),
     layer("tls", &["core::model"]),
-    layer("config", &["core", "tls"]),
+    // A file with a secret is found to be none when it is named, like a certificate.
+    layer("config", &["core", "tls", "promql::read_secret"]),
     layer("store", &["core", "clock"]),
     layer("telemetry", &["core", "clock"]),
     layer("probe", &["core", "clock", "tls"]),
     layer("gate", &["core", "clock"]),
     layer("resolve", &["core", "clock"]),
+    layer("promql", &["core", "tls"]),
     layer(
         "control",
-        &["core", "config", "store", "telemetry", "gate", "probe", "resolve", "clock"],
+        &["core", "config", "store", "telemetry", "gate", "probe", "resolve", "promql", "clock"],
     ),
     layer(
         "proxy",

@@ -20,14 +20,18 @@ pub struct Alarm {
     /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     #[schema(value_type = String, example = "OK")]
     pub state: AlarmState,
-    /// The pusher's words; absent for alarms on own numbers.
+    /// The words of whoever told it, or what came of its query; absent for alarms on own numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the state last changed; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Whether its state is pushed.
+    /// Whether its state is told from outside.
     pub pushed: bool,
+    /// Where its state comes from: `own`, `prometheus`, `pushed` or `alertmanager`.
+    #[serde(default)]
+    #[schema(example = "own")]
+    pub source: String,
 }
 
 /// A state that is pushed.
@@ -62,6 +66,7 @@ impl From<&AlarmView> for Alarm {
             reason: view.reason.clone(),
             since: view.since.map(Timestamp),
             pushed: view.pushed,
+            source: view.source.to_owned(),
         }
     }
 }

@@ -53,6 +53,11 @@ pub struct NewRollout {
     /// Why; absent where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
+    /// The alarms that shall judge it instead of the service's, `[]` for none; leave it out to take
+    /// the service's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub alarms: Option<Vec<AlarmName>>,
 }
 
 /// How a rollout is resumed.

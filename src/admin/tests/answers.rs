@@ -127,8 +127,10 @@ async fn rollouts_are_listed_newest_first_page_by_page() {
 async fn alarms_gates_and_metrics_are_told() {
     let api = Api::start().await;
     let alarms = api.send("GET", "/v1/alarms", "").await.json();
-    let alarm =
-        json!({"name": "errors", "service": "shop", "state": "INSUFFICIENT_DATA", "pushed": true});
+    let alarm = json!({
+        "name": "errors", "service": "shop", "state": "INSUFFICIENT_DATA", "pushed": true,
+        "source": "pushed",
+    });
     assert_eq!(alarms["items"], json!([alarm]));
     let gates = api.send("GET", "/v1/gates", "").await.json();
     assert_eq!(gates["items"][0]["name"], "budget");

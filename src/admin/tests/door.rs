@@ -40,7 +40,9 @@ async fn every_route_but_the_probes_wants_a_token() {
 
 #[tokio::test]
 async fn every_route_asks_whether_the_role_may() {
-    for role in [Role::Viewer, Role::Deployer, Role::Approver, Role::Operator, Role::Admin] {
+    let all =
+        [Role::Viewer, Role::Deployer, Role::Approver, Role::Operator, Role::Admin, Role::Notifier];
+    for role in all {
         let api = Api::start_as(role).await;
         for route in table() {
             let Some(needs) = route.needs else { continue };

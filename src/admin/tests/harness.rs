@@ -293,6 +293,7 @@ fn view() -> View {
             reason: None,
             since: None,
             pushed: true,
+            source: "pushed",
         }],
         gates: vec![("budget".parse().expect("valid"), Sha256::of(b"gate"))],
         store: StoreState::Good,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::harness::{Api, rollout, rollout_id, service};
+use crate::admin::Role;
 use crate::admin::body::BODY_LIMIT;
-use crate::control::{Command, GroupRef, IdempotencyKey, Refusal, Reply, RoleChange};
+use crate::control::{Command, GroupRef, HookReport, IdempotencyKey, Refusal, Reply, RoleChange};
+use crate::core::model::AlarmState;
 use crate::core::rollout::Verb;
 
 async fn refused(api: &Api, path: &str, body: &str) -> (u16, serde_json::Value) {
@@ -226,4 +228,35 @@ async fn roles_targets_and_alarms_reach_the_writer() {
     let answer = api.send("PUT", "/v1/alarms/errors/state", r#"{"state":"ALARM"}"#).await;
     assert_eq!((answer.status, &answer.json()["state"]), (200, &"ALARM".into()));
     assert_eq!(api.send("PUT", "/v1/alarms/e/state", r#"{"state":"alarm"}"#).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_notification_of_alertmanager_reaches_the_writer_whole() {
+    let api = Api::start_as(Role::Notifier).await;
+    let path = "/v1/alarm-hooks/alertmanager";
+    let notice = r#"{"version":"4","status":"firing","truncatedAlerts":2,"alerts":[
+        {"status":"firing","labels":{"tidegate_alarm":"errors"},"fingerprint":"f1"},
+        {"status":"resolved","labels":{"a":"b"},"fingerprint":"f2"}]}"#;
+    let heard = vec![("errors".parse().expect("valid"), AlarmState::Alarm)];
+    let report = HookReport { heard, unknown: vec!["{a=\"b\"}".to_owned()] };
+    api.writer_answers(Ok(Reply::AlertsHeard(report)));
+    let answer = api.send("POST", path, notice).await;
+    let expected = serde_json::json!({
+        "heard": [{ "name": "errors", "state": "ALARM" }],
+        "unknown": ["{a=\"b\"}"], "truncated": 2,
+    });
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    let request = api.last_request();
+    assert_eq!(request.actor.name, "notifier");
+    let Command::HearAlerts { alerts } = request.command else { panic!("alerts were told") };
+    let told: Vec<_> = alerts.iter().map(|a| (a.is_firing, a.fingerprint.as_str())).collect();
+    assert_eq!(told, [(true, "f1"), (false, "f2")]);
+
+    let other = api.send("POST", path, r#"{"version":"3","alerts":[]}"#).await;
+    assert_eq!(other.problem(400), "bad_body");
+    assert_eq!(api.send("POST", path, "{").await.problem(400), "malformed_json");
+    let long = format!(r#"{{"version":"4","alerts":[],"x":"{}"}}"#, "x".repeat(300 * 1_024));
+    assert_eq!(api.send("POST", path, &long).await.problem(413), "body_too_large");
+    assert_eq!(api.send("GET", "/v1/alarms", "").await.problem(403), "forbidden");
+    assert_eq!(api.requests(), 1);
 }

@@ -134,6 +134,7 @@ impl<'a> Story<'a> {
             ignore_alarms: Vec::new(),
             idempotency: None,
             draws: rand::random(),
+            alarms: None,
         };
         let id = match self.send(Command::StartRollout(Box::new(start))).await? {
             Reply::Started { rollout } => rollout.id.clone(),
@@ -141,6 +142,7 @@ impl<'a> Story<'a> {
             | Reply::Rollout { .. }
             | Reply::Targets { .. }
             | Reply::AlarmPushed
+            | Reply::AlertsHeard(_)
             | Reply::Reloaded(_) => return Err(DemoError::Start("no rollout was started".into())),
         };
         self.rollout = Some(id.clone());

@@ -1,5 +1,7 @@
 //! Pushed alarms: they act at once, and are saved in the background.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::core::model::{AlarmName, AlarmState};
@@ -21,7 +23,9 @@ impl World {
             return Err(Refusal::NoPushedAlarm(alarm.clone()));
         }
         let at = self.now.wall;
-        let record = AlarmRecord { state, reason: request.reason.clone(), at };
+        // What a person says counts for all alerts that were told of.
+        let firing = BTreeSet::new();
+        let record = AlarmRecord { state, reason: request.reason.clone(), at, firing };
         let detail = json!({ "alarm": alarm, "state": state });
         let by = (&request.actor, request.reason.as_ref());
         let draft = entry(EntryKind::AlarmPushed, About::default(), &detail, by, at);

@@ -4,6 +4,7 @@
 //! takes risk away is performed first.
 
 mod alarm;
+mod hook;
 mod roles;
 mod saved;
 mod split;
@@ -61,6 +62,7 @@ impl World {
             }
             Command::ResetTargets { group } => self.reset_targets(request, group),
             Command::PushAlarm { alarm, state } => self.push_alarm(request, alarm, *state),
+            Command::HearAlerts { alerts } => self.hear_alerts(request, alerts),
             Command::Reload { config, read } => {
                 self.reload(request, config, *read).map(Done::Answered)
             }

@@ -89,7 +89,7 @@ impl World {
             state.record.set(state.record.with_blue(&other));
             state.exposure = Exposure { split: Split::ALL_BLUE, ..state.exposure };
             self.publish();
-            self.alarms.begin_anew(&self.config, name);
+            self.alarms.begin_anew(name);
         }
         self.service_reply(name, true)
     }

@@ -1,13 +1,14 @@
 //! Starting a rollout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::core::ledger::Draft;
 use crate::core::model::{
-    AlarmState, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span, Strategy, StrategyName,
-    TargetGroup, Weight,
+    AlarmName, AlarmState, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span, Strategy,
+    StrategyName, TargetGroup, Weight,
 };
 use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
 use crate::store::Transaction;
@@ -73,6 +74,7 @@ impl World {
             let kind = EntryKind::TargetsRegistered;
             transaction.entries.push(entry(kind, about(), &detail, by, self.now.wall));
         }
+        transaction.entries.extend(self.alarms_overridden(request, start, &spec));
         let repeatable = start.idempotency.as_ref().map(|key| {
             let rollout = spec.id.clone();
             (key.scope, IdempotencyRecord { body: key.body, rollout, at: self.now.wall })
@@ -126,12 +128,17 @@ impl World {
         if let Some(targets) = &start.targets {
             TargetGroup::new(group.clone(), targets.clone())?;
         }
-        let foreign = start.ignore_alarms.iter().find(|alarm| !spec.alarms.contains(alarm));
+        let mut named = start.alarms.iter().flatten();
+        let undeclared = named.find(|alarm| !self.config.alarms.contains_key(*alarm));
+        if let Some(alarm) = undeclared {
+            return Err(Refusal::NoAlarm(alarm.clone()));
+        }
+        let judging = start.alarms.as_ref().unwrap_or(&spec.alarms);
+        let foreign = start.ignore_alarms.iter().find(|alarm| !judging.contains(alarm));
         if let Some(alarm) = foreign {
             return Err(Refusal::NotItsAlarm(alarm.clone()));
         }
-        let raised = spec
-            .alarms
+        let raised = judging
             .iter()
             .filter(|alarm| !start.ignore_alarms.contains(alarm))
             .find(|alarm| self.alarms.state(name, alarm, self.now.wall) == AlarmState::Alarm);
@@ -180,7 +187,11 @@ impl World {
     }
 
     fn watched_alarms(&self, spec: &ServiceSpec, start: &StartRollout) -> Vec<WatchedAlarm> {
-        let watched = spec.alarms.iter().filter(|alarm| !start.ignore_alarms.contains(alarm));
+        let judging: Vec<_> = match &start.alarms {
+            Some(alarms) => alarms.iter().collect::<BTreeSet<_>>().into_iter().collect(),
+            None => spec.alarms.iter().collect(),
+        };
+        let watched = judging.into_iter().filter(|alarm| !start.ignore_alarms.contains(alarm));
         watched
             .filter_map(|name| self.config.alarms.get(name))
             .map(|alarm| WatchedAlarm {
@@ -189,6 +200,30 @@ impl World {
                 source: Some(alarm.source.clone()),
             })
             .collect()
+    }
+
+    /// What the ledger says of a rollout that others judge than the service's alarms; `None` where
+    /// nothing was overridden.
+    fn alarms_overridden(
+        &self,
+        request: &Request,
+        start: &StartRollout,
+        spec: &Spec,
+    ) -> Option<Draft> {
+        if start.alarms.is_none() && start.ignore_alarms.is_empty() {
+            return None;
+        }
+        let judging: Vec<_> = spec.alarms.iter().map(|alarm| &alarm.name).collect();
+        let declared = self.config.services.get(&spec.service).map(|declared| &declared.alarms);
+        let left_out = declared.into_iter().flatten().chain(&start.ignore_alarms);
+        let left_out: BTreeSet<_> = left_out.filter(|alarm| !judging.contains(alarm)).collect();
+        let says = |alarm: &AlarmName| self.alarms.state(&spec.service, alarm, self.now.wall);
+        let in_alarm: Vec<_> =
+            left_out.iter().filter(|alarm| says(alarm) == AlarmState::Alarm).collect();
+        let detail = json!({ "judging": judging, "left_out": left_out, "in_alarm": in_alarm });
+        let about = About { service: Some(spec.service.clone()), rollout: Some(spec.id.clone()) };
+        let by = (&request.actor, request.reason.as_ref());
+        Some(entry(EntryKind::AlarmsOverridden, about, &detail, by, self.now.wall))
     }
 
     /// The rollout is in the store: it begins.
@@ -205,7 +240,6 @@ impl World {
             state.active = Some(spec.id.clone());
         }
         self.repeatable.extend(start.repeatable);
-        self.alarms.begin_anew(&self.config, &spec.service);
         // What is in flight of the last rollout is counted when it ends, and not as this one's.
         self.recorder.begin_turn(&spec.service);
         self.windows.forget(&spec.service);
@@ -213,6 +247,8 @@ impl World {
         let seq = start.rollout.seq();
         let active = Active::new(start.rollout, Tally::default(), meter);
         self.rollouts.insert(spec.id.clone(), active);
+        self.configure_alarms();
+        self.alarms.begin_anew(&spec.service);
         self.register_targets();
         self.publish();
         self.perform(&spec.id, start.effects);

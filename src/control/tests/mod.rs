@@ -3,10 +3,13 @@
 
 mod aborting;
 mod alarms;
+mod alerts;
 mod ejecting;
 mod idempotency;
 mod ledger;
 mod names;
+mod overrides;
+mod queries;
 mod recovering;
 mod reloading;
 mod reviving;
@@ -34,6 +37,7 @@ use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Tar
 use crate::core::rollout::{Actor, GateAnswer, GateCall, StateName, Verb};
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
+use crate::promql::Asker;
 use crate::resolve::Resolver;
 use crate::store::{
     Faulty, Key, LedgerQuery, MemoryStore, Snapshot, Store, StoreError, TableImage, Transaction,
@@ -194,6 +198,7 @@ impl Remains {
             prepare: Arc::new(|_| Ok(())),
             resolver: Arc::new(Resolver::start(tokio::runtime::Handle::current())),
             kept: Arc::clone(&kept).try_lock_owned().expect("the writer before is gone"),
+            asker: Arc::new(Asker::start(tokio::runtime::Handle::current())),
         };
         let watchdog = Watchdog::new(clock);
         let channel = (inbox.clone(), messages);
@@ -261,6 +266,7 @@ impl Rig {
             ignore_alarms: Vec::new(),
             idempotency: None,
             draws: [draw, draw + 1, draw + 2, draw + 3],
+            alarms: None,
         }
     }
 

@@ -18,25 +18,19 @@
 //! first of them, and the others are missing: nobody watched. Counts that go down come from another
 //! meter or another life of the proxy and say nothing about what was before: the judge starts anew.
 
-use std::collections::VecDeque;
-
-use crate::core::model::{
-    AlarmBound, AlarmSource, AlarmState, MissingData, MonoTime, OwnMetric, Span,
-};
+use crate::core::model::{AlarmBound, AlarmSource, AlarmState, MonoTime, OwnMetric, Span};
 
 use super::Counts;
+use super::datapoints::{Datapoint, Datapoints};
 
 /// Judges one alarm on own numbers; fed with the cumulative counts of the alarm's side.
 #[derive(Clone, Debug)]
 pub struct AlarmJudge {
     metric: OwnMetric,
     bound: AlarmBound,
-    bad: usize,
-    of: usize,
     period: Span,
-    missing: MissingData,
     current: Option<Current>,
-    datapoints: VecDeque<Datapoint>,
+    datapoints: Datapoints,
     /// Whether a first datapoint is over, be it a missing one.
     judged: bool,
 }
@@ -52,33 +46,22 @@ struct Current {
     latest: Counts,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Datapoint {
-    Good,
-    Bad,
-    Missing,
-}
-
 impl AlarmJudge {
     /// A judge without datapoints; `None` if the alarm's state comes from elsewhere.
     #[must_use]
     pub fn new(source: &AlarmSource) -> Option<Self> {
         match source {
-            AlarmSource::Own { metric, side: _, bound, bad, of, period, missing } => {
-                let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX).max(1);
-                Some(Self {
-                    metric: *metric,
-                    bound: *bound,
-                    bad: count(*bad),
-                    of: count(*of),
-                    period: (*period).max(Span::from_ms(1)),
-                    missing: *missing,
-                    current: None,
-                    datapoints: VecDeque::new(),
-                    judged: false,
-                })
-            }
-            AlarmSource::Pushed { expires_after: _ } => None,
+            AlarmSource::Own { metric, side: _, bound, bad, of, period, missing } => Some(Self {
+                metric: *metric,
+                bound: *bound,
+                period: (*period).max(Span::from_ms(1)),
+                current: None,
+                datapoints: Datapoints::new(*bad, *of, *missing),
+                judged: false,
+            }),
+            AlarmSource::Pushed { .. }
+            | AlarmSource::Prometheus { .. }
+            | AlarmSource::Alertmanager { .. } => None,
         }
     }
 
@@ -100,19 +83,7 @@ impl AlarmJudge {
     /// The state as of the last observation.
     #[must_use]
     pub fn state(&self) -> AlarmState {
-        let count = |kind| self.datapoints.iter().filter(|point| **point == kind).count();
-        let missing_as_bad = match self.missing {
-            MissingData::Bad => count(Datapoint::Missing),
-            MissingData::Insufficient | MissingData::Ignore => 0,
-        };
-        let (good, bad) = (count(Datapoint::Good), count(Datapoint::Bad));
-        if bad + missing_as_bad >= self.bad {
-            AlarmState::Alarm
-        } else if good + bad > 0 {
-            AlarmState::Ok
-        } else {
-            AlarmState::InsufficientData
-        }
+        self.datapoints.state()
     }
 
     /// Whether the alarm was evaluated once: a first datapoint is over, with or without data.
@@ -129,11 +100,8 @@ impl AlarmJudge {
         }
         self.judged = true;
         let window = counts.since(&current.first);
-        self.enter(self.judge(&window, now.since(current.counted_from)));
-        let unwatched = usize::try_from(over - 1).unwrap_or(usize::MAX);
-        for _ in 0..unwatched.min(self.of) {
-            self.enter(Datapoint::Missing);
-        }
+        self.datapoints.enter(self.judge(&window, now.since(current.counted_from)));
+        self.datapoints.enter_missing(over - 1);
         let from = current.from.plus(Span::from_ms(over * self.period.ms()));
         Current::new(from, now, counts)
     }
@@ -150,22 +118,7 @@ impl AlarmJudge {
                 requests => Some(1_000.0 * requests as f64 / length.ms() as f64),
             },
         };
-        match (value, self.bound) {
-            (None, _) => Datapoint::Missing,
-            (Some(value), AlarmBound::Above(bound)) if value > bound => Datapoint::Bad,
-            (Some(value), AlarmBound::Below(bound)) if value < bound => Datapoint::Bad,
-            (Some(_), AlarmBound::Above(_) | AlarmBound::Below(_)) => Datapoint::Good,
-        }
-    }
-
-    fn enter(&mut self, datapoint: Datapoint) {
-        if datapoint == Datapoint::Missing && self.missing == MissingData::Ignore {
-            return;
-        }
-        if self.datapoints.len() == self.of {
-            self.datapoints.pop_front();
-        }
-        self.datapoints.push_back(datapoint);
+        Datapoint::of(value, self.bound)
     }
 }
 
@@ -179,7 +132,7 @@ impl Current {
 mod tests {
     use super::*;
     use crate::core::analysis::bucket_of;
-    use crate::core::model::Side;
+    use crate::core::model::{MissingData, Side};
 
     const PERIOD_MS: u64 = 10_000;
 

@@ -8,12 +8,15 @@
 
 mod alarm;
 mod counts;
+mod datapoints;
 mod histogram;
 mod observed;
+mod query;
 mod window;
 
 pub use alarm::AlarmJudge;
 pub use counts::Counts;
 pub use histogram::{BUCKETS, LARGEST_US, bucket_of, quantile_us, upper_bound_us};
 pub use observed::{Observed, ObservedWindow};
+pub use query::QueryJudge;
 pub use window::CountsHistory;

@@ -1,10 +1,11 @@
 //! Alarms: named conditions with three states.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmName, Side, Span};
+use super::{AlarmName, PrometheusName, QueryTemplate, Side, Span};
 
 /// What an alarm says. No data is never "OK".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,13 +93,76 @@ pub enum AlarmSource {
         /// A push older than this counts as INSUFFICIENT_DATA; `None` keeps it for ever.
         expires_after: Option<Span>,
     },
+    /// A query of a Prometheus server.
+    Prometheus {
+        /// Which server.
+        server: PrometheusName,
+        /// The query, whose answer is one number.
+        query: QueryTemplate,
+        /// How long an answer may take.
+        timeout: Span,
+        /// When it is bad.
+        bound: AlarmBound,
+        /// How many of the last `of` datapoints must be bad.
+        bad: u32,
+        /// How many datapoints are looked at.
+        of: u32,
+        /// From one query to the next.
+        period: Span,
+        /// What an answer without a number counts as.
+        missing: MissingData,
+        /// So many failures in a row, and the server counts as unavailable.
+        unavailable_after: u32,
+        /// What it says then.
+        on_unavailable: OnUnavailable,
+    },
+    /// Alertmanager's webhook; INSUFFICIENT_DATA until it first tells of the alarm.
+    Alertmanager {
+        /// The labels of an alert that is about this alarm; never none.
+        matchers: Labels,
+        /// The labels of an alert that always fires while all is well with whoever tells; empty
+        /// without one.
+        heartbeat: Labels,
+        /// What was told longer ago than this counts as INSUFFICIENT_DATA.
+        stale_after: Span,
+    },
 }
 
-/// The threshold of an alarm on own numbers.
+/// Labels with their values.
+pub type Labels = BTreeMap<String, String>;
+
+impl AlarmSource {
+    /// The word in files and the API.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Own { .. } => "own",
+            Self::Pushed { .. } => "pushed",
+            Self::Prometheus { .. } => "prometheus",
+            Self::Alertmanager { .. } => "alertmanager",
+        }
+    }
+}
+
+/// What an alarm says whose server is unavailable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnavailable {
+    /// INSUFFICIENT_DATA, which holds a rollout.
+    #[default]
+    Hold,
+    /// INSUFFICIENT_DATA, which rollouts do not see.
+    Ignore,
+    /// ALARM.
+    Rollback,
+}
+
+/// The threshold of an alarm on numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmBound {
-    /// Bad above this: percent for rates, milliseconds for latencies.
+    /// Bad above this: percent for own rates, milliseconds for own latencies, and what a query
+    /// gives.
     Above(f64),
     /// Bad below this.
     Below(f64),
@@ -106,6 +170,26 @@ pub enum AlarmBound {
 
 /// A threshold is a number: the configuration refuses what is none.
 impl Eq for AlarmBound {}
+
+impl AlarmBound {
+    /// Whether a value is bad.
+    #[must_use]
+    pub fn is_broken_by(self, value: f64) -> bool {
+        match self {
+            Self::Above(bound) => value > bound,
+            Self::Below(bound) => value < bound,
+        }
+    }
+}
+
+impl fmt::Display for AlarmBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Above(bound) => write!(f, "above {bound}"),
+            Self::Below(bound) => write!(f, "below {bound}"),
+        }
+    }
+}
 
 /// What a datapoint without data counts as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,9 @@ mod memory_limit;
 mod mirror;
 mod name;
 mod outlier;
+mod prometheus_server;
+mod query_answer;
+mod query_template;
 mod release;
 mod request_match;
 mod resolver;
@@ -34,7 +37,8 @@ mod weight;
 
 pub use access_log::AccessLogSpec;
 pub use alarm::{
-    AlarmBound, AlarmSource, AlarmSpec, AlarmState, MissingData, OnInsufficient, OwnMetric,
+    AlarmBound, AlarmSource, AlarmSpec, AlarmState, Labels, MissingData, OnInsufficient,
+    OnUnavailable, OwnMetric,
 };
 pub use dns_name::{DnsName, DnsNameError};
 pub use exposure::{Exposure, Salt, Side};
@@ -58,10 +62,13 @@ pub use listener::{
 pub use memory_limit::MemoryLimit;
 pub use mirror::MirrorPolicy;
 pub use name::{
-    AlarmName, GateName, ListenerName, NameError, Revision, RolloutId, ServiceName, StrategyName,
-    TargetGroupName,
+    AlarmName, GateName, ListenerName, NameError, PrometheusName, Revision, RolloutId, ServiceName,
+    StrategyName, TargetGroupName,
 };
 pub use outlier::OutlierSpec;
+pub use prometheus_server::{Credentials, PrometheusServer, ServerUrl, ServerUrlError};
+pub use query_answer::{QueryAnswer, Reading};
+pub use query_template::{QueryNames, QueryTemplate, QueryTemplateError, UnfilledError};
 pub use release::{GreenFor, ReleaseTraffic};
 pub use request_match::RequestMatch;
 pub use resolver::ResolverSpec;

@@ -150,6 +150,8 @@ names! {
     AlarmName = "alarm name" by parse_name;
     /// The name under which a gate is declared; the component's own name may differ.
     GateName = "gate name" by parse_name;
+    /// The name of a Prometheus server that alarms ask.
+    PrometheusName = "Prometheus server's name" by parse_name;
     /// What a target group runs: an opaque label given by the deploy tool, 1 to 256 bytes.
     Revision = "revision" by parse_revision;
     /// The id of a rollout: `d-` and nine of `A-Z0-9`.

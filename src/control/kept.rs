@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::model::{ServiceName, TargetGroupName};
+use crate::core::analysis::Counts;
+use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
 use super::ejection::GroupWatch;
@@ -24,4 +25,7 @@ pub struct Kept {
     pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
     /// Counters of the services, which only grow.
     pub(super) totals: BTreeMap<ServiceName, Totals>,
+    /// What green's meter had counted when a rollout was saved last: requests go on without a
+    /// control side, and what they come to is still the rollout's.
+    pub(super) counted: BTreeMap<RolloutId, Counts>,
 }

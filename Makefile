@@ -1,9 +1,9 @@
 # What people and machines run. `make help` lists it.
 
-.PHONY: help demo test lint fmt check simulate faults bench plugins prepare clean
+.PHONY: help demo test lint fmt check simulate analysis-proof faults bench plugins prepare clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 	cargo build --locked
@@ -25,6 +25,9 @@ check: prepare ## Type-checks everything
 
 simulate: prepare ## The simulation with 100 000 runs, or TIDEGATE_SIM_RUNS
 	scripts/simulate.sh
+
+analysis-proof: prepare ## False rollbacks in 20 000 rollouts of each kind, or TIDEGATE_PROOF_RUNS
+	scripts/analysis-proof.sh
 
 faults: prepare ## Load, faults and attacks in their full size; results in target/faults.json
 	scripts/faults.sh

@@ -59,6 +59,7 @@ impl World {
             retries: spec.retries.clone(),
             mirror: spec.mirror,
             live: self.live_service(spec),
+            comparison: None,
         }
     }
 

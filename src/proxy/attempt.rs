@@ -88,7 +88,7 @@ impl Attempt {
         draw: u64,
         score: impl FnOnce() -> Score,
     ) -> Option<Self> {
-        let Selection { service, side, by, target, actions, scored } = *selection;
+        let Selection { service, side, by, target, actions, scored, .. } = *selection;
         let mut score = scored.then(score);
         let issued = match by {
             AssignedBy::Issued(id, _) => Some(id),
@@ -253,6 +253,8 @@ impl Attempt {
                 untouched && self.move_to(|this| this.elsewhere().or_else(|| this.once_more()));
             if !second {
                 self.fail(OutcomeKind::BrokenAnswer);
+            } else if let Some(score) = &mut self.score {
+                score.refused();
             }
             error.set_retry(second);
             return;
@@ -270,6 +272,13 @@ impl Attempt {
             });
         self.was_stale = second && stale;
         error.set_retry(second);
+    }
+
+    /// The request is about to be written to a connection that stands.
+    pub(super) fn sent(&mut self) {
+        if let Some(score) = &mut self.score {
+            score.sent();
+        }
     }
 
     /// The target that is being tried, and how many attempts there were.
@@ -305,9 +314,14 @@ impl Attempt {
         Ok(())
     }
 
-    /// The status in the trailers of a call of gRPC, or in its header where it has no more.
+    /// The status in the trailers of a call of gRPC, or in its header where it has no more; to be
+    /// called with the header of every answer.
     pub(super) fn grpc_status(&mut self, headers: &HeaderMap) {
-        let Some(status) = grpc::status(headers).filter(|_| self.is_grpc) else { return };
+        let status = grpc::status(headers).filter(|_| self.is_grpc);
+        if let Some(score) = &mut self.score {
+            score.header_ended(status);
+        }
+        let Some(status) = status else { return };
         self.has_grpc_status = true;
         if grpc::is_targets_fault(status) {
             self.target.1 = Some(Served::Badly);
@@ -691,6 +705,7 @@ mod tests {
             target: route.pick(Side::Blue, 0, None),
             actions: &Arc::default(),
             scored: false,
+            unit: None,
         };
         let mut attempt =
             Attempt::first(&selection, 0, || unreachable!("not scored")).expect("a target");

@@ -13,7 +13,7 @@
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
 //!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
-//!   score (`score`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
+//!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
 //! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
@@ -34,6 +34,8 @@ mod balancers;
 #[cfg(test)]
 mod bounds;
 mod carrier;
+#[cfg(test)]
+mod comparisons;
 mod connection;
 mod cookie;
 mod course;
@@ -43,6 +45,7 @@ mod descriptors;
 mod drain;
 mod early;
 mod edge;
+mod evidence;
 mod fields;
 mod forward;
 mod forwarded;

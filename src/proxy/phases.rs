@@ -31,6 +31,7 @@ use super::attempt::Attempt;
 use super::connection::Connection;
 use super::course::{Course, Laggard};
 use super::drain::{Drain, OpenRequest};
+use super::evidence::Evidence;
 use super::forward::{self, IdentityHeaders, Onward};
 use super::forwarded::Origin;
 use super::lifeline::Lifeline;
@@ -131,7 +132,8 @@ impl Phases {
         }
         let score = || {
             let meter = selection.service.side(selection.side).meter;
-            Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us)
+            let evidence = Evidence::arrive(&selection, started_us);
+            Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us, evidence)
         };
         let attempt = Attempt::first(&selection, draws.target, score)
             .ok_or_else(|| Refusal::no_target(selection.service, selection.side))?;
@@ -319,6 +321,7 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.attempt()?.sent();
         let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
         if attempt.is_over_http2() {
             request.remove_header(&EXPECT);

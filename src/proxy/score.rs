@@ -9,6 +9,8 @@ use crate::clock::Clock;
 use crate::core::routing::MeterId;
 use crate::telemetry::{Outcome, OutcomeKind, Recorder, RetryKind};
 
+use super::evidence::Evidence;
+
 /// The score of one request, on the meter of the side that it was assigned.
 #[derive(Debug)]
 pub(super) struct Score {
@@ -17,6 +19,7 @@ pub(super) struct Score {
     meter: MeterId,
     started_us: u64,
     stand: Stand,
+    evidence: Evidence,
 }
 
 /// What is known so far. The first attempt alone counts, so a failure is final.
@@ -33,25 +36,49 @@ impl Score {
         clock: Clock,
         meter: MeterId,
         started_us: u64,
+        evidence: Evidence,
     ) -> Self {
-        Self { recorder, clock, meter, started_us, stand: Stand::Open }
+        Self { recorder, clock, meter, started_us, stand: Stand::Open, evidence }
+    }
+
+    /// The request is about to be written to a connection that stands.
+    pub(super) fn sent(&mut self) {
+        self.evidence.sent(self.clock.mono_us());
     }
 
     /// The target's final response header is there.
     pub(super) fn answered(&mut self, status: u16) {
-        let outcome = self.outcome(OutcomeKind::Status(status));
+        let now_us = self.clock.mono_us();
+        let outcome = self.outcome(OutcomeKind::Status(status), now_us);
         self.stand = self.stand.answered(outcome);
+        self.evidence.answered(status, now_us);
+    }
+
+    /// All that the header says is known, and the status of HTTP that stands for its `grpc-status`.
+    pub(super) fn header_ended(&mut self, grpc: Option<u16>) {
+        self.evidence.header_ended(grpc, &self.recorder, self.clock.mono_us());
+    }
+
+    /// A target refused the request untouched, and it is tried again: no failure to count, but not
+    /// what the first attempt should have come to.
+    pub(super) fn refused(&mut self) {
+        self.evidence.failed(self.meter, &self.recorder, self.clock.mono_us());
     }
 
     /// An attempt failed, possibly inside the body of a response.
     pub(super) fn failed(&mut self, kind: OutcomeKind) {
-        let outcome = self.outcome(kind);
+        let now_us = self.clock.mono_us();
+        let outcome = self.outcome(kind, now_us);
         self.stand = self.stand.failed(outcome);
+        self.evidence.failed(self.meter, &self.recorder, now_us);
     }
 
     /// The answer turned out to be another one than its header said.
     pub(super) fn regraded(&mut self, status: u16) {
         self.stand = self.stand.regraded(status);
+        if status != 200 {
+            self.evidence.failed(self.meter, &self.recorder, self.clock.mono_us());
+        }
     }
 
     /// What the failed attempt was followed by.
@@ -59,8 +86,8 @@ impl Score {
         self.recorder.retried(self.meter, kind);
     }
 
-    fn outcome(&self, kind: OutcomeKind) -> Outcome {
-        let latency_us = self.clock.mono_us().saturating_sub(self.started_us);
+    fn outcome(&self, kind: OutcomeKind, now_us: u64) -> Outcome {
+        let latency_us = now_us.saturating_sub(self.started_us);
         Outcome { kind, latency_us, rescued: false }
     }
 }
@@ -103,10 +130,12 @@ impl Stand {
 
 impl Drop for Score {
     fn drop(&mut self) {
+        let now_us = self.clock.mono_us();
         let outcome = match self.stand {
-            Stand::Open => self.outcome(OutcomeKind::ClientGone),
+            Stand::Open => self.outcome(OutcomeKind::ClientGone, now_us),
             Stand::Answered(outcome) | Stand::Failed(outcome) => outcome,
         };
+        self.evidence.over(&self.recorder, now_us);
         self.recorder.record(self.meter, outcome);
     }
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use crate::core::model::{ListenerName, RuleActions, Side, Stickiness, StickyFallback, WhenIdle};
 use crate::core::routing::{
     ListenerRoutes, LiveTarget, RouteEnd, RoutingTable, ServiceRoute, address_position,
-    cohort_position,
+    address_unit, cohort_position, cohort_unit,
 };
 
 use super::cookie::{CohortId, cookie};
@@ -80,6 +80,9 @@ pub struct Selection<'t> {
     /// Whether its outcome is evidence: it came to its side by chance, and the service excludes
     /// no such path.
     pub scored: bool,
+    /// The sticky unit of which it is one request, for a comparison; `None` without a comparison,
+    /// and for a request that was drawn for itself.
+    pub unit: Option<u64>,
 }
 
 /// How a request came to its side.
@@ -137,32 +140,35 @@ impl<'t> Selection<'t> {
             RouteEnd::Service(service) => service,
             RouteEnd::RedirectToHttps => return Err(Unrouted::RedirectToHttps),
         };
-        let (side, by) = assign(routes, service, question, draws)?;
+        let (side, by, unit) = assign(routes, service, question, draws)?;
         let target = service.pick(side, draws.target, None);
         let scored = by.by_chance() && !service.release.excludes(path);
-        Ok(Self { service, side, by, target, actions: &route.actions, scored })
+        Ok(Self { service, side, by, target, actions: &route.actions, scored, unit })
     }
 }
+
+/// A side, how it came about, and the sticky unit if there is one to be counted.
+type Assigned = (Side, AssignedBy, Option<u64>);
 
 fn assign(
     routes: &ListenerRoutes,
     service: &ServiceRoute,
     question: &Question<'_>,
     draws: &Draws,
-) -> Result<(Side, AssignedBy), Unrouted> {
+) -> Result<Assigned, Unrouted> {
     match (routes.test, &service.stickiness) {
         (Some(_), _) if service.exposure.green_exists => {
-            Ok((Side::Green, AssignedBy::TestListener))
+            Ok((Side::Green, AssignedBy::TestListener, None))
         }
-        (Some(WhenIdle::Blue), _) => Ok((Side::Blue, AssignedBy::TestListener)),
+        (Some(WhenIdle::Blue), _) => Ok((Side::Blue, AssignedBy::TestListener, None)),
         (Some(WhenIdle::Refuse), _) => Err(Unrouted::Idle),
         (None, _)
             if service.exposure.green_exists
                 && service.release.green_for.matches(question.headers) =>
         {
-            Ok((Side::Green, AssignedBy::Condition))
+            Ok((Side::Green, AssignedBy::Condition, None))
         }
-        (None, None) => Ok(by_lot(service, Lot::Drawn(draws.side))),
+        (None, None) => Ok(by_lot(service, Lot::Drawn(draws.side), None)),
         (None, Some(sticky)) => Ok(by_cohort(service, sticky, question, draws)),
     }
 }
@@ -172,7 +178,7 @@ fn by_cohort(
     sticky: &Stickiness,
     question: &Question<'_>,
     draws: &Draws,
-) -> (Side, AssignedBy) {
+) -> Assigned {
     let headers = question.headers;
     let named = |name: &String| headers.get(name.as_str()).map(http::HeaderValue::as_bytes);
     let brought = sticky
@@ -182,30 +188,36 @@ fn by_cohort(
         .filter(|value| !value.is_empty())
         .or_else(|| sticky.cookie.as_ref().and_then(|name| cookie(headers, name)));
     let salt = service.exposure.salt;
+    let unit = |key: &[u8]| service.comparison.is_some().then(|| cohort_unit(salt, key));
     if let Some(key) = brought {
-        return by_lot(service, Lot::Brought(cohort_position(salt, key)));
+        return by_lot(service, Lot::Brought(cohort_position(salt, key)), unit(key));
     }
     match sticky.fallback {
         StickyFallback::IssuedCookie => match CohortId::sent_back(headers, sticky.issued.name()) {
-            Some(id) => by_lot(service, Lot::Brought(cohort_position(salt, id.as_bytes()))),
+            Some(id) => {
+                let position = cohort_position(salt, id.as_bytes());
+                by_lot(service, Lot::Brought(position), unit(id.as_bytes()))
+            }
             None => {
                 let id = CohortId::from_draw(draws.cohort);
                 let position = cohort_position(salt, id.as_bytes());
-                (service.side_by_draw(position), AssignedBy::Issued(id, position))
+                let side = service.side_by_draw(position);
+                (side, AssignedBy::Issued(id, position), unit(id.as_bytes()))
             }
         },
         StickyFallback::ClientAddress => {
             let lot = question.client.map_or(Lot::Drawn(draws.side), |client| {
                 Lot::Address(address_position(salt, client))
             });
-            by_lot(service, lot)
+            let counted = question.client.filter(|_| service.comparison.is_some());
+            by_lot(service, lot, counted.map(|client| address_unit(salt, client)))
         }
     }
 }
 
-fn by_lot(service: &ServiceRoute, lot: Lot) -> (Side, AssignedBy) {
+fn by_lot(service: &ServiceRoute, lot: Lot, unit: Option<u64>) -> Assigned {
     let (Lot::Drawn(number) | Lot::Brought(number) | Lot::Address(number)) = lot;
-    (service.side_by_draw(number), AssignedBy::Chance(lot))
+    (service.side_by_draw(number), AssignedBy::Chance(lot), unit)
 }
 
 #[cfg(test)]
@@ -214,14 +226,17 @@ mod tests {
     use arc_swap::ArcSwap;
     use http::HeaderValue;
 
+    use super::super::evidence::Evidence;
     use super::super::testkit::{
-        named_rule, public, service, table, table_with, test_listener, with_green,
+        compare, named_rule, public, service, table, table_with, test_listener, with_green,
     };
     use super::*;
     use crate::core::model::{
         Balance, Destination, GreenFor, IssuedCookie, ReleaseTraffic, Rule, Salt, TargetHealth,
         Wanted,
     };
+    use crate::core::routing::MeterId;
+    use crate::telemetry::Recorder;
 
     fn sticky(fallback: StickyFallback) -> Option<Stickiness> {
         let (header, cookie) = (Some("x-user-id".to_owned()), Some("session".to_owned()));
@@ -283,6 +298,13 @@ mod tests {
         table(route, WhenIdle::Refuse)
     }
 
+    /// Every request is counted in, and what came of it.
+    fn compared(stickiness: Option<Stickiness>) -> RoutingTable {
+        let mut route = route(stickiness);
+        compare(&mut route, 1_000);
+        table(route, WhenIdle::Refuse)
+    }
+
     /// No target is healthy, and any may be tried.
     fn panicking() -> RoutingTable {
         let route = route(None);
@@ -309,8 +331,12 @@ mod tests {
             (table(route(None), WhenIdle::Blue), none(), test_listener()),
             (balanced(), none(), public()),
             (panicking(), none(), public()),
+            (compared(None), none(), public()),
+            (compared(sticky(StickyFallback::IssuedCookie)), none(), public()),
+            (compared(sticky(StickyFallback::ClientAddress)), none(), public()),
         ];
         let draws = Draws::random();
+        let recorder = Recorder::default();
         for (number, (table, headers, listener)) in cases.into_iter().enumerate() {
             let question = question(&listener, &headers);
             let table = ArcSwap::from_pointee(table);
@@ -320,6 +346,16 @@ mod tests {
             let info = measure(|| {
                 let table = table.load();
                 let chosen = Selection::choose(&table, &question, &draws);
+                if let Some(selection) = chosen.as_ref().ok().filter(|chosen| chosen.scored) {
+                    for status in [200, 503] {
+                        let mut evidence = Evidence::arrive(selection, 0);
+                        evidence.sent(1);
+                        evidence.answered(status, 2);
+                        evidence.header_ended(None, &recorder, 3);
+                        evidence.failed(MeterId(0), &recorder, 4);
+                        evidence.over(&recorder, 5);
+                    }
+                }
                 found = chosen.is_ok_and(|selection| selection.target.is_some());
             });
             assert!(found, "case {number}");
@@ -355,6 +391,30 @@ mod tests {
         let sent_back = ("cookie", "tidegate-cohort=0123456789abcdef0011223344556677");
         check(&[sent_back], b"0123456789abcdef0011223344556677", &brought);
         check(&[("x-user-id", "")], issued.as_bytes(), &issues);
+    }
+
+    #[test]
+    fn a_unit_is_known_by_its_key_while_there_is_a_comparison() {
+        let (listener, draws) = (public(), Draws { side: 0, target: 0, cohort: 42 });
+        let unit = |table: &RoutingTable, fields: &[(&'static str, &'static str)]| {
+            let headers = headers(fields);
+            let chosen = Selection::choose(table, &question(&listener, &headers), &draws);
+            chosen.expect("routed").unit
+        };
+        let issued = sticky(StickyFallback::IssuedCookie);
+        assert_eq!(unit(&world(issued.clone()), &[("x-user-id", "ann")]), None);
+        assert_eq!(unit(&compared(None), &[("x-user-id", "ann")]), None);
+        let table = compared(issued);
+        let ann = unit(&table, &[("x-user-id", "ann")]);
+        assert!(ann.is_some());
+        assert_eq!(unit(&table, &[("cookie", "session=ann")]), ann);
+        assert_ne!(unit(&table, &[("x-user-id", "bob")]), ann);
+        let new = unit(&table, &[]);
+        let id = CohortId::from_draw(42);
+        let key = cohort_unit(Salt::default(), id.as_bytes());
+        assert_eq!(new, Some(key), "and is the same when it comes back");
+        let by_address = compared(sticky(StickyFallback::ClientAddress));
+        assert!(unit(&by_address, &[]).is_some());
     }
 
     #[test]

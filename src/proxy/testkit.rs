@@ -15,9 +15,11 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
+use crate::core::analysis::comparison::{ClusterGuard, Cohort, Counters, MetricSet};
+use crate::core::analysis::{Threshold, Thresholds};
 use crate::core::model::{
     Balance, ClientLimits, DrainPolicy, Exposure, HostMatch, ListenerName, ListenerSpec, Panic,
-    RequestMatch, RetryPolicy, Rule, Split, Target, TargetGroup, TargetGroupName, Timeouts,
+    RequestMatch, RetryPolicy, Rule, Span, Split, Target, TargetGroup, TargetGroupName, Timeouts,
     Transport, Weight, WhenIdle,
 };
 use crate::core::routing::{
@@ -303,7 +305,21 @@ pub(super) fn service(green: u16, blue: &[SocketAddr], greens: &[SocketAddr]) ->
         retries: RetryPolicy::default(),
         mirror: None,
         live: Arc::default(),
+        comparison: None,
     }
+}
+
+/// Has a service's requests compared at its weight, in cohort 0 and without a guard; slower than
+/// this is slow on either side.
+pub(super) fn compare(service: &mut ServiceRoute, slow_us: u64) -> Arc<Counters> {
+    let units = service.stickiness.is_some();
+    let counters = Arc::new(Counters::new(8, units, ClusterGuard::new(Span::ZERO)));
+    let weight = service.exposure.split.green();
+    let cohort = Cohort { number: 0, epoch: 0, step: 0, weight, dormant: MetricSet::NONE };
+    let threshold = Threshold { blue_us: slow_us, green_us: slow_us };
+    counters.open(&cohort, &Thresholds { each: [Some(threshold); 3] });
+    service.comparison = Some(Arc::clone(&counters));
+    counters
 }
 
 pub(super) fn with_green(bp: u16) -> Exposure {

@@ -10,6 +10,7 @@ use crate::core::analysis::{Counts, upper_bound_us};
 
 use super::copies;
 use super::family::{counter, family, gauge, labelled};
+use super::late_failures;
 use super::{EdgeEvent, Gauges, MeterKey, Recorder};
 
 /// The content type of [`render`]'s text.
@@ -64,6 +65,7 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
     ];
     families.extend(of_process(recorder));
     families.extend(copies::families(recorder));
+    families.extend(late_failures::families(recorder));
     families.extend(gauges.families());
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new()

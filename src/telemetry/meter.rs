@@ -23,6 +23,7 @@ pub(super) struct Meter {
     latency_sum_us: AtomicU64,
     latency: [AtomicU64; BUCKETS],
     pub(super) copies: CopyCounts,
+    late_failures: AtomicU64,
 }
 
 impl Meter {
@@ -37,6 +38,7 @@ impl Meter {
             latency_sum_us: AtomicU64::new(0),
             latency: [const { AtomicU64::new(0) }; BUCKETS],
             copies: CopyCounts::default(),
+            late_failures: AtomicU64::new(0),
         }
     }
 
@@ -56,6 +58,15 @@ impl Meter {
             self.latency_sum_us.fetch_add(outcome.latency_us, Ordering::Relaxed);
             self.latency[bucket_of(outcome.latency_us)].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a failure after the headers of an answer; the request is counted as well.
+    pub(super) fn count_late_failure(&self) {
+        self.late_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn late_failures(&self) -> u64 {
+        read(&self.late_failures)
     }
 
     /// All requests, without reading the histogram.

@@ -5,11 +5,13 @@
 //! proxy does not count itself (weights, states, rollouts) is given to the exposition as plain
 //! values by whoever knows it.
 
+mod bell;
 mod copies;
 mod edge;
 mod exposition;
 mod family;
 mod gauges;
+mod late_failures;
 mod log;
 mod memory;
 mod meter;

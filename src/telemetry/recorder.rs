@@ -17,6 +17,7 @@ use crate::core::analysis::{Counts, Observed, ObservedWindow};
 use crate::core::model::{MonoTime, ServiceName, Side, TargetGroupName};
 use crate::core::routing::MeterId;
 
+use super::bell::Bell;
 use super::copies::{Copies, MirrorOutcome, RetryKind};
 use super::edge::{EdgeCounts, EdgeEvent};
 use super::log::Log;
@@ -73,6 +74,7 @@ pub struct Recorder {
     /// The process' own log; `None` if it has none.
     log: Option<Log>,
     pressure: Pressure,
+    green_failed: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +170,35 @@ impl Recorder {
             }
         }
         all
+    }
+
+    /// Counts a failure after the headers of an answer; lock-free, allocates nothing.
+    pub fn late_failure(&self, meter: MeterId) {
+        self.meter(meter).count_late_failure();
+    }
+
+    /// The failures after headers of every service and side, of all turns.
+    #[must_use]
+    pub fn late_failures(&self) -> BTreeMap<(ServiceName, Side), u64> {
+        let mut all: BTreeMap<(ServiceName, Side), u64> = BTreeMap::new();
+        for (service, known) in &self.registry().services {
+            for ((side, _, _), id) in &known.meters {
+                let sum = all.entry((service.clone(), *side)).or_default();
+                *sum += self.meter(*id).late_failures();
+            }
+        }
+        all
+    }
+
+    /// Tells whoever waits in [`Self::green_failed`] that a failure of green was counted; allocates
+    /// nothing, and is one atomic step until that was heard.
+    pub fn tell_green_failed(&self) {
+        self.green_failed.ring();
+    }
+
+    /// Resolves once a failure of green was counted since this was last waited for. For one task.
+    pub async fn green_failed(&self) {
+        self.green_failed.heard().await;
     }
 
     /// What a meter counted so far.
@@ -302,6 +333,7 @@ impl Default for Recorder {
             unlogged: AtomicU64::new(0),
             log: None,
             pressure: Pressure::default(),
+            green_failed: Bell::default(),
         }
     }
 }

@@ -96,7 +96,16 @@ const fn layer(module: &'static str, may_use: &'static [&'static str]) -> Layer 
 const LAYERS: &[Layer] = &[
     layer("core", &[]),
     layer("core::model", &[]),
-    layer("core::routing", &["core::model"]),
+    // Requests are counted in what their route holds; what the counts mean is decided elsewhere.
+    layer(
+        "core::routing",
+        &[
+            "core::model",
+            "core::analysis::comparison::Counters",
+            "core::analysis::LatencySketch",
+            "core::analysis::SKETCH_BUCKETS",
+        ],
+    ),
     layer("core::health", &["core::model"]),
     layer("core::analysis", &["core::model"]),
     layer("core::ledger", &["core::model"]),
@@ -121,6 +130,8 @@ const LAYERS: &[Layer] = &[
             "core::model",
             "core::routing",
             "core::health",
+            "core::analysis::comparison::Settled",
+            "core::analysis::comparison::Ticket",
             "telemetry::EdgeEvent",
             "telemetry::Recorder",
             "telemetry::Outcome",

@@ -30,11 +30,32 @@ pub fn address_position(salt: Salt, address: IpAddr) -> u16 {
     }
 }
 
+/// The unit of a cohort key: a hash by which a comparison knows a user again. It is independent of
+/// the position, so that which units it takes for one tells nothing of their sides.
+#[must_use]
+pub fn cohort_unit(salt: Salt, key: &[u8]) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(salt.k0 ^ UNIT, salt.k1 ^ UNIT);
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// The unit of a client's address, as [`address_position`] reads it.
+#[must_use]
+pub fn address_unit(salt: Salt, address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => cohort_unit(salt, &v4.octets()),
+        IpAddr::V6(v6) => cohort_unit(salt, &v6.octets()),
+    }
+}
+
 /// The side of a position or draw in 0..10 000: green exactly below green's weight.
 #[must_use]
 pub fn side_at(green: Weight, number: u16) -> Side {
     if number < green.bp() { Side::Green } else { Side::Blue }
 }
+
+/// Makes another key of a salt.
+const UNIT: u64 = 0x756e_6974_2d69_6473;
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +75,19 @@ mod tests {
             let off = (f64::from(u32::try_from(green).expect("small")) - expected).abs();
             assert!(off <= 4.0 * deviation, "weight {weight}: {green} of {expected}");
         }
+    }
+
+    #[test]
+    fn a_unit_tells_nothing_of_its_position() {
+        let salt = Salt { k0: 7, k1: 11 };
+        let keys: Vec<[u8; 4]> = (0..40_000u32).map(u32::to_be_bytes).collect();
+        let low = |key: &[u8]| cohort_position(salt, key) < 5_000;
+        let even = |key: &[u8]| cohort_unit(salt, key).is_multiple_of(2);
+        let both = keys.iter().filter(|key| low(*key) && even(*key)).count();
+        assert!((9_600..10_400).contains(&both), "{both} of a quarter");
+        let (four, six) = ("192.0.2.1".parse().expect("valid"), "::ffff:192.0.2.1");
+        assert_eq!(address_unit(salt, four), address_unit(salt, six.parse().expect("valid")));
+        assert_eq!(address_unit(salt, four), cohort_unit(salt, &[192, 0, 2, 1]));
     }
 
     #[test]

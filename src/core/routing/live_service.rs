@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::core::model::RetryPolicy;
 
-use super::RetryBudget;
+use super::{BlueLatencies, RetryBudget};
 
 /// The state of one service, shared by every table that has it.
 #[derive(Debug)]
@@ -13,13 +13,19 @@ pub struct LiveService {
     /// What its requests put in for second attempts.
     pub retries: RetryBudget,
     mirrored: AtomicU32,
+    /// How long blue takes, whether there is a rollout or not.
+    pub latencies: BlueLatencies,
 }
 
 impl LiveService {
     /// The state of a service that is new.
     #[must_use]
     pub fn new(min_per_second: u32) -> Self {
-        Self { retries: RetryBudget::new(min_per_second), mirrored: AtomicU32::new(0) }
+        Self {
+            retries: RetryBudget::new(min_per_second),
+            mirrored: AtomicU32::new(0),
+            latencies: BlueLatencies::default(),
+        }
     }
 
     /// A place for a mirrored request; `None` if so many are under way.

@@ -6,6 +6,7 @@
 //!
 //! Nothing here takes a lock or allocates once a table is built.
 
+mod blue_latencies;
 mod cohort;
 mod link;
 mod live;
@@ -19,7 +20,8 @@ mod stand_in;
 mod table;
 
 pub use crate::core::model::TargetHealth;
-pub use cohort::{address_position, cohort_position, side_at};
+pub use blue_latencies::BlueLatencies;
+pub use cohort::{address_position, address_unit, cohort_position, cohort_unit, side_at};
 pub use link::Link;
 pub use live::{LiveGroup, LiveTarget, LiveTargets};
 pub use live_service::{LiveService, MirrorPlace};

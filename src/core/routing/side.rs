@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::analysis::comparison::Counters;
 use crate::core::model::{
     Balance, DrainPolicy, Exposure, MirrorPolicy, Panic, ReleaseTraffic, RetryPolicy, Revision,
     ServiceName, Side, Stickiness, TargetGroupName, TargetProtocol, Timeouts,
@@ -65,6 +66,9 @@ pub struct ServiceRoute {
     pub mirror: Option<MirrorPolicy>,
     /// What the service keeps between tables.
     pub live: Arc<LiveService>,
+    /// What the requests of its rollout are counted in to compare green with blue; `None` while
+    /// there is nothing to compare.
+    pub comparison: Option<Arc<Counters>>,
 }
 
 impl ServiceRoute {
@@ -245,6 +249,7 @@ pub(super) mod tests {
             retries: RetryPolicy::default(),
             mirror: None,
             live: Arc::default(),
+            comparison: None,
         }
     }
 

@@ -17,11 +17,17 @@ impl ServiceRoute {
     #[must_use]
     pub fn stand_in(&self, draw: u64) -> Option<&Arc<LiveTarget>> {
         let has_green = self.retries.fail_open && self.exposure.split.green() > Weight::ZERO;
-        let may_try = |target: &Arc<LiveTarget>| target.is_able() || target.is_unchecked();
-        if !has_green || self.blue.targets.iter().any(may_try) {
+        if !has_green || self.blue_may_serve() {
             return None;
         }
         self.pick(Side::Green, draw, None).filter(|target| target.is_able())
+    }
+
+    /// Whether blue has a target that may be given a request. While it has none its requests are
+    /// routed by panic or to green, and none of the service says anything about green.
+    #[must_use]
+    pub fn blue_may_serve(&self) -> bool {
+        self.blue.targets.iter().any(|target| target.is_able() || target.is_unchecked())
     }
 }
 

@@ -78,6 +78,7 @@ impl Tunnels {
         let Answered { mut header, target } = answered.map_err(Error::into_up)?;
         attempt.answered(session, header.status.as_u16())?;
         if header.status.as_u16() != 101 {
+            attempt.grpc_status(&header.headers);
             attempt.headers_to_client(session, &mut header)?;
             let passed = pass_on(session, header, target).await;
             return passed.inspect_err(|error| {
@@ -120,6 +121,7 @@ impl Tunnels {
     ) -> Result<Answered> {
         let stream = self.connect(session, attempt).await?;
         let request = prepare(attempt)?;
+        attempt.sent();
         let mut target = TargetSession::new(stream);
         target.read_timeout = Some(attempt.service.timeouts.read.into());
         match answer_of(&mut target, request).await {

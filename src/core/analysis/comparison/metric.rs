@@ -81,6 +81,21 @@ impl MetricSet {
         Self(self.0 | other.0)
     }
 
+    /// These metrics but for those of another set.
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Its metrics as bits, for a word that is shared.
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set of these bits.
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
     /// Whether the metric is among them.
     #[must_use]
     pub const fn contains(self, metric: Metric) -> bool {

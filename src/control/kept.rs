@@ -9,6 +9,7 @@ use crate::core::model::{ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
 use super::ejection::GroupWatch;
+use super::latencies::Latencies;
 use super::links::Links;
 use super::totals::Totals;
 
@@ -24,4 +25,6 @@ pub struct Kept {
     pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
     /// Counters of the services, which only grow.
     pub(super) totals: BTreeMap<ServiceName, Totals>,
+    /// Blue's latencies, for thresholds.
+    pub(super) latencies: Latencies,
 }

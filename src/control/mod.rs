@@ -9,8 +9,11 @@
 //! Others see the state through [`Handle::view`], a snapshot that never queues behind the writer.
 
 mod alarms;
+mod analysis_view;
 mod change;
 mod command;
+mod compare;
+mod comparing;
 mod draft;
 mod ejection;
 mod gates;
@@ -18,6 +21,7 @@ mod group;
 mod handle;
 mod history;
 mod kept;
+mod latencies;
 mod links;
 mod lists;
 mod names;
@@ -48,6 +52,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use analysis_view::{AnalysisVerdict, AnalysisView, MetricView};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

@@ -21,7 +21,11 @@ impl World {
             return;
         };
         let (next, effects) = active.rollout.clone().handle(event, self.now);
+        let taken_back = matches!(next.state(), State::RolledBack(_));
         active.rollout = next;
+        if let Some(comparing) = active.comparing.as_mut().filter(|_| taken_back) {
+            comparing.verdict_fell();
+        }
         if active.rollout.state().ending().is_some() {
             active.ended.get_or_insert(self.now.wall);
         }
@@ -58,6 +62,8 @@ impl World {
         if let Some(state) = service.and_then(|service| self.services.get_mut(&service)) {
             state.exposure = exposure;
             self.publish();
+            // Only now: what is drawn at a weight is counted in a cohort of that weight.
+            self.open_cohort(id);
         }
     }
 
@@ -88,6 +94,7 @@ impl World {
 
     /// Adds the records of a rollout to a transaction.
     pub(super) fn put_rollout(&mut self, id: &RolloutId, transaction: &mut Transaction) {
+        self.count(id);
         let Some(active) = self.rollouts.get(id) else {
             return;
         };
@@ -97,6 +104,12 @@ impl World {
             rollout: Box::new(rollout.clone()),
             tally: active.running.tally,
             ended: active.ended,
+            analysis: active.analysis(self.now.mono).map(Box::new),
+            // What is over is not gone on with.
+            evidence: match rollout.state().ending() {
+                Some(_) => None,
+                None => active.comparing.as_ref().map(|comparing| Box::new(comparing.saved())),
+            },
         };
         transaction.puts.push((key("rollout", id.as_str()), text(&record)));
         if let State::RolledBack(ending) = rollout.state() {
@@ -190,6 +203,7 @@ impl World {
         if !self.rollouts.get(id).is_some_and(settled) {
             return;
         }
+        self.count(id);
         let Some(active) = self.rollouts.remove(id) else {
             return;
         };
@@ -200,7 +214,7 @@ impl World {
         self.configure_alarms();
         let totals = self.kept.totals.entry(spec.service.clone()).or_default();
         totals.count_end(active.rollout.state().name());
-        let view = super::snapshot::of_rollout(&active);
+        let view = super::snapshot::of_rollout(&active, self.now.mono);
         let rollback = super::snapshot::of_rollback(&view, &active.rollout);
         let mut gone = self.history.add(Arc::new(view), self.now.wall);
         if let Some(rollback) = rollback {

@@ -128,9 +128,9 @@ impl Comparing {
         Some(restored)
     }
 
-    /// What has to survive a restart.
-    pub(super) fn saved(&self) -> Saved {
-        self.comparator.saved()
+    /// What has to survive a restart; `None` while there is nothing.
+    pub(super) fn saved(&self) -> Option<Saved> {
+        self.has_begun().then(|| self.comparator.saved())
     }
 
     /// Where the request path counts.

@@ -36,6 +36,8 @@ pub(super) enum EntryKind {
     AlarmsOverridden,
     /// The evidence against green sufficed for a rollback.
     EvidenceCrossed,
+    /// What the requests of a rollout that ends came to.
+    RequestsCounted,
     /// Entries were left out, because the store did not save for too long.
     EntriesLost,
 }
@@ -58,6 +60,7 @@ impl EntryKind {
             Self::ChangeUndone => "change_undone",
             Self::AlarmsOverridden => "alarms_overridden",
             Self::EvidenceCrossed => "evidence_crossed",
+            Self::RequestsCounted => "requests_counted",
             Self::EntriesLost => "entries_lost",
         }
     }

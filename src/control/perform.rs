@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::core::model::{Exposure, GateStage};
 use crate::core::model::{RolloutId, Split};
 use crate::core::rollout::{
-    Actor, Effect, Event, GateAnswer, GateCall, Notice, Outcome, Rollout, State,
+    Actor, Effect, Event, Fact, GateAnswer, GateCall, Notice, Outcome, Rollout, State,
 };
 use crate::store::Transaction;
 
+use super::comparing::Comparing;
 use super::draft::{About, EntryKind, entry, fact};
 use super::record::{GroupRecord, RollbackRecord, RolloutRecord, ServiceRecord, key, text};
 use super::world::Active;
@@ -43,6 +44,9 @@ impl World {
                 Effect::Save { seq } => self.save(id, seq),
                 Effect::RunGate(call) => self.ask_gate(*call),
                 Effect::Record { fact: happened, actor, reason } => {
+                    if matches!(happened, Fact::Ended { .. }) {
+                        self.tell_counts(id);
+                    }
                     let now = self.now.wall;
                     if let Some(active) = self.rollouts.get_mut(id) {
                         let about = About {
@@ -55,6 +59,28 @@ impl World {
                 Effect::Notify(notice) => notify(id, &notice),
             }
         }
+    }
+
+    /// Puts what the requests of a rollout that ends came to into its ledger, if it had any.
+    fn tell_counts(&mut self, id: &RolloutId) {
+        self.count(id);
+        let Some(active) = self.rollouts.get_mut(id) else {
+            return;
+        };
+        if !active.rollout.had_traffic() {
+            return;
+        }
+        let tally = active.running.tally;
+        let detail = serde_json::json!({
+            "green_requests": tally.green_requests, "green_failed": tally.green_failed,
+            "rescued": tally.rescued, "leaked": tally.leaked(),
+            "sent_after_verdict": tally.sent_after_verdict,
+        });
+        let service = Some(active.rollout.spec().service.clone());
+        let about = About { service, rollout: Some(id.clone()) };
+        let by = Actor::tidegate();
+        let kind = EntryKind::RequestsCounted;
+        active.drafts.push(entry(kind, about, &detail, (&by, None), self.now.wall));
     }
 
     fn expose(&mut self, id: &RolloutId, exposure: Exposure) {
@@ -108,7 +134,7 @@ impl World {
             // What is over is not gone on with.
             evidence: match rollout.state().ending() {
                 Some(_) => None,
-                None => active.comparing.as_ref().map(|comparing| Box::new(comparing.saved())),
+                None => active.comparing.as_ref().and_then(Comparing::saved).map(Box::new),
             },
         };
         transaction.puts.push((key("rollout", id.as_str()), text(&record)));

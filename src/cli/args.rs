@@ -214,6 +214,8 @@ pub(super) enum RolloutCommand {
     },
     /// Show a rollout with its history.
     Show { id: RolloutId },
+    /// Tell in plain words what speaks for and against a rollout, and why it goes on or does not.
+    Explain { id: RolloutId },
     /// Follow a rollout to its end.
     Watch {
         id: RolloutId,

@@ -1,7 +1,7 @@
 //! A rollout on one line.
 
 use super::screen::plain;
-use super::style;
+use super::{style, why};
 use crate::admin::json::{Rollout, Step};
 use crate::core::model::Span;
 use crate::core::rollout::StateName;
@@ -38,6 +38,9 @@ pub(super) fn line(elapsed: Span, rollout: &Rollout) -> String {
     if rollout.green_requests > 0 {
         let (requests, failed) = (rollout.green_requests, rollout.green_failed);
         parts.push(format!("{requests} green requests, {failed} failed"));
+    }
+    if let Some(analysis) = rollout.analysis.as_ref().filter(|_| rollout.green_requests > 0) {
+        parts.push(why::short(analysis));
     }
     let holds: Vec<_> = rollout.holds.iter().map(|hold| plain(&hold.text)).collect();
     if !holds.is_empty() {

@@ -27,6 +27,7 @@ mod target_group;
 mod token;
 mod upgrade;
 mod watch;
+mod why;
 
 #[cfg(test)]
 mod fake;

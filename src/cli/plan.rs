@@ -19,11 +19,12 @@ pub(super) fn steps(steps: &[Step], final_bake: Option<&FinalBake>) -> String {
     let mut rows: Vec<[String; 4]> = steps
         .iter()
         .map(|step| match step {
-            Step::Shift { weight, bake, samples, evidence, .. } => {
+            Step::Shift { weight, bake, samples, evidence, promote_early, .. } => {
                 number += 1;
                 let samples = samples.map(|samples| format!("{samples} requests"));
                 let evidence = evidence.then(|| "evidence".to_owned());
-                let asks: Vec<_> = samples.into_iter().chain(evidence).collect();
+                let early = promote_early.then(|| "over when certified".to_owned());
+                let asks: Vec<_> = samples.into_iter().chain(evidence).chain(early).collect();
                 let bake = if *bake == Span::ZERO { "-".to_owned() } else { bake.to_string() };
                 [number.to_string(), weight.to_string(), bake, asks.join(", ")]
             }

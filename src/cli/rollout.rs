@@ -8,7 +8,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::screen::{Form, plain};
 use super::table::table;
-use super::{Exit, ledger, line, plan, style, watch};
+use super::{Exit, ledger, line, plan, style, watch, why};
 use crate::admin::json::{NewRollout, Promotion, Resumption, Rollout};
 use crate::core::model::{RolloutId, Span, Target};
 
@@ -29,6 +29,11 @@ pub(super) async fn run(
         RolloutCommand::Show { id } => {
             let rollout: Rollout = client.get(&format!("/v1/rollouts/{id}")).await?;
             form.show(&rollout, render);
+            Ok(Exit::Succeeded)
+        }
+        RolloutCommand::Explain { id } => {
+            let rollout: Rollout = client.get(&format!("/v1/rollouts/{id}")).await?;
+            form.show(&rollout, why::render);
             Ok(Exit::Succeeded)
         }
         RolloutCommand::Watch { id, wait } => watch::watch(client, &id, wait, form).await,

@@ -14,6 +14,7 @@ mod addresses;
 mod admin;
 mod alarms;
 mod alertmanager;
+mod analysis;
 mod bytes;
 mod client_limits;
 mod component;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::analysis::analysis;
 use super::declared::Declared;
 use super::fields::Fields;
 use super::gate_uses::gate_uses;
@@ -56,6 +57,7 @@ fn service(
     let target_limit = fields.take("target_limit").and_then(|node| node.count(0..=MAX_IN_FLIGHT));
     let retries = retries(&mut fields);
     let mirror = fields.take("mirror").as_ref().and_then(mirror);
+    let (analysis, slo) = analysis(&mut fields);
     fields.finish();
     Some(ServiceSpec {
         name: name?,
@@ -79,6 +81,8 @@ fn service(
         target_limit: target_limit.filter(|limit| *limit > 0),
         retries,
         mirror,
+        analysis,
+        slo,
     })
 }
 

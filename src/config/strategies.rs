@@ -84,10 +84,20 @@ fn step(node: &Node<'_>) -> Option<Step> {
             let weight = weight.quantity::<Weight>();
             let bake = fields.require("bake").and_then(|node| node.quantity::<Span>());
             let samples = fields.take("samples").and_then(|node| node.count(1..=MAX_SAMPLES));
+            let evidence = fields.take("evidence");
+            let promote_early = fields.take("promote_early").and_then(|node| node.flag());
             fields.finish();
             let samples = samples.map(u64::from);
-            let evidence_pass = false;
-            Some(Step::Shift(Shift { weight: weight?, bake: bake?, samples, evidence_pass }))
+            if let Some(node) = evidence.as_ref().filter(|_| weight == Some(Weight::FULL)) {
+                node.mistake_with_fix(
+                    "at 100% there is nothing to compare green with",
+                    "ask for it at a smaller weight, and give the service an `slo` for the rest",
+                );
+            }
+            let asked = evidence.and_then(|node| node.word(&EVIDENCE));
+            let (evidence_pass, promote_early) = (asked.is_some(), promote_early == Some(true));
+            let (weight, bake) = (weight?, bake?);
+            Some(Step::Shift(Shift { weight, bake, samples, evidence_pass, promote_early }))
         }
         Some((_, node)) => {
             fields.finish();
@@ -110,6 +120,9 @@ const ON_TIMEOUT: [(&str, OnApprovalTimeout); 3] = [
     ("stop", OnApprovalTimeout::Stop),
     ("continue", OnApprovalTimeout::Continue),
 ];
+
+/// What a step may want of the comparison.
+const EVIDENCE: [(&str, ()); 1] = [("pass", ())];
 
 /// The most strategies of a configuration.
 const MAX_STRATEGIES: usize = 1_000;
@@ -150,11 +163,36 @@ mod tests {
             "{ steps: [{ weight: 1%, bake: 2m, samples: 500 }], final_bake: { for: 15m, keep_blue: 50% } }",
         );
         let (weight, bake) = ("1%".parse().unwrap(), Span::from_mins(2));
-        let shift = Shift { weight, bake, samples: Some(500), evidence_pass: false };
+        let shift = Shift { samples: Some(500), ..Shift::timed(weight, bake) };
         assert_eq!(own.steps()[0], Step::Shift(shift));
         assert_eq!(own.final_bake().unwrap().length, Span::from_mins(15));
         let own = read("{ canary: { weight: 1%, bake: 2m }, final_bake: { for: 1m } }");
         assert_eq!(own.final_bake().unwrap().length, Span::from_mins(1));
+    }
+
+    #[test]
+    fn a_step_may_ask_for_the_certificate_and_end_with_it() {
+        let own =
+            read("{ steps: [{ weight: 1%, bake: 2m, evidence: pass, promote_early: true }] }");
+        let timed = Shift::timed("1%".parse().unwrap(), Span::from_mins(2));
+        let shift = Shift { evidence_pass: true, promote_early: true, ..timed };
+        assert_eq!(own.steps()[0], Step::Shift(shift));
+        let check = |step: &str, expected: &str| {
+            let text = with(&format!("strategies: {{ own: {{ steps: [{step}] }} }}"));
+            refuses(&text, &format!("line 4: strategies.own.steps[0].{expected}"));
+        };
+        check(
+            "{ weight: 1%, bake: 2m, evidence: good }",
+            "evidence: found \"good\", wanted one of pass",
+        );
+        check(
+            "{ weight: 100%, bake: 2m, evidence: pass }",
+            "evidence: at 100% there is nothing to compare green with",
+        );
+        check(
+            "{ weight: 1%, bake: 2m, promote_early: 1 }",
+            "promote_early: wanted true or false, found the number 1",
+        );
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub(super) enum EntryKind {
     ChangeUndone,
     /// A rollout is judged by other alarms than its service's.
     AlarmsOverridden,
+    /// The evidence against green sufficed for a rollback.
+    EvidenceCrossed,
+    /// What the requests of a rollout that ends came to.
+    RequestsCounted,
     /// Entries were left out, because the store did not save for too long.
     EntriesLost,
 }
@@ -55,6 +59,8 @@ impl EntryKind {
             Self::GateAnswered => "gate_answered",
             Self::ChangeUndone => "change_undone",
             Self::AlarmsOverridden => "alarms_overridden",
+            Self::EvidenceCrossed => "evidence_crossed",
+            Self::RequestsCounted => "requests_counted",
             Self::EntriesLost => "entries_lost",
         }
     }

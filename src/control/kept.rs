@@ -10,6 +10,7 @@ use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
 use super::ejection::GroupWatch;
+use super::latencies::Latencies;
 use super::links::Links;
 use super::totals::Totals;
 
@@ -28,4 +29,6 @@ pub struct Kept {
     /// What green's meter had counted when a rollout was saved last: requests go on without a
     /// control side, and what they come to is still the rollout's.
     pub(super) counted: BTreeMap<RolloutId, Counts>,
+    /// Blue's latencies, for thresholds.
+    pub(super) latencies: Latencies,
 }

@@ -9,9 +9,12 @@
 //! Others see the state through [`Handle::view`], a snapshot that never queues behind the writer.
 
 mod alarms;
+mod analysis_view;
 mod change;
 mod close;
 mod command;
+mod compare;
+mod comparing;
 mod draft;
 mod ejection;
 mod gates;
@@ -19,6 +22,7 @@ mod group;
 mod handle;
 mod history;
 mod kept;
+mod latencies;
 mod links;
 mod lists;
 mod names;
@@ -49,6 +53,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use analysis_view::{AnalysisVerdict, AnalysisView, MetricView};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

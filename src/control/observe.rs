@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::core::analysis::Counts;
-use crate::core::model::{RolloutId, Side};
-use crate::core::rollout::{Actor, Event, Evidence, Observation};
+use crate::core::model::RolloutId;
+use crate::core::rollout::{Actor, Event, Observation};
 
 use super::World;
+use super::comparing::Comparing;
 use super::draft::{About, EntryKind, entry};
 
 impl World {
     /// One look: alarms are judged, every rollout is shown what can be seen.
     pub(super) fn tick(&mut self) {
+        // First of all: a verdict against green waits for nothing.
+        self.compare();
         self.recorder.tick(self.now.mono);
         self.take_news();
         self.refill_retries();
@@ -66,22 +68,19 @@ impl World {
         }
     }
 
-    /// Adds what green's meter counted since the last look to a rollout's counters; gives what the
-    /// meter counted in all.
-    pub(super) fn count(&mut self, id: &RolloutId) -> Option<Counts> {
-        let active = self.rollouts.get_mut(id)?;
-        let service = active.rollout.spec().service.clone();
-        let green = self.recorder.present(&service, Side::Green);
-        let before = active.running.tally.leaked();
-        active.running.add(green.clone());
-        let leaked = active.running.tally.leaked().saturating_sub(before);
-        self.kept.totals.entry(service).or_default().leaked += leaked;
-        Some(green)
-    }
-
-    fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
+    /// What can be seen now of the world of a rollout; `None` if there is no such rollout.
+    pub(super) fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
         let scored_green = self.count(id)?.scored();
-        let spec = Arc::clone(self.rollouts.get(id)?.rollout.spec());
+        let active = self.rollouts.get_mut(id)?;
+        let spec = Arc::clone(active.rollout.spec());
+        let (now, weight) = (self.now.mono, active.rollout.weight());
+        let assess = |comparing: &Comparing| comparing.assess(now, weight);
+        let assessment = active.comparing.as_ref().map(assess).unwrap_or_default();
+        if let Some(comparing) = &mut active.comparing {
+            for news in comparing.news(&assessment.freezes) {
+                tracing::error!(rollout = %id, news, "the weight is held");
+            }
+        }
         let state = |alarm| self.alarms.watched_state(&spec.service, alarm, self.now.wall);
         let alarms = spec.alarms.iter().map(|alarm| (alarm.name.clone(), state(alarm)));
         Some(Observation {
@@ -89,8 +88,9 @@ impl World {
             blue: self.kept.live.health(&spec.blue),
             alarms: alarms.collect(),
             scored_green,
-            evidence: Evidence::Unavailable,
-            slo_breach: None,
+            evidence: assessment.evidence,
+            slo_breach: assessment.slo_breach,
+            freezes: assessment.freezes,
         })
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::core::model::{Exposure, GateStage};
 use crate::core::model::{RolloutId, Split};
 use crate::core::rollout::{
-    Actor, Effect, Event, GateAnswer, GateCall, Notice, Outcome, Rollout, State,
+    Actor, Effect, Event, Fact, GateAnswer, GateCall, Notice, Outcome, Rollout, State,
 };
 use crate::store::Transaction;
 
+use super::comparing::Comparing;
 use super::draft::{About, EntryKind, entry, fact};
 use super::record::{GroupRecord, RollbackRecord, RolloutRecord, ServiceRecord, key, text};
 use super::world::Active;
@@ -21,7 +22,11 @@ impl World {
             return;
         };
         let (next, effects) = active.rollout.clone().handle(event, self.now);
+        let taken_back = matches!(next.state(), State::RolledBack(_));
         active.rollout = next;
+        if let Some(comparing) = active.comparing.as_mut().filter(|_| taken_back) {
+            comparing.verdict_fell();
+        }
         if active.rollout.state().ending().is_some() {
             active.ended.get_or_insert(self.now.wall);
         }
@@ -39,6 +44,9 @@ impl World {
                 Effect::Save { seq } => self.save(id, Some(seq)),
                 Effect::RunGate(call) => self.ask_gate(*call),
                 Effect::Record { fact: happened, actor, reason } => {
+                    if matches!(happened, Fact::Ended { .. }) {
+                        self.tell_counts(id);
+                    }
                     let now = self.now.wall;
                     if let Some(active) = self.rollouts.get_mut(id) {
                         let about = About {
@@ -53,11 +61,35 @@ impl World {
         }
     }
 
+    /// Puts what the requests of a rollout that ends came to into its ledger, if it had any.
+    fn tell_counts(&mut self, id: &RolloutId) {
+        self.count(id);
+        let Some(active) = self.rollouts.get_mut(id) else {
+            return;
+        };
+        if !active.rollout.had_traffic() {
+            return;
+        }
+        let tally = active.running.tally;
+        let detail = serde_json::json!({
+            "green_requests": tally.green_requests, "green_failed": tally.green_failed,
+            "rescued": tally.rescued, "leaked": tally.leaked(),
+            "sent_after_verdict": tally.sent_after_verdict,
+        });
+        let service = Some(active.rollout.spec().service.clone());
+        let about = About { service, rollout: Some(id.clone()) };
+        let by = Actor::tidegate();
+        let kind = EntryKind::RequestsCounted;
+        active.drafts.push(entry(kind, about, &detail, (&by, None), self.now.wall));
+    }
+
     fn expose(&mut self, id: &RolloutId, exposure: Exposure) {
         let service = self.rollouts.get(id).map(|active| active.rollout.spec().service.clone());
         if let Some(state) = service.and_then(|service| self.services.get_mut(&service)) {
             state.exposure = exposure;
             self.publish();
+            // Only now: what is drawn at a weight is counted in a cohort of that weight.
+            self.open_cohort(id);
         }
     }
 
@@ -89,6 +121,7 @@ impl World {
 
     /// Adds the records of a rollout to a transaction.
     pub(super) fn put_rollout(&mut self, id: &RolloutId, transaction: &mut Transaction) {
+        self.count(id);
         let Some(active) = self.rollouts.get(id) else {
             return;
         };
@@ -98,6 +131,12 @@ impl World {
             rollout: Box::new(rollout.clone()),
             tally: active.running.tally,
             ended: active.ended,
+            analysis: active.analysis(self.now.mono).map(Box::new),
+            // What is over is not gone on with.
+            evidence: match rollout.state().ending() {
+                Some(_) => None,
+                None => active.comparing.as_ref().and_then(Comparing::saved).map(Box::new),
+            },
         };
         transaction.puts.push((key("rollout", id.as_str()), text(&record)));
         self.kept.counted.insert(id.clone(), active.running.counted().clone());
@@ -192,6 +231,7 @@ impl World {
         if !self.rollouts.get(id).is_some_and(settled) {
             return;
         }
+        self.count(id);
         let Some(active) = self.rollouts.remove(id) else {
             return;
         };
@@ -203,7 +243,7 @@ impl World {
         self.configure_alarms();
         let totals = self.kept.totals.entry(spec.service.clone()).or_default();
         totals.count_end(active.rollout.state().name());
-        let view = super::snapshot::of_rollout(&active);
+        let view = super::snapshot::of_rollout(&active, self.now.mono);
         let rollback = super::snapshot::of_rollback(&view, &active.rollout);
         let mut gone = self.history.add(Arc::new(view), self.now.wall);
         if let Some(rollback) = rollback {

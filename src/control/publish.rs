@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::core::analysis::comparison::Counters;
 use crate::core::model::{ServiceName, ServiceSpec, Side, TargetGroupName, TargetHealth};
 use crate::core::routing::{ListenerRoutes, LiveService, RoutingTable, ServiceRoute, SideRoute};
 use crate::probe::ProbeTarget;
@@ -10,6 +11,7 @@ use crate::store::{ServiceImage, TableImage};
 use crate::telemetry::MeterKey;
 
 use super::World;
+use super::comparing::Comparing;
 use super::service::ServiceState;
 
 impl World {
@@ -59,8 +61,14 @@ impl World {
             retries: spec.retries.clone(),
             mirror: spec.mirror,
             live: self.live_service(spec),
-            comparison: None,
+            comparison: self.comparison(state),
         }
+    }
+
+    /// Where requests are counted for the comparison; `None` outside of rollouts that compare.
+    fn comparison(&self, state: &ServiceState) -> Option<Arc<Counters>> {
+        let active = self.rollouts.get(state.active.as_ref()?)?;
+        active.comparing.as_ref().map(Comparing::counters)
     }
 
     /// What a service keeps, from the table before; anew if it was not in there.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::analysis::comparison::Saved;
 use crate::core::model::{
     AlarmState, Revision, RolloutId, Salt, ServiceName, Sha256, Split, Target, TargetGroupName,
     WallTime,
@@ -13,7 +14,7 @@ use crate::core::model::{
 use crate::core::rollout::{Cause, Rollout};
 use crate::store::Key;
 
-use super::Tally;
+use super::{AnalysisView, Tally};
 
 /// What a service is at run time: the file declares its structure, this says who is blue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ pub(super) struct GroupRecord {
 }
 
 /// A rollout, or the rollback of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RolloutRecord {
     /// A rollout that was started by somebody.
@@ -74,6 +75,12 @@ pub(super) enum RolloutRecord {
         tally: Tally,
         /// When it ended; `None` while it runs.
         ended: Option<WallTime>,
+        /// What its comparison came to; `None` if nothing was compared.
+        #[serde(default)]
+        analysis: Option<Box<AnalysisView>>,
+        /// What its comparison goes on from; `None` where nothing is compared, or it is over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Box<Saved>>,
     },
     /// The rollback of a rollout: recorded with the end of that, already succeeded.
     Rollback(RollbackRecord),

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::core::analysis::comparison::Saved;
 use crate::core::model::{RolloutId, ServiceSpec, Side, WallTime};
 use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Spec, Verb};
 
+use super::comparing::Comparing;
 use super::past::Past;
 use super::record::RolloutRecord;
 use super::reload::lost_for;
 use super::snapshot::{of_machine, of_rollback_record};
 use super::world::Active;
-use super::{RecoverError, Tally, World};
+use super::{RecoverError, RolloutView, Tally, World};
 
 impl World {
     /// Puts back those that have not ended, and makes the history of the others.
@@ -28,26 +30,33 @@ impl World {
         for record in records {
             match record {
                 RolloutRecord::Rollback(rollback) => rollbacks.push(rollback),
-                RolloutRecord::Rollout { rollout, tally, ended: None } => {
+                RolloutRecord::Rollout { rollout, tally, ended: None, evidence, .. } => {
+                    let id = rollout.spec().id.clone();
                     self.restore_active(*rollout, tally, past)?;
+                    self.restore_comparison(&id, evidence.map(|evidence| *evidence));
                 }
-                RolloutRecord::Rollout { rollout, tally, ended: Some(at) } => {
-                    ended.push((at, rollout, tally));
+                RolloutRecord::Rollout { rollout, tally, ended: Some(at), analysis, .. } => {
+                    ended.push((at, rollout, tally, analysis.map(|analysis| *analysis)));
                 }
             }
         }
         // The newest first: what came before it was over when it began.
-        ended.sort_by_key(|(at, rollout, _)| std::cmp::Reverse((*at, rollout.spec().id.clone())));
+        ended.sort_by_key(|(at, rollout, ..)| std::cmp::Reverse((*at, rollout.spec().id.clone())));
         let mut seen = BTreeSet::new();
         let mut views = Vec::new();
-        for (at, rollout, tally) in ended {
+        for (at, rollout, tally, analysis) in ended {
             let service = &rollout.spec().service;
             let newest = seen.insert(service.clone());
             if newest && rollout.has_gates_to_ask() && self.may_restore(rollout.spec()) {
                 rollbacks.retain(|rollback| rollback.of != rollout.spec().id);
+                let id = rollout.spec().id.clone();
                 self.restore_ended(*rollout, tally, at, past)?;
+                if let Some(active) = self.rollouts.get_mut(&id) {
+                    active.analysis = analysis;
+                }
             } else {
-                views.push(Arc::new(of_machine(&rollout, tally, Some(at))));
+                let view = of_machine(&rollout, tally, Some(at));
+                views.push(Arc::new(RolloutView { analysis, ..view }));
             }
         }
         views.extend(rollbacks.iter().map(|rollback| Arc::new(of_rollback_record(rollback))));
@@ -110,6 +119,19 @@ impl World {
         let active = Active { unsettled: true, ..Active::new(rollout, tally, meter) };
         self.rollouts.insert(spec.id.clone(), active);
         Ok(())
+    }
+
+    /// Lets a rollout's comparison go on from what was saved of it.
+    fn restore_comparison(&mut self, id: &RolloutId, evidence: Option<Saved>) {
+        let Some(spec) = self.rollouts.get(id).map(|active| Arc::clone(active.rollout.spec()))
+        else {
+            return;
+        };
+        let longest = self.longest_answer(&spec);
+        let comparing = Comparing::restore(&spec, longest, evidence, self.now.mono);
+        if let Some(active) = self.rollouts.get_mut(id) {
+            active.comparing = comparing;
+        }
     }
 
     /// Tells every rollout that the process started, and what is served.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::core::model::{
-    AlarmName, Revision, ServiceName, ServiceSpec, Side, Span, TargetGroupName, WallTime,
+    AlarmName, MonoTime, Revision, ServiceName, ServiceSpec, Side, Span, TargetGroupName, WallTime,
 };
 use crate::core::rollout::{Cause, Rollout, Stage, StateName};
-use crate::telemetry::{AlarmGauge, Gauges, RevisionGauge, ServiceGauges, TargetGauge};
+use crate::telemetry::{
+    AlarmGauge, Gauges, GreenTotals, RevisionGauge, ServiceGauges, TargetGauge,
+};
 
 use super::record::RollbackRecord;
 use super::service::ServiceState;
@@ -19,7 +21,8 @@ use super::{
 impl World {
     /// Everything that can be seen now.
     pub(super) fn view(&self) -> View {
-        let active = self.rollouts.values().map(|active| Arc::new(of_rollout(active)));
+        let active =
+            self.rollouts.values().map(|active| Arc::new(of_rollout(active, self.now.mono)));
         let ended = self.history.iter().cloned();
         let services = self.config.services.values().filter_map(|spec| {
             let state = self.services.get(&spec.name)?;
@@ -189,13 +192,20 @@ impl World {
                     Some(RevisionGauge { side, target_group: view.group.clone(), revision })
                 })
                 .collect(),
+            green: GreenTotals {
+                requests: totals.green.green_requests,
+                failed: totals.green.green_failed,
+                rescued: totals.green.rescued,
+                sent_after_verdict: totals.green.sent_after_verdict,
+            },
         }
     }
 }
 
 /// A rollout in the writer's hands, as others see it.
-pub(super) fn of_rollout(active: &Active) -> RolloutView {
-    of_machine(&active.rollout, active.running.tally, active.ended)
+pub(super) fn of_rollout(active: &Active, now: MonoTime) -> RolloutView {
+    let view = of_machine(&active.rollout, active.running.tally, active.ended);
+    RolloutView { analysis: active.analysis(now), ..view }
 }
 
 /// A rollout as others see it.
@@ -224,6 +234,7 @@ pub(super) fn of_machine(rollout: &Rollout, tally: Tally, ended: Option<WallTime
         } else {
             RollbackOf::None
         },
+        analysis: None,
     }
 }
 
@@ -278,5 +289,6 @@ fn rollback(
         created: at,
         ended: Some(at),
         link: RollbackOf::RollbackOf(of),
+        analysis: None,
     }
 }

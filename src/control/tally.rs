@@ -14,6 +14,9 @@ pub struct Tally {
     /// Those of them that no user saw: a second attempt was answered.
     #[serde(default)]
     pub rescued: u64,
+    /// Requests that green was sent after the verdict against it fell.
+    #[serde(default)]
+    pub sent_after_verdict: u64,
 }
 
 impl Tally {

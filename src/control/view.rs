@@ -11,7 +11,7 @@ use crate::core::model::{
 };
 use crate::core::rollout::{Cause, Hold, Spec, Stage, StateName};
 
-use super::Tally;
+use super::{AnalysisView, Tally};
 
 /// Everything that can be seen at a moment.
 #[derive(Clone, Debug, Default)]
@@ -172,6 +172,8 @@ pub struct RolloutView {
     pub ended: Option<WallTime>,
     /// The rollout on the other end of a rollback.
     pub link: RollbackOf,
+    /// Its comparison; `None` if nothing is or was compared.
+    pub analysis: Option<AnalysisView>,
 }
 
 impl RolloutView {

@@ -20,13 +20,14 @@ use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
+use super::comparing::Comparing;
 use super::group::Group;
 use super::history::History;
 use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::{Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
+use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -89,13 +90,25 @@ pub(super) struct Active {
     pub(super) ended: Option<WallTime>,
     /// Whether it is from before the start, and waits for a first look at its world.
     pub(super) unsettled: bool,
+    /// Its comparison; `None` if nothing is compared.
+    pub(super) comparing: Option<Comparing>,
+    /// What an earlier life has left of its comparison; `None` if it left nothing.
+    pub(super) analysis: Option<AnalysisView>,
 }
 
 impl Active {
     /// A rollout that begins, or goes on; what green's meter counted before is not its own.
     pub(super) fn new(rollout: Rollout, tally: Tally, meter: Counts) -> Self {
         let running = Running::resume(tally, meter);
-        Self { rollout, running, drafts: Vec::new(), ended: None, unsettled: false }
+        Self {
+            rollout,
+            running,
+            drafts: Vec::new(),
+            ended: None,
+            unsettled: false,
+            comparing: None,
+            analysis: None,
+        }
     }
 }
 

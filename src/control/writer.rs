@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
+use crate::core::analysis::comparison::Calendar;
 use crate::core::rollout::{Event, GateAnswer, GateCall};
 use crate::store::StoreError;
 use crate::telemetry::Gauges;
@@ -92,12 +93,22 @@ impl Writer {
     async fn work(&mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pace = tokio::time::interval(Calendar::EVALUATION.into());
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let recorder = Arc::clone(&self.world.recorder);
         loop {
             let message = tokio::select! {
                 // The tick first: no flood of messages may keep the writer from looking.
                 biased;
                 _ = tick.tick() => {
                     self.tick();
+                    continue;
+                }
+                () = async {
+                    pace.tick().await;
+                    recorder.green_failed().await;
+                } => {
+                    self.green_failed();
                     continue;
                 }
                 message = self.inbox.recv() => message,
@@ -123,6 +134,13 @@ impl Writer {
         self.ticks += 1;
         let due = self.ticks.is_multiple_of(QUIET_TICKS) || !self.world.rollouts.is_empty();
         self.world.changed |= due;
+        self.finish();
+    }
+
+    /// Green failed a request: its comparisons are evaluated at once.
+    fn green_failed(&mut self) {
+        self.world.now = self.world.clock.now();
+        self.world.compare_failures();
         self.finish();
     }
 

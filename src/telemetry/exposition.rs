@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
-        AlarmGauge, EjectionsGauge, GateCallsGauge, Outcome, OutcomeKind, RevisionGauge,
-        ServiceGauges, TargetGauge,
+        AlarmGauge, EjectionsGauge, GateCallsGauge, GreenTotals, Outcome, OutcomeKind,
+        RevisionGauge, ServiceGauges, TargetGauge,
     };
 
     fn service() -> ServiceName {
@@ -209,6 +209,7 @@ mod tests {
             rollouts: vec![("succeeded", 3)],
             leaked: 7,
             revisions: vec![revision],
+            green: GreenTotals { requests: 90, failed: 9, rescued: 2, sent_after_verdict: 1 },
         }];
         let target = |port: u16, health| TargetGauge {
             service: service(),
@@ -272,6 +273,7 @@ mod tests {
         check(r#"tidegate_rollout_state{service="shop",state="baking"} 0"#);
         check(r#"tidegate_rollouts_total{service="shop",outcome="succeeded"} 3"#);
         check(r#"tidegate_rollout_leaked_requests_total{service="shop"} 7"#);
+        check(r#"tidegate_rollout_green_requests_total{service="shop",what="failed"} 9"#);
         let of_target = r#"service="shop",target_group="shop-b",target="127.0.0.1:"#;
         check(&format!("tidegate_target_healthy{{{of_target}1\"}} 1"));
         check(&format!("tidegate_target_healthy{{{of_target}2\"}} 0"));

@@ -65,6 +65,21 @@ pub struct ServiceGauges {
     pub leaked: u64,
     /// What each side runs; a side of which no revision is known is left out.
     pub revisions: Vec<RevisionGauge>,
+    /// What the requests to green came to, over all rollouts.
+    pub green: GreenTotals,
+}
+
+/// What the requests to green came to in the rollouts of a service, since the process started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GreenTotals {
+    /// Requests that were given to green.
+    pub requests: u64,
+    /// Those that failed there.
+    pub failed: u64,
+    /// Those of them that no user saw.
+    pub rescued: u64,
+    /// Requests that green was sent after the verdict against it fell.
+    pub sent_after_verdict: u64,
 }
 
 /// What a side runs.
@@ -207,6 +222,13 @@ impl Gauges {
                 each(|s| vec![counter(&[("service", s.service.as_str())], s.leaked)]),
             ),
             family(
+                "tidegate_rollout_green_requests_total",
+                "Requests that green was given in rollouts: all, failed there, rescued by a second \
+                 attempt, and sent after the verdict against green fell.",
+                MetricType::COUNTER,
+                each(ServiceGauges::green_requests),
+            ),
+            family(
                 "tidegate_service_revision_info",
                 "What each side of a service runs.",
                 MetricType::GAUGE,
@@ -217,6 +239,19 @@ impl Gauges {
 }
 
 impl ServiceGauges {
+    fn green_requests(&self) -> Vec<Metric> {
+        let GreenTotals { requests, failed, rescued, sent_after_verdict } = self.green;
+        let count = |what: &str, count: u64| {
+            counter(&[("service", self.service.as_str()), ("what", what)], count)
+        };
+        vec![
+            count("all", requests),
+            count("failed", failed),
+            count("rescued", rescued),
+            count("sent_after_verdict", sent_after_verdict),
+        ]
+    }
+
     fn weights(&self) -> Vec<Metric> {
         let ratio = |weight: Weight| f64::from(weight.bp()) / f64::from(Weight::FULL.bp());
         [

@@ -23,7 +23,7 @@ pub use copies::{Copies, MirrorOutcome, RetryKind};
 pub use edge::EdgeEvent;
 pub use exposition::{CONTENT_TYPE, render};
 pub use gauges::{
-    AlarmGauge, EjectionsGauge, GateCallsGauge, Gauges, ROLLOUT_STATES, RevisionGauge,
+    AlarmGauge, EjectionsGauge, GateCallsGauge, Gauges, GreenTotals, ROLLOUT_STATES, RevisionGauge,
     ServiceGauges, TargetGauge,
 };
 pub use log::{Log, LogWriter};

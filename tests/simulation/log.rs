@@ -31,12 +31,13 @@ pub(crate) fn event(event: &Event) -> String {
     let Event::Observed(seen) = event else {
         return format!("{event:?}");
     };
-    let Observation { green, blue, alarms, scored_green, evidence, slo_breach } = seen;
+    let Observation { green, blue, alarms, scored_green, evidence, slo_breach, freezes } = seen;
     let health = |group: &GroupHealth| format!("{}/{}", group.healthy, group.targets);
     let (green, blue) = (health(green), health(blue));
     let alarms: Vec<_> = alarms.iter().map(|(_, state)| state.as_str()).collect();
     format!(
-        "Observed green {green} blue {blue} {alarms:?} {scored_green} {evidence:?} {slo_breach:?}"
+        "Observed green {green} blue {blue} {alarms:?} {scored_green} {evidence:?} {slo_breach:?} \
+         {freezes:?}"
     )
 }
 

@@ -119,6 +119,7 @@ impl Sky {
             scored_green: self.scored,
             evidence: if serves { self.evidence.clone() } else { Evidence::Unavailable },
             slo_breach: (serves && self.slo_breach).then(|| "errors".to_owned()),
+            freezes: Vec::new(),
         }
     }
 }
@@ -169,6 +170,7 @@ impl Fixed {
             scored_green: self.scored,
             evidence: if speaks { self.evidence.clone() } else { Evidence::Unavailable },
             slo_breach: None,
+            freezes: Vec::new(),
         }
     }
 }

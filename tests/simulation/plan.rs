@@ -3,9 +3,10 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt as _};
 use tidegate::core::model::{
-    Approval, Deadline, DeadlineAction, Deadlines, FinalBake, GateMode, GateStage, GateUse,
-    HealthFloor, OnApprovalTimeout, OnGateError, OnInsufficient, OnMissingEvidence, OnRegression,
-    ParamsText, Policies, Salt, Sha256, Shift, Span, Step, Strategy, WallTime, Weight,
+    AnalysisTerms, Approval, Deadline, DeadlineAction, Deadlines, FinalBake, GateMode, GateStage,
+    GateUse, HealthFloor, OnApprovalTimeout, OnGateError, OnInsufficient, OnMissingEvidence,
+    OnRegression, ParamsText, Policies, Salt, Sha256, Shift, Span, Step, Strategy, WallTime,
+    Weight,
 };
 use tidegate::core::rollout::{Actor, BoundGate, Spec, WatchedAlarm};
 
@@ -42,6 +43,7 @@ pub(crate) fn plain() -> Spec {
         description: String::new(),
         created: WallTime::from_ms(0),
         created_by: Actor { name: "sim".to_owned(), origin: "test".to_owned() },
+        analysis: AnalysisTerms::default(),
     }
 }
 
@@ -95,7 +97,13 @@ fn steps(rng: &mut SmallRng, pace: Pace) -> Vec<Step> {
             Pace::Patient => &[3_000, 10_000],
         };
         let bake = Span::from_ms(draw(rng, bakes));
-        steps.push(Step::Shift(Shift { weight, bake, samples, evidence_pass }));
+        steps.push(Step::Shift(Shift {
+            weight,
+            bake,
+            samples,
+            evidence_pass,
+            promote_early: false,
+        }));
     }
     steps
 }

@@ -5,6 +5,7 @@
 //! may gain fields, so readers must not.
 
 mod alarm;
+mod analysis;
 mod change;
 mod explanation;
 mod gate;
@@ -23,6 +24,7 @@ mod target;
 mod time;
 
 pub use alarm::{Alarm, AlarmPush, AlarmPushed};
+pub use analysis::{Analysis, MetricEvidence};
 pub use change::{NewRollout, NewSplit, Promotion, Reason, Resumption};
 pub(super) use explanation::sentence;
 pub use explanation::{Explanation, StepSide};

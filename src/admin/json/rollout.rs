@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FinalBake, LedgerEntry, Step, Timestamp};
+use super::{Analysis, FinalBake, LedgerEntry, Step, Timestamp};
 use crate::control::{RollbackOf, RolloutView};
 use crate::core::model::{Revision, RolloutId, ServiceName, Span, StrategyName, Weight};
 use crate::core::rollout::{Hold, Stage, StateName};
 
 /// A rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rollout {
     /// Its id.
     #[schema(value_type = String, example = "d-7Q2K9XW4A")]
@@ -67,6 +67,12 @@ pub struct Rollout {
     /// Those of them that a user saw.
     #[serde(default)]
     pub leaked: u64,
+    /// Requests that green was sent after the verdict against it fell.
+    #[serde(default)]
+    pub sent_after_verdict: u64,
+    /// The comparison of green with blue; absent where nothing is or was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// When it was created.
     pub created: Timestamp,
     /// When it ended; absent while it runs.
@@ -158,6 +164,8 @@ impl From<&RolloutView> for Rollout {
             green_failed: view.tally.green_failed,
             rescued: view.tally.rescued,
             leaked: view.tally.leaked(),
+            sent_after_verdict: view.tally.sent_after_verdict,
+            analysis: view.analysis.as_ref().map(Analysis::from),
             created: Timestamp(view.created),
             ended: view.ended.map(Timestamp),
             rollback_of,

@@ -27,6 +27,9 @@ pub enum Step {
         samples: Option<u64>,
         /// Whether it asks for the comparison's certificate.
         evidence: bool,
+        /// Whether it is over as soon as the certificate is there.
+        #[serde(default)]
+        promote_early: bool,
     },
     /// Wait for a person before the next one.
     Approval {
@@ -85,6 +88,7 @@ impl From<&model::Step> for Step {
                 bake_ms: shift.bake.ms(),
                 samples: shift.samples,
                 evidence: shift.evidence_pass,
+                promote_early: shift.promote_early,
             },
             model::Step::Approval(approval) => Self::Approval {
                 approval: ApprovalStep {

@@ -272,10 +272,11 @@ pub(super) fn rollout(id: RolloutId, created: u64) -> RolloutView {
         holds: vec![Hold::Samples { missing: 312 }],
         cause: None,
         bake: Some((Span::from_mins(2), Span::from_secs(30), 188)),
-        tally: Tally { green_requests: 188, green_failed: 2, rescued: 1 },
+        tally: Tally { green_requests: 188, green_failed: 2, rescued: 1, sent_after_verdict: 0 },
         created: WallTime::from_ms(created),
         ended: None,
         link: RollbackOf::None,
+        analysis: None,
     }
 }
 

@@ -7,13 +7,14 @@ use serde_json::json;
 
 use crate::core::ledger::Draft;
 use crate::core::model::{
-    AlarmName, AlarmState, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span, Strategy,
-    StrategyName, TargetGroup, Weight,
+    AlarmName, AlarmState, AnalysisTerms, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span,
+    Strategy, StrategyName, TargetGroup, Weight,
 };
 use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
 use crate::store::Transaction;
 
 use super::super::change::{After, Start};
+use super::super::comparing::Comparing;
 use super::super::draft::{About, EntryKind, entry, fact};
 use super::super::record::{GroupRecord, IdempotencyRecord, RolloutRecord, key, text};
 use super::super::world::Active;
@@ -58,6 +59,8 @@ impl World {
             rollout: Box::new(rollout.clone()),
             tally: Tally::default(),
             ended: None,
+            analysis: None,
+            evidence: None,
         };
         transaction.puts.push((key("rollout", spec.id.as_str()), text(&record)));
         if let Some(group) = self.groups.get(&spec.green) {
@@ -171,6 +174,12 @@ impl World {
             description: start.description.clone(),
             created: self.now.wall,
             created_by: request.actor.clone(),
+            analysis: AnalysisTerms {
+                compared: spec.analysis,
+                slo: spec.slo,
+                sticky: spec.stickiness.is_some(),
+                attempt: self.attempt(&spec.name, &start.revision),
+            },
         })
     }
 
@@ -245,7 +254,9 @@ impl World {
         self.windows.forget(&spec.service);
         let meter = self.recorder.present(&spec.service, Side::Green);
         let seq = start.rollout.seq();
+        let comparing = Comparing::begin(&spec, self.longest_answer(&spec));
         let active = Active::new(start.rollout, Tally::default(), meter);
+        let active = Active { comparing, ..active };
         self.rollouts.insert(spec.id.clone(), active);
         self.configure_alarms();
         self.alarms.begin_anew(&spec.service);

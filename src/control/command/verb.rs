@@ -28,6 +28,8 @@ impl World {
         let service = &active.rollout.spec().service;
         self.check_version(request, service)?;
         active.rollout.permits(&command)?;
+        // First what holds by itself: what the command does then looks at what is left.
+        self.accept_freezes(id, verb);
         self.feed(id, Event::Commanded(command));
         let seq = self.rollouts.get(id).map(|active| active.rollout.seq());
         match seq {
@@ -44,7 +46,8 @@ impl World {
 
     /// A rollout as it is now, whether it runs or is over.
     pub(super) fn rollout_view(&self, id: &RolloutId) -> Result<Arc<RolloutView>, Refusal> {
-        let active = self.rollouts.get(id).map(|active| Arc::new(of_rollout(active)));
+        let active =
+            self.rollouts.get(id).map(|active| Arc::new(of_rollout(active, self.now.mono)));
         let ended = || self.history.iter().find(|view| view.id == *id).cloned();
         active.or_else(ended).ok_or_else(|| Refusal::NoRollout(id.clone()))
     }

@@ -93,6 +93,11 @@ impl ThresholdBook {
         Self { tolerance, past: VecDeque::new(), present: LatencySketch::new() }
     }
 
+    /// Takes another tolerance for the thresholds that are yet to come.
+    pub fn tolerate(&mut self, tolerance: LatencyTolerance) {
+        self.tolerance = tolerance;
+    }
+
     /// The present epoch's latencies of answers of blue without an error: record or merge here.
     pub fn present(&mut self) -> &mut LatencySketch {
         &mut self.present

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod alarm;
+mod analysis;
 mod dns_name;
 mod exposure;
 mod field;
@@ -16,6 +17,7 @@ mod listener;
 mod memory_limit;
 mod mirror;
 mod name;
+mod objective;
 mod outlier;
 mod prometheus_server;
 mod query_answer;
@@ -40,6 +42,7 @@ pub use alarm::{
     AlarmBound, AlarmSource, AlarmSpec, AlarmState, Labels, MissingData, OnInsufficient,
     OnUnavailable, OwnMetric,
 };
+pub use analysis::{AnalysisSpec, AnalysisTerms, MarginPreset, MarginSpec, SharedDegradation};
 pub use dns_name::{DnsName, DnsNameError};
 pub use exposure::{Exposure, Salt, Side};
 pub use field::{
@@ -65,6 +68,7 @@ pub use name::{
     AlarmName, GateName, ListenerName, NameError, PrometheusName, Revision, RolloutId, ServiceName,
     StrategyName, TargetGroupName,
 };
+pub use objective::{Objective, ObjectiveError};
 pub use outlier::OutlierSpec;
 pub use prometheus_server::{Credentials, PrometheusServer, ServerUrl, ServerUrlError};
 pub use query_answer::{QueryAnswer, Reading};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmName, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, IssuedCookie, MirrorPolicy,
-    OnMissingEvidence, OutlierSpec, ReleaseTraffic, RetryPolicy, ServiceName, Span, StrategyName,
-    TargetGroupName, Weight,
+    AlarmName, AnalysisSpec, Deadlines, FinalBake, GateUse, HealthCheck, HealthFloor, IssuedCookie,
+    MirrorPolicy, Objective, OnMissingEvidence, OutlierSpec, ReleaseTraffic, RetryPolicy,
+    ServiceName, Span, StrategyName, TargetGroupName, Weight,
 };
 
 /// What a regression of green does.
@@ -219,4 +219,10 @@ pub struct ServiceSpec {
     /// Which requests green sees before it has any weight; `None` for none.
     #[serde(default)]
     pub mirror: Option<MirrorPolicy>,
+    /// How its rollouts are compared; `None` compares nothing.
+    #[serde(default)]
+    pub analysis: Option<AnalysisSpec>,
+    /// Its service level objective; `None` without one.
+    #[serde(default)]
+    pub slo: Option<Objective>,
 }

@@ -54,13 +54,16 @@ pub struct Shift {
     pub samples: Option<u64>,
     /// Whether the step asks for the comparison's certificate.
     pub evidence_pass: bool,
+    /// Whether the step is over as soon as the certificate is there, before its time.
+    #[serde(default)]
+    pub promote_early: bool,
 }
 
 impl Shift {
     /// A step that asks for nothing but time.
     #[must_use]
     pub const fn timed(weight: Weight, bake: Span) -> Self {
-        Self { weight, bake, samples: None, evidence_pass: false }
+        Self { weight, bake, samples: None, evidence_pass: false, promote_early: false }
     }
 }
 

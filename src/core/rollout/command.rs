@@ -62,8 +62,8 @@ impl Rollout {
                 Err(Refusal::ReasonWanted { verb })
             }
             Verb::Resume { override_regression } => {
-                let useful =
-                    self.paused.is_some() || (override_regression && self.regression.is_some());
+                let against = self.regression.is_some() || !self.freezes().is_empty();
+                let useful = self.paused.is_some() || (override_regression && against);
                 if useful { Ok(()) } else { Err(Refusal::NotNow { verb, state }) }
             }
             Verb::Approve | Verb::Reject if self.state.approval().is_none() => {
@@ -118,7 +118,10 @@ impl Rollout {
             }
             Hold::GreenHasNoTargets
             | Hold::GreenUnhealthy { .. }
-            | Hold::EvidenceAgainst { .. } => forced,
+            | Hold::EvidenceAgainst { .. }
+            | Hold::Degraded { .. }
+            | Hold::SampleRatio { .. }
+            | Hold::AnalysisFault => forced,
             Hold::Alarm { .. }
             | Hold::BlueUnhealthy { .. }
             | Hold::Gate { .. }
@@ -220,7 +223,10 @@ fn is_against(hold: &Hold) -> bool {
         | Hold::BlueCannotTakeTraffic { .. }
         | Hold::GreenHasNoTargets
         | Hold::GreenUnhealthy { .. }
-        | Hold::EvidenceAgainst { .. } => true,
+        | Hold::EvidenceAgainst { .. }
+        | Hold::Degraded { .. }
+        | Hold::SampleRatio { .. }
+        | Hold::AnalysisFault => true,
         Hold::Alarm { state, .. } => *state == crate::core::model::AlarmState::Alarm,
         Hold::Restarting
         | Hold::Paused { .. }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::model::{AlarmName, AlarmState, Exposure, GateName, GroupHealth};
 
-use super::GateAnswer;
+use super::{GateAnswer, Hold};
 
 /// Who did something, and from where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +112,9 @@ pub struct Observation {
     pub evidence: Evidence,
     /// What the absolute process says against green; `None` if nothing, or without an SLO.
     pub slo_breach: Option<String>,
+    /// What else was seen that keeps the weight where it is and takes nothing back: holds of the
+    /// kinds [`Hold::Degraded`], [`Hold::SampleRatio`] and [`Hold::AnalysisFault`].
+    pub freezes: Vec<Hold>,
 }
 
 /// Something that happened.

@@ -92,6 +92,18 @@ pub enum Hold {
         /// What it said; `None` while it has said nothing.
         reason: Option<String>,
     },
+    /// A side breaks the objective, and taking the traffic back is not what that calls for.
+    Degraded {
+        /// Which, and what was seen.
+        reason: String,
+    },
+    /// The requests were not split as the weight says, so that nothing can be concluded from them.
+    SampleRatio {
+        /// What was seen.
+        reason: String,
+    },
+    /// The comparison failed by a fault of its own.
+    AnalysisFault,
 }
 
 impl Hold {
@@ -114,6 +126,9 @@ impl Hold {
             Self::Evidence { .. } => "evidence",
             Self::EvidenceAgainst { .. } => "evidence-against",
             Self::Store { .. } => "store",
+            Self::Degraded { .. } => "degraded",
+            Self::SampleRatio { .. } => "sample-ratio",
+            Self::AnalysisFault => "analysis-fault",
         }
     }
 
@@ -178,6 +193,13 @@ impl fmt::Display for Hold {
             Self::EvidenceAgainst { reason } => write!(f, "green looks worse: {reason}"),
             Self::Store { reason: Some(reason) } => write!(f, "the store does not save: {reason}"),
             Self::Store { reason: None } => write!(f, "the intention is being saved"),
+            Self::Degraded { reason } => {
+                write!(f, "{reason}; resume with an override and a reason when that is dealt with")
+            }
+            Self::SampleRatio { reason } => {
+                write!(f, "the split is not what the weight says: {reason}")
+            }
+            Self::AnalysisFault => write!(f, "the comparison failed by a fault of its own"),
         }
     }
 }

@@ -287,7 +287,16 @@ impl Rollout {
             // Such a verdict never clears: if it held on, overriding it would mean nothing.
             holds.push(Hold::EvidenceAgainst { reason: reason.clone() });
         }
+        holds.extend(self.freezes().iter().cloned());
         holds
+    }
+
+    /// What was seen that keeps the weight where it is; without traffic that is nothing.
+    pub(super) fn freezes(&self) -> &[Hold] {
+        match &self.seen {
+            Some(seen) if self.weight > Weight::ZERO => &seen.freezes,
+            Some(_) | None => &[],
+        }
     }
 
     fn health_holds(&self) -> Vec<Hold> {
@@ -342,6 +351,16 @@ impl Rollout {
                 Some(Hold::Evidence { missing: None })
             }
         }
+    }
+
+    /// Whether a step may end before its time: it wants to, and has the certificate and what else
+    /// it asked for.
+    pub(super) fn may_go_early(&self, index: usize, scored: u64) -> bool {
+        let Some(Step::Shift(shift)) = self.spec.steps.get(index) else {
+            return false;
+        };
+        let certified = self.seen.as_ref().is_some_and(|seen| seen.evidence == Evidence::Pass);
+        shift.promote_early && certified && self.missing_evidence(index, scored).is_none()
     }
 
     fn health(&self) -> (GroupHealth, GroupHealth) {

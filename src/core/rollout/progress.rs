@@ -95,7 +95,8 @@ impl Rollout {
                 self.confirmed >= *seq && free && self.raise(index, *why, out)
             }
             StepPhase::Baking(bake) => {
-                let ready = self.may_raise() && bake.is_over();
+                let over = bake.is_over() || self.may_go_early(index, bake.scored);
+                let ready = self.may_raise() && over;
                 ready && bake.during.has_passed(&self.spec) && self.finish_step(index, bake, out)
             }
             StepPhase::AfterAllowTraffic(round) => {

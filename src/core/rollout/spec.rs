@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
-    AlarmName, AlarmSource, FinalBake, GateStage, GateUse, OnInsufficient, Policies, Revision,
-    RolloutId, Salt, ServiceName, Sha256, Shift, Step, StrategyName, TargetGroupName, WallTime,
-    Weight,
+    AlarmName, AlarmSource, AnalysisTerms, FinalBake, GateStage, GateUse, OnInsufficient, Policies,
+    Revision, RolloutId, Salt, ServiceName, Sha256, Shift, Step, StrategyName, TargetGroupName,
+    WallTime, Weight,
 };
 
 use super::Actor;
@@ -69,6 +69,9 @@ pub struct Spec {
     pub created: WallTime,
     /// Who created it.
     pub created_by: Actor,
+    /// What it is compared by.
+    #[serde(default)]
+    pub analysis: AnalysisTerms,
 }
 
 impl Spec {

@@ -1,10 +1,11 @@
 //! What a comparison goes by, fixed before the rollout starts.
 
-use crate::core::model::Span;
+use crate::core::model::{AnalysisSpec, AnalysisTerms, MarginPreset, MarginSpec, Span, Weight};
 
 use super::certificate::CertificateRule;
 use super::cohort::Calendar;
-use super::margins::{Level, MarginTable};
+use super::margins::{CertificateMargins, Level, MarginTable, Margins, MarginsError, Preset};
+use super::metric::{METRICS, Metric};
 
 /// The rules of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +32,29 @@ impl Rules {
     /// The most open cohorts that are kept, whatever the timeout: 10 minutes.
     pub const LARGEST_RING: usize = 6_000;
 
+    /// The rules of a rollout whose requests may take so long; `None` if nothing is compared.
+    ///
+    /// # Errors
+    /// If margins or levels are such that no bet can be built for them.
+    pub fn agreed(terms: &AnalysisTerms, longest: Span) -> Result<Option<Self>, MarginsError> {
+        let Some(spec) = &terms.compared else {
+            return Ok(None);
+        };
+        let margins = margin_table(spec)?;
+        let rule = CertificateRule { gating: gating(spec)?, beta: Level::new(share(spec.beta))? };
+        Ok(Some(Self {
+            margins: if terms.sticky { margins.for_units() } else { margins },
+            alpha: Level::new(share(spec.alpha))?.for_attempt(terms.attempt),
+            // Of users only the first failure is a datum: there is nothing to certify with (B9).
+            certificate: (!terms.sticky).then_some(rule),
+            absolute: terms.slo.map(|slo| AbsoluteRule::for_objective(slo.share())),
+            leave_one_out_from: spec
+                .leave_one_out
+                .map(|from| usize::try_from(from).unwrap_or(usize::MAX)),
+            ring: Self::ring_for(longest),
+        }))
+    }
+
     /// How many open cohorts it takes so that no request of a service with this timeout is given up
     /// before it is answered: the timeout and a second (C5), and some for cuts at changes.
     #[must_use]
@@ -53,6 +77,48 @@ impl Default for Rules {
             ring: Self::SMALLEST_RING,
         }
     }
+}
+
+fn margin_table(spec: &AnalysisSpec) -> Result<MarginTable, MarginsError> {
+    let preset = match spec.preset {
+        MarginPreset::Strict => Preset::Strict,
+        MarginPreset::Default => Preset::Default,
+        MarginPreset::Lenient => Preset::Lenient,
+    };
+    let usual = preset.table();
+    let mut rows = Metric::ALL.map(|metric| (usual.of(metric), usual.omega(metric)));
+    for (row, own) in rows.iter_mut().zip(&spec.margins) {
+        row.0 = own_margins(row.0, own)?;
+    }
+    MarginTable::new(rows)
+}
+
+fn own_margins(usual: Margins, own: &MarginSpec) -> Result<Margins, MarginsError> {
+    let ratio = own.ratio_milli.map_or(usual.rho0(), ratio);
+    let margins = Margins::new(ratio, own.delta.map_or(usual.delta(), share), usual.centre())?;
+    if margins.theta() >= 1.0 {
+        return Err(MarginsError::Vacuous { found: margins.theta() });
+    }
+    Ok(margins)
+}
+
+fn gating(spec: &AnalysisSpec) -> Result<[Option<CertificateMargins>; METRICS], MarginsError> {
+    let mut gating = [None; METRICS];
+    for (metric, own) in [Metric::Errors, Metric::Client4xx].into_iter().zip(&spec.certificate) {
+        let usual = CertificateMargins::usual(metric);
+        let ratio = own.ratio_milli.map_or(usual.rho1(), ratio);
+        let delta = own.delta.map_or(usual.theta() - usual.rho1() * usual.centre(), share);
+        gating[metric.index()] = Some(CertificateMargins::new(ratio, delta, usual.centre())?);
+    }
+    Ok(gating)
+}
+
+fn share(weight: Weight) -> f64 {
+    f64::from(weight.bp()) / f64::from(Weight::FULL.bp())
+}
+
+fn ratio(milli: u32) -> f64 {
+    f64::from(milli) / 1_000.0
 }
 
 /// Cohorts that are kept for cuts at changes of weight, step or dormancy.
@@ -84,5 +150,51 @@ mod tests {
         assert_eq!(Rules::ring_for(Span::from_secs(1)), 640);
         assert_eq!(Rules::ring_for(Span::from_secs(120)), 1_226);
         assert_eq!(Rules::ring_for(Span::from_hours(10)), 6_000);
+    }
+
+    fn agreed(terms: AnalysisTerms) -> Result<Option<Rules>, MarginsError> {
+        Rules::agreed(&terms, Span::from_secs(1))
+    }
+
+    #[test]
+    fn what_is_not_configured_is_as_usual() {
+        let terms = AnalysisTerms { compared: Some(AnalysisSpec::default()), ..Default::default() };
+        let rules = agreed(terms).unwrap().unwrap();
+        // An attempt of one spends 6 / pi^2 of the level, so that all of them together spend it.
+        let alpha = Level::ALPHA.for_attempt(1);
+        assert_eq!(rules, Rules { alpha, ..Rules::default() });
+        assert_eq!(agreed(AnalysisTerms::default()), Ok(None));
+    }
+
+    #[test]
+    fn each_attempt_has_a_smaller_part_of_alpha() {
+        let spec = AnalysisSpec::default();
+        let of = |attempt| {
+            let terms = AnalysisTerms { compared: Some(spec), attempt, ..Default::default() };
+            agreed(terms).unwrap().unwrap().alpha.get()
+        };
+        assert!(of(2) < of(1) && of(3) < of(2));
+    }
+
+    #[test]
+    fn users_are_compared_without_certificate_and_absolute_tolerance() {
+        let compared = Some(AnalysisSpec::default());
+        let terms = AnalysisTerms { compared, sticky: true, ..Default::default() };
+        let rules = agreed(terms).unwrap().unwrap();
+        assert_eq!(rules.certificate, None);
+        assert!(rules.margins.of(Metric::Errors).delta().abs() < 1e-12);
+    }
+
+    #[test]
+    fn own_margins_take_the_place_of_the_usual_ones_and_are_checked() {
+        let mut spec = AnalysisSpec::default();
+        spec.margins[0] = MarginSpec { ratio_milli: Some(2_500), delta: Weight::from_bp(100).ok() };
+        let of = |spec| agreed(AnalysisTerms { compared: Some(spec), ..Default::default() });
+        let margins = of(spec).unwrap().unwrap().margins;
+        assert_eq!(margins.of(Metric::Errors), Margins::new(2.5, 0.01, 0.0).unwrap());
+        spec.margins[2].ratio_milli = Some(2_000);
+        assert_eq!(of(spec), Err(MarginsError::Vacuous { found: 1.0 }));
+        spec.margins[2].ratio_milli = Some(0);
+        assert_eq!(of(spec), Err(MarginsError::Ratio { found: 0.0 }));
     }
 }

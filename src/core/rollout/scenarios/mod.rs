@@ -16,9 +16,9 @@ mod steps;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::core::model::{
-    AlarmState, Approval, Exposure, FinalBake, GateMode, GateStage, GateUse, GroupHealth, MonoTime,
-    Now, OnApprovalTimeout, OnGateError, OnInsufficient, ParamsText, Policies, RolloutId, Salt,
-    Sha256, Shift, Span, Step, WallTime, Weight,
+    AlarmState, AnalysisTerms, Approval, Exposure, FinalBake, GateMode, GateStage, GateUse,
+    GroupHealth, MonoTime, Now, OnApprovalTimeout, OnGateError, OnInsufficient, ParamsText,
+    Policies, RolloutId, Salt, Sha256, Shift, Span, Step, WallTime, Weight,
 };
 
 use super::{
@@ -303,6 +303,7 @@ fn spec() -> Spec {
         description: String::new(),
         created: WallTime::from_ms(1_000_000),
         created_by: Actor { name: "pipeline".to_owned(), origin: "api".to_owned() },
+        analysis: AnalysisTerms::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::*;
 
 use crate::core::model::OnRegression;
-use crate::core::rollout::Evidence;
+use crate::core::rollout::{Evidence, Hold};
 
 const OVERRIDE: Verb = Verb::Resume { override_regression: true };
 
@@ -264,4 +264,48 @@ fn an_alarm_while_an_approval_is_waited_for_is_acted_on_at_once() {
         drive.say(Verb::Approve);
         drive.is(state, green);
     }
+}
+
+#[test]
+fn a_freeze_holds_the_weight_and_takes_nothing_back_until_it_is_accepted() {
+    let freezes = [
+        Hold::Degraded { reason: "green and blue fail together".to_owned() },
+        Hold::SampleRatio { reason: "90 of 100 at 10%".to_owned() },
+        Hold::AnalysisFault,
+    ];
+    for freeze in freezes {
+        let mut drive = Drive::started(|_| {});
+        drive.seen.freezes = vec![freeze.clone()];
+        drive.pass(60);
+        drive.is(StateName::Shifting, 1_000);
+        assert_eq!(drive.holds(), [freeze.kind()]);
+        let began = |fact: &&Fact| matches!(fact, Fact::HoldBegan { hold } if *hold == freeze);
+        assert_eq!(drive.facts().filter(began).count(), 1);
+        // Whoever looks clears it when a person says so, as the comparison does.
+        drive.say(OVERRIDE);
+        drive.seen.freezes.clear();
+        drive.pass(1);
+        drive.is(StateName::Shifting, 5_000);
+    }
+}
+
+#[test]
+fn a_freeze_refuses_a_promotion_unless_it_is_forced() {
+    let mut drive = Drive::started(|_| {});
+    drive.seen.freezes = vec![Hold::Degraded { reason: "blue fails".to_owned() }];
+    drive.look();
+    drive.say(Verb::Promote { force: false });
+    drive.is(StateName::Shifting, 1_000);
+    drive.say(Verb::Promote { force: true });
+    assert_eq!(drive.green(), 10_000);
+}
+
+#[test]
+fn a_verdict_against_green_takes_back_what_a_freeze_holds() {
+    let mut drive = Drive::started(|_| {});
+    drive.seen.freezes = vec![Hold::Degraded { reason: "both fail".to_owned() }];
+    drive.pass(1);
+    drive.seen.evidence = Evidence::Against { reason: "errors".to_owned() };
+    drive.look();
+    drive.is(StateName::RolledBack, 0);
 }

@@ -173,6 +173,38 @@ fn a_step_that_asks_for_evidence_waits_for_the_certificate() {
 }
 
 #[test]
+fn a_step_that_may_go_early_does_so_with_the_certificate_and_what_else_it_asked_for() {
+    let mut drive = Drive::started(|spec| {
+        let timed = Shift::timed(weight(1_000), Span::from_secs(10));
+        let samples = Some(3);
+        spec.steps[0] = Step::Shift(Shift { samples, promote_early: true, ..timed });
+    });
+    drive.pass(1);
+    drive.seen.evidence = Evidence::Pass;
+    drive.pass(1);
+    drive.is(StateName::Shifting, 1_000);
+    drive.pass(1);
+    drive.is(StateName::Shifting, 5_000);
+    drive.pass(9);
+    drive.is(StateName::Shifting, 5_000);
+    drive.pass(2);
+    assert_eq!(drive.state(), StateName::Succeeded);
+}
+
+#[test]
+fn a_step_that_may_go_early_goes_in_its_time_without_the_certificate() {
+    let mut drive = Drive::started(|spec| {
+        let timed = Shift::timed(weight(1_000), Span::from_secs(10));
+        spec.steps[0] = Step::Shift(Shift { promote_early: true, ..timed });
+    });
+    drive.seen.evidence = Evidence::Insufficient { missing: Some(9) };
+    drive.pass(9);
+    drive.is(StateName::Shifting, 1_000);
+    drive.pass(1);
+    drive.is(StateName::Shifting, 5_000);
+}
+
+#[test]
 fn missing_evidence_does_what_the_policy_says() {
     let check = |policy, state, green| {
         for mut drive in [asking(Some(500), false, policy), asking(None, true, policy)] {

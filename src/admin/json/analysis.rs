@@ -1,0 +1,120 @@
+//! The comparison of green with blue in a rollout.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::control::{AnalysisView, MetricView};
+
+/// The comparison of green with blue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Analysis {
+    /// `pass`, `fail`, `insufficient`, `unavailable`, or `none` where there is nothing to compare.
+    #[schema(example = "insufficient")]
+    pub comparison: String,
+    /// The same in words, with the reason.
+    #[schema(example = "not enough is known: about 312 more green requests")]
+    pub text: String,
+    /// At most so likely was as much evidence against a green that is within tolerance.
+    #[schema(example = 0.04)]
+    pub p_value: f64,
+    /// The largest evidence against green so far; 1 is none.
+    pub evidence: f64,
+    /// The evidence that takes the traffic back.
+    pub evidence_needed: f64,
+    /// Which rollout of the same revision it is, from 1: each needs more evidence.
+    pub attempt: u32,
+    /// Green fails at least so many times as often as blue; absent if that is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+    /// How many green requests a certificate misses; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
+    /// Metric by metric.
+    pub metrics: Vec<MetricEvidence>,
+    /// The arrival cohort at which the evidence sufficed; absent if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<u64>,
+    /// The epoch of that cohort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The service level objective; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "99.9%")]
+    pub slo: Option<String>,
+    /// Whether green was found to break it.
+    pub green_breaks_slo: bool,
+    /// Whether blue was.
+    pub blue_breaks_slo: bool,
+    /// Green requests that failed after their answer's headers; they are not compared.
+    pub green_late_failures: u64,
+    /// Blue requests that did.
+    pub blue_late_failures: u64,
+    /// Why the weight is held by what was seen; empty if it is not.
+    pub freezes: Vec<String>,
+    /// Whether the evidence rests on one target of green alone, and is not acted on for that.
+    pub one_target: bool,
+}
+
+/// One metric of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MetricEvidence {
+    /// `errors`, `client4xx`, `lat_p50`, `lat_p90` or `lat_p99`.
+    #[schema(example = "errors")]
+    pub metric: String,
+    /// Its part of the evidence, 0 to 1.
+    pub share: f64,
+    /// Green requests whose outcome is known, of the present step or of that of the verdict.
+    pub green: u64,
+    /// The bad ones of them.
+    pub green_bad: u64,
+    /// Blue requests likewise.
+    pub blue: u64,
+    /// The bad ones of them.
+    pub blue_bad: u64,
+    /// More than this is slow on green, in microseconds; absent for counts and without a threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub green_slow_us: Option<u64>,
+    /// More than this is slow on blue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blue_slow_us: Option<u64>,
+}
+
+impl From<&AnalysisView> for Analysis {
+    fn from(view: &AnalysisView) -> Self {
+        Self {
+            comparison: view.verdict.as_str().to_owned(),
+            text: view.text.clone(),
+            p_value: view.p_value,
+            evidence: view.evidence,
+            evidence_needed: view.needed,
+            attempt: view.attempt,
+            at_least: view.at_least,
+            missing: view.missing,
+            metrics: view.metrics.iter().map(MetricEvidence::from).collect(),
+            cohort: view.cohort,
+            epoch: view.epoch,
+            slo: view.slo.map(|slo| slo.to_string()),
+            green_breaks_slo: view.green_alarm.is_some(),
+            blue_breaks_slo: view.blue_alarm.is_some(),
+            green_late_failures: view.green_late_failures,
+            blue_late_failures: view.blue_late_failures,
+            freezes: view.freezes.clone(),
+            one_target: view.one_target,
+        }
+    }
+}
+
+impl From<&MetricView> for MetricEvidence {
+    fn from(view: &MetricView) -> Self {
+        Self {
+            metric: view.metric.clone(),
+            share: view.share,
+            green: view.green,
+            green_bad: view.green_bad,
+            blue: view.blue,
+            blue_bad: view.blue_bad,
+            green_slow_us: view.green_slow_us,
+            blue_slow_us: view.blue_slow_us,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `rollout explain`: what speaks for and against a rollout, in plain words with the numbers.
+
+use super::screen::plain;
+use super::style;
+use crate::admin::json::{Analysis, MetricEvidence, Rollout};
+use crate::core::model::Span;
+use crate::core::rollout::StateName;
+
+/// The comparison in a few words, for a line about its rollout.
+pub(super) fn short(analysis: &Analysis) -> String {
+    match (analysis.comparison.as_str(), analysis.missing) {
+        ("fail", _) => format!("worse than blue, p {}", small(analysis.p_value)),
+        ("pass", _) => "certified".to_owned(),
+        ("insufficient", Some(missing)) => format!("comparing, {missing} requests missing"),
+        (word, _) => format!("comparison {}", plain(word)),
+    }
+}
+
+/// Everything, one thought on a line.
+pub(super) fn render(rollout: &Rollout) -> String {
+    let mut said = vec![format!(
+        "{} of service {} is {}, green {}",
+        rollout.id,
+        rollout.service,
+        style::state(rollout.state),
+        rollout.weight
+    )];
+    if let Some(cause) = &rollout.cause {
+        let what = match rollout.state {
+            StateName::RolledBack => "It was rolled back",
+            StateName::Stopped | StateName::Failed => "It ended",
+            StateName::Created
+            | StateName::Installing
+            | StateName::Testing
+            | StateName::Ready
+            | StateName::Shifting
+            | StateName::Baking
+            | StateName::Succeeded => "Against it stands",
+        };
+        said.push(format!("{what}: {}.", plain(cause)));
+    }
+    said.extend(rollout.holds.iter().map(|hold| format!("It waits: {}.", plain(&hold.text))));
+    match &rollout.analysis {
+        Some(analysis) => tell(analysis, &mut said),
+        None => said.push("Green was not compared with blue: nothing is known of that.".to_owned()),
+    }
+    said.push(requests(rollout));
+    said.join("\n")
+}
+
+fn tell(analysis: &Analysis, said: &mut Vec<String>) {
+    said.push(format!(
+        "The comparison says {}: {}.",
+        plain(&analysis.comparison),
+        plain(&analysis.text)
+    ));
+    for metric in analysis.metrics.iter().filter(|metric| metric.green + metric.blue > 0) {
+        said.push(format!("  {}", of_metric(metric)));
+    }
+    let (evidence, needed) = (large(analysis.evidence), large(analysis.evidence_needed));
+    said.push(format!(
+        "The evidence against green reached {evidence}; {needed} takes the traffic back. A green \
+         within the margins shows as much with a probability of at most {}, however long and \
+         often one looks.",
+        small(analysis.p_value)
+    ));
+    if let Some(ratio) = analysis.at_least {
+        said.push(format!("Green fails at least {ratio} times as often as blue."));
+    }
+    if let Some(missing) = analysis.missing {
+        said.push(format!("A certificate takes about {missing} more green requests."));
+    }
+    if analysis.attempt > 1 {
+        said.push(format!(
+            "It is rollout {} of this revision: each further one has to show more.",
+            analysis.attempt
+        ));
+    }
+    if analysis.one_target {
+        said.push(
+            "All of it comes from one target of green; that one is to be looked at.".to_owned(),
+        );
+    }
+    if let Some(slo) = &analysis.slo {
+        let judged = match (analysis.green_breaks_slo, analysis.blue_breaks_slo) {
+            (false, false) => "neither side was found to break it",
+            (true, false) => "green breaks it",
+            (false, true) => "blue breaks it",
+            (true, true) => "both sides break it, as when something fails that they share",
+        };
+        said.push(format!("Of the objective of {}: {judged}.", plain(slo)));
+    }
+    if analysis.green_late_failures + analysis.blue_late_failures > 0 {
+        said.push(format!(
+            "{} green and {} blue answers failed after their headers; they are not compared.",
+            analysis.green_late_failures, analysis.blue_late_failures
+        ));
+    }
+}
+
+fn of_metric(metric: &MetricEvidence) -> String {
+    let word = match metric.green_slow_us.zip(metric.blue_slow_us) {
+        Some((green, blue)) => {
+            format!("slow (above {} on green, {} on blue)", ms(green), ms(blue))
+        }
+        None => "bad".to_owned(),
+    };
+    format!(
+        "{}: {} of {} green requests {word}, {} of {} blue ones; {:.0}% of the evidence",
+        plain(&metric.metric),
+        metric.green_bad,
+        metric.green,
+        metric.blue_bad,
+        metric.blue,
+        metric.share * 100.0
+    )
+}
+
+fn requests(rollout: &Rollout) -> String {
+    let Rollout { green_requests, green_failed, rescued, leaked, sent_after_verdict, .. } = rollout;
+    format!(
+        "Green was given {green_requests} requests: {green_failed} failed there, {rescued} of them \
+         were answered by a second attempt, {leaked} were seen by a user; {sent_after_verdict} \
+         were sent after the verdict."
+    )
+}
+
+fn ms(us: u64) -> Span {
+    Span::from_ms(us.div_ceil(1_000))
+}
+
+/// A probability with as many digits as count.
+fn small(number: f64) -> String {
+    if number >= 0.01 { format!("{number:.2}") } else { format!("{number:.1e}") }
+}
+
+fn large(number: f64) -> String {
+    if number < 100_000.0 { format!("{number:.1}") } else { format!("{number:.1e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fake::rollout;
+
+    fn failing() -> Analysis {
+        let errors = MetricEvidence {
+            metric: "errors".to_owned(),
+            share: 0.875,
+            green: 5,
+            green_bad: 5,
+            blue: 45,
+            blue_bad: 0,
+            green_slow_us: None,
+            blue_slow_us: None,
+        };
+        let slow = MetricEvidence {
+            metric: "lat_p50".to_owned(),
+            share: 0.125,
+            green_slow_us: Some(57_000),
+            blue_slow_us: Some(50_000),
+            ..errors.clone()
+        };
+        Analysis {
+            comparison: "fail".to_owned(),
+            text: "errors: 5 of 5 green requests bad, 0 of 45 blue ones".to_owned(),
+            p_value: 0.000_4,
+            evidence: 2_500.0,
+            evidence_needed: 1_644.9,
+            attempt: 2,
+            at_least: Some(3.0),
+            missing: None,
+            metrics: vec![errors, slow],
+            cohort: Some(7),
+            epoch: Some(0),
+            slo: Some("99.9%".to_owned()),
+            green_breaks_slo: true,
+            blue_breaks_slo: false,
+            green_late_failures: 0,
+            blue_late_failures: 0,
+            freezes: Vec::new(),
+            one_target: false,
+        }
+    }
+
+    #[test]
+    fn a_rollback_is_explained_with_its_numbers() {
+        let mut rolled_back = rollout();
+        rolled_back.state = StateName::RolledBack;
+        rolled_back.holds.clear();
+        rolled_back.cause = Some("green is worse than blue: errors".to_owned());
+        rolled_back.analysis = Some(failing());
+        let said = render(&rolled_back);
+        for part in [
+            "It was rolled back: green is worse than blue: errors.",
+            "The comparison says fail: errors: 5 of 5 green requests bad, 0 of 45 blue ones.",
+            "  errors: 5 of 5 green requests bad, 0 of 45 blue ones; 88% of the evidence",
+            "  lat_p50: 5 of 5 green requests slow (above 57ms on green, 50ms on blue)",
+            "reached 2500.0; 1644.9 takes the traffic back.",
+            "a probability of at most 4.0e-4",
+            "Green fails at least 3 times as often as blue.",
+            "It is rollout 2 of this revision",
+            "Of the objective of 99.9%: green breaks it.",
+        ] {
+            assert!(said.contains(part), "{part}\n{said}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_is_not_compared_says_so() {
+        let said = render(&rollout());
+        assert!(said.contains("Green was not compared with blue"), "{said}");
+        assert!(said.contains("It waits: 312 more green requests."), "{said}");
+    }
+
+    #[test]
+    fn the_short_form_is_a_few_words() {
+        assert_eq!(short(&failing()), "worse than blue, p 4.0e-4");
+        let of = |word: &str, missing| {
+            short(&Analysis { comparison: word.to_owned(), missing, ..failing() })
+        };
+        assert_eq!(of("insufficient", Some(312)), "comparing, 312 requests missing");
+        assert_eq!(of("insufficient", None), "comparison insufficient");
+        assert_eq!(of("pass", None), "certified");
+        assert_eq!(of("none", None), "comparison none");
+    }
+}

@@ -1,0 +1,111 @@
+//! What others see of a rollout's comparison, and what is kept of it when the rollout is over.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::analysis::verdict::Verdict;
+use crate::core::model::Objective;
+
+/// The answer in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnalysisVerdict {
+    /// Green is certified not to be worse than the margins of the certificate.
+    Pass,
+    /// Green is worse than blue.
+    Fail,
+    /// Neither is shown.
+    Insufficient,
+    /// There should be a comparison and there is none.
+    Unavailable,
+    /// There is nothing to compare with.
+    None,
+}
+
+impl AnalysisVerdict {
+    /// The word in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Insufficient => "insufficient",
+            Self::Unavailable => "unavailable",
+            Self::None => "none",
+        }
+    }
+}
+
+impl From<&Verdict> for AnalysisVerdict {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail(_) => Self::Fail,
+            Verdict::Insufficient { .. } => Self::Insufficient,
+            Verdict::Unavailable { .. } => Self::Unavailable,
+            Verdict::NoComparison { .. } => Self::None,
+        }
+    }
+}
+
+/// A comparison as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisView {
+    /// The answer.
+    pub verdict: AnalysisVerdict,
+    /// The answer in words.
+    pub text: String,
+    /// At most this likely was so much evidence, or more, against a green that is within tolerance.
+    pub p_value: f64,
+    /// The largest evidence against green so far; 1 is none.
+    pub evidence: f64,
+    /// The evidence that takes the traffic back.
+    pub needed: f64,
+    /// Which rollout of the same revision it is, from 1: each needs more evidence.
+    pub attempt: u32,
+    /// So many times as often as blue green fails, at least; `None` if that is not shown.
+    pub at_least: Option<f64>,
+    /// How many green requests a certificate misses; `None` where that is not known.
+    pub missing: Option<u64>,
+    /// Metric by metric.
+    pub metrics: Vec<MetricView>,
+    /// The cohort at which the evidence sufficed; `None` if it never did.
+    pub cohort: Option<u64>,
+    /// The epoch of that cohort.
+    pub epoch: Option<u64>,
+    /// The service level objective; `None` without one.
+    pub slo: Option<Objective>,
+    /// The evidence with which green's absolute process alarmed; `None` if it did not.
+    pub green_alarm: Option<f64>,
+    /// Likewise blue's.
+    pub blue_alarm: Option<f64>,
+    /// Green requests that failed after their answer's headers; they are not compared.
+    pub green_late_failures: u64,
+    /// Blue requests that did.
+    pub blue_late_failures: u64,
+    /// Why the weight is held by what was seen; empty if it is not.
+    pub freezes: Vec<String>,
+    /// Whether the evidence rests on one target of green alone, and is not acted on for that.
+    pub one_target: bool,
+}
+
+/// One metric of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricView {
+    /// Its name: `errors`, `client4xx`, `lat_p50`, `lat_p90` or `lat_p99`.
+    pub metric: String,
+    /// Its part of the evidence, 0..=1.
+    pub share: f64,
+    /// Settled green requests, of the present step or of that of the verdict.
+    pub green: u64,
+    /// The bad ones of them.
+    pub green_bad: u64,
+    /// Blue's.
+    pub blue: u64,
+    /// The bad ones of them.
+    pub blue_bad: u64,
+    /// More than this is slow on green, in microseconds; `None` for counts, and without a
+    /// threshold.
+    pub green_slow_us: Option<u64>,
+    /// More than this is slow on blue.
+    pub blue_slow_us: Option<u64>,
+}

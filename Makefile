@@ -1,6 +1,6 @@
 # What people and machines run. `make help` lists it.
 
-.PHONY: help demo test lint fmt check simulate analysis-proof faults bench plugins prepare clean
+.PHONY: help demo test lint fmt check simulate analysis-proof analysis-table faults bench plugins prepare clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +28,9 @@ simulate: prepare ## The simulation with 100 000 runs, or TIDEGATE_SIM_RUNS
 
 analysis-proof: prepare ## False rollbacks in 20 000 rollouts of each kind, or TIDEGATE_PROOF_RUNS
 	scripts/analysis-proof.sh
+
+analysis-table: prepare ## The tables of docs/analysis.md: Tidegate and checkers by thresholds
+	scripts/analysis-table.sh
 
 faults: prepare ## Load, faults and attacks in their full size; results in target/faults.json
 	scripts/faults.sh

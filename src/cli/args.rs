@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use super::failure::Failure;
+use super::forecast::PlanArgs;
+use super::simulate::SimulateArgs;
 use crate::admin::json::{Prose, Reason};
 use crate::core::model::{
     AlarmName, AlarmState, Revision, RolloutId, ServiceName, Span, StrategyName, TargetGroupName,
@@ -58,6 +60,10 @@ pub(super) enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Try a rollout on a virtual clock: what would happen, and when it would be caught.
+    Simulate(Box<SimulateArgs>),
+    /// Say what a rollout could detect at a service's traffic.
+    Plan(Box<PlanArgs>),
     #[command(flatten)]
     Ask(Ask),
 }
@@ -396,6 +402,11 @@ mod tests {
             "tidegate upgrade --config t.yaml --binary ./tidegate --timeout 90s",
             "tidegate demo --json",
             "tidegate check t.yaml",
+            "tidegate simulate --config t.yaml --service shop --strategy careful --traffic 200rps \
+             --green-errors 1% --blue-errors 0.1% --green-latency +50% --latency 50ms \
+             --starts-after 60s --seed 7 --runs 1000 --json",
+            "tidegate plan --config t.yaml --service shop --traffic 0.5rps",
+            "tidegate plan --config t.yaml",
             "tidegate status --admin http://127.0.0.1:1 --token-file t --color never",
             "tidegate service list",
             "tidegate service show shop",
@@ -437,6 +448,11 @@ mod tests {
         check("tidegate rollout promote d-ABCDEFGHI --force", "--reason");
         check("tidegate alarm push errors alarm", "wanted OK, ALARM or INSUFFICIENT_DATA");
         check("tidegate rollout list --token tg_1", "unexpected argument");
+        check("tidegate plan --config t.yaml --traffic 200", "is not traffic");
+        let simulate = |rest: &str| format!("tidegate simulate --config t --traffic 1rps {rest}");
+        check(&simulate("--runs 0"), "0 is not in 1..=100000");
+        check(&simulate("--green-errors 1"), "is not a share");
+        check(&simulate("--green-latency 50%"), "is not an increase");
         check("tidegate explain shop", "--key <TEXT>");
         check("tidegate explain shop --key a --address 192.0.2.1", "cannot be used with");
     }

@@ -1,9 +1,9 @@
 //! The command line: clap for its form, the admin API for what it does.
 //!
 //! Whatever concerns a running process goes through its admin API, with the same rights as any
-//! other tool; only `serve`, `upgrade`, `demo` and `check` work here. A person gets tables and
-//! sentences, a script (`--json`) one object on a line, both an exit code that says how it went
-//! ([`Exit`]).
+//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate` and `plan` work here. A person
+//! gets tables and sentences, a script (`--json`) one object on a line, both an exit code that says
+//! how it went ([`Exit`]).
 //! Nothing here decides anything, and nothing here may take a token as an argument.
 
 mod alarm;
@@ -13,13 +13,16 @@ mod client;
 mod exit;
 mod explain;
 mod failure;
+mod forecast;
 mod gate;
 mod ledger;
 mod line;
 mod plan;
+mod rehearsal;
 mod rollout;
 mod screen;
 mod service;
+mod simulate;
 mod status;
 mod style;
 mod table;
@@ -101,6 +104,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
         Command::Upgrade(args) => upgrade::upgrade(&args, entry.upgrade, form).map(ExitCode::from),
         Command::Demo => (entry.demo)(cli.json).map_err(Failure::from),
         Command::Check { file } => check::check(&file, &entry, form).map(ExitCode::from),
+        Command::Simulate(args) => simulate::simulate(&args, form).map(ExitCode::from),
+        Command::Plan(args) => {
+            let client = || Client::new(&cli.admin, cli.token_file.as_ref());
+            forecast::plan(&args, client, form).map(ExitCode::from)
+        }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
         }

@@ -9,3 +9,4 @@ pub mod ledger;
 pub mod model;
 pub mod rollout;
 pub mod routing;
+pub mod simulation;

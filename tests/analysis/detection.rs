@@ -8,27 +8,29 @@ use tidegate::core::analysis::comparison::{
 };
 
 const RUNS: u64 = 2_000;
-const W: f64 = 0.1;
+pub(crate) const W: f64 = 0.1;
 
 /// A stretch of requests with the failure rates of both sides.
-struct Stretch {
-    blue: f64,
-    green: f64,
+pub(crate) struct Stretch {
+    pub(crate) blue: f64,
+    pub(crate) green: f64,
     /// How many requests it has at most.
-    length: u64,
+    pub(crate) length: u64,
 }
 
 /// What was sent to green in a stretch, and whether the evidence sufficed.
 #[derive(Default)]
-struct Found {
-    green: u64,
-    failed: u64,
-    suffices: bool,
+pub(crate) struct Found {
+    pub(crate) green: u64,
+    pub(crate) failed: u64,
+    pub(crate) suffices: bool,
+    /// On both sides.
+    pub(crate) sent: u64,
 }
 
 /// Draws requests until the evidence reaches `boundary` or the stretch is over. Between two
 /// failures the evidence only falls, so it is looked at after failures of green alone.
-fn watch(
+pub(crate) fn watch(
     stretch: &Stretch,
     wealth: &mut Wealth,
     table: &BetTable,
@@ -45,10 +47,12 @@ fn watch(
         wealth.add(Tally::new(0, green_ok, 0, ok - green_ok));
         found.green += green_ok;
         left -= ok;
+        found.sent = stretch.length - left;
         if left == 0 {
             break;
         }
         left -= 1;
+        found.sent += 1;
         if !chance.yes(W * stretch.green / failing) {
             wealth.add(Tally::new(0, 0, 1, 0));
             continue;

@@ -15,5 +15,6 @@ mod readme;
 mod reload;
 mod restart;
 mod revival;
+mod simulation;
 mod traffic;
 mod upgrade;

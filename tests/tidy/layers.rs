@@ -110,6 +110,8 @@ const LAYERS: &[Layer] = &[
     layer("core::analysis", &["core::model"]),
     layer("core::ledger", &["core::model"]),
     layer("core::rollout", &["core::model", "core::analysis::verdict"]),
+    // Where the comparison and the machine meet on a virtual clock.
+    layer("core::simulation", &["core::model", "core::analysis", "core::rollout"]),
     layer("clock", &[]),
     layer("tls", &["core::model"]),
     // A file with a secret is found to be none when it is named, like a certificate.

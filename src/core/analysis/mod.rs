@@ -34,5 +34,5 @@ pub use query::QueryJudge;
 pub use sketch::{LatencySketch, SKETCH_BUCKETS};
 pub use split_check::{Drawn, SplitCheck};
 pub use thresholds::{LatencyTolerance, Threshold, ThresholdBook, Thresholds};
-pub use trial::{Answer, AnswerKind, Arrival, Trial, TrialReport};
+pub use trial::{Answer, AnswerKind, Arrival, Trial, TrialReport, TrialRun};
 pub use window::CountsHistory;

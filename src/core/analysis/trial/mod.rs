@@ -14,7 +14,7 @@ mod users;
 use crate::core::model::{Side, Span, Weight};
 
 use super::comparison::{Calendar, Chance, ClusterGuard, Rules};
-use run::Run;
+pub use run::TrialRun;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Trial {
         mut traffic: impl FnMut(&mut Chance, Arrival) -> Answer,
     ) -> TrialReport {
         let mut chance = Chance::new(seed);
-        let mut run = Run::new(self);
+        let mut run = self.start();
         for _ in 0..self.known_before {
             let arrival = Arrival { at_us: 0, side: Side::Blue, user: None };
             let answer = traffic(&mut chance, arrival);
@@ -134,8 +134,15 @@ impl Trial {
         run.finish()
     }
 
-    /// Draws a request's side; in a sticky service its user, whose side is that of a hash.
-    fn flip(&self, seed: u64, chance: &mut Chance, at_us: u64, w: f64) -> Arrival {
+    /// The rollout before its first request, to be driven tick by tick.
+    #[must_use]
+    pub fn start(&self) -> TrialRun<'_> {
+        TrialRun::new(self)
+    }
+
+    /// Draws a request's side with the odds `w` (0..=1) for green; in a sticky service its user,
+    /// whose side is that of a hash.
+    pub fn flip(&self, seed: u64, chance: &mut Chance, at_us: u64, w: f64) -> Arrival {
         let user = self.users.map(|users| (chance.bits() % u64::from(users.max(1))) as u32);
         let green = match user {
             None => chance.yes(w),

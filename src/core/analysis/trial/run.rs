@@ -46,8 +46,11 @@ struct Open {
     changed: bool,
 }
 
-/// A rollout that is being tried.
-pub(super) struct Run<'a> {
+/// A rollout that is being tried: [`Trial::run`] drives it along the steps of the trial, and
+/// whoever decides about weights by other means drives it tick by tick, in the order of the loop in
+/// [`Trial::run`].
+#[derive(Debug)]
+pub struct TrialRun<'a> {
     trial: &'a Trial,
     comparator: Comparator,
     calendar: Calendar,
@@ -62,7 +65,7 @@ pub(super) struct Run<'a> {
     pub(super) report: TrialReport,
 }
 
-impl<'a> Run<'a> {
+impl<'a> TrialRun<'a> {
     pub(super) fn new(trial: &'a Trial) -> Self {
         Self {
             trial,
@@ -85,16 +88,35 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Has blue answer a request from before the rollout, for the first thresholds of latency.
+    pub fn remember(&mut self, answer: &Answer) {
+        self.learn(latency_of(Side::Blue, answer));
+    }
+
+    /// The comparison as it stands.
+    #[must_use]
+    pub fn comparator(&self) -> &Comparator {
+        &self.comparator
+    }
+
+    /// What became of it so far; what only [`finish`](Self::finish) knows is not in it.
+    #[must_use]
+    pub fn report(&self) -> &TrialReport {
+        &self.report
+    }
+
     /// What became of it.
-    pub(super) fn finish(mut self) -> TrialReport {
+    #[must_use]
+    pub fn finish(mut self) -> TrialReport {
         self.report.highest = self.comparator.highest();
         self.report.green_alarmed = self.comparator.absolute_alarm(Side::Green).is_some();
         self.report.blue_alarmed = self.comparator.absolute_alarm(Side::Blue).is_some();
         self.report
     }
 
-    /// Evaluates, folds and opens the next cohort (D1).
-    pub(super) fn tick(&mut self, at_us: u64, step: u64, weight: Weight) {
+    /// Evaluates, folds and opens the next cohort (D1). To be called each 100 ms and where the
+    /// weight changes; the first one comes before the first arrival.
+    pub fn tick(&mut self, at_us: u64, step: u64, weight: Weight) {
         let now = MonoTime::from_ms(at_us / 1_000);
         self.evaluate(at_us);
         self.comparator.fold();
@@ -114,7 +136,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn arrive(&mut self, arrival: Arrival, answer: Answer) {
+    /// Counts a request, which is answered in its time.
+    pub fn arrive(&mut self, arrival: Arrival, answer: Answer) {
         let failed = matches!(answer.kind, AnswerKind::Error | AnswerKind::ClientGone);
         let slow = self.thresholds.slow(arrival.side, answer.after_us);
         let mut bad = [failed; METRICS];
@@ -145,7 +168,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn settle_until(&mut self, until_us: u64) {
+    /// Counts every answer until then, unless the comparison speaks against green before.
+    pub fn settle_until(&mut self, until_us: u64) {
         while let Some(Reverse(flight)) = self.flights.peek().copied()
             && flight.known_us <= until_us
             && self.report.rolled_back_us.is_none()

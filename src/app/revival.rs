@@ -14,7 +14,7 @@ impl App {
         self.control.as_ref().is_some_and(ControlPart::runs)
     }
 
-    /// Begins another control side if none runs, unless one began only just now: what has ended that
+    /// Begins another control side if none runs, unless one began only just now: what has ended it
     /// may end the next one, too. Blocks, not inside of a tokio runtime.
     pub(super) fn revive(&mut self) {
         let control = self.control.as_ref();
@@ -72,7 +72,8 @@ mod tests {
 
     fn config(tells_side: bool) -> String {
         format!(
-            "listeners: [{{ name: public, address: '127.0.0.1:0', rules: [{{ service: shop }}] }}]\n\
+            "listeners:\n\
+             - {{ name: public, address: '127.0.0.1:0', rules: [{{ service: shop }}] }}\n\
              target_groups: {{ a: {{ targets: ['127.0.0.1:9'] }}, b: {{}} }}\n\
              services: {{ shop: {{ target_groups: [a, b], tell_side: {tells_side} }} }}\n\
              admin: {{ address: '127.0.0.1:0' }}\n\

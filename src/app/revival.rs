@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::config::StoreSpec;
 use crate::core::model::Span;
 
 use super::App;
@@ -25,8 +26,12 @@ impl App {
     }
 
     /// Begins another control side, with the configuration, the targets and the links that the one
-    /// before had.
+    /// before had; none where that has taken its store with it, and with the store who is blue.
     fn begin_anew(&mut self) {
+        match &self.config.store {
+            StoreSpec::Path(_) => {}
+            StoreSpec::Memory => return,
+        }
         if let Some(ended) = self.control.take() {
             tracing::error!("the control side has ended by itself: another one begins");
             ended.stop(&self.lasting);
@@ -61,6 +66,7 @@ const YOUNG: Span = Span::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use tokio::runtime::Builder;
@@ -70,14 +76,14 @@ mod tests {
     use crate::core::model::ServiceName;
     use crate::core::rollout::Actor;
 
-    fn config(tells_side: bool) -> String {
+    fn config(tells_side: bool, store: &str) -> String {
         format!(
             "listeners:\n\
              - {{ name: public, address: '127.0.0.1:0', rules: [{{ service: shop }}] }}\n\
              target_groups: {{ a: {{ targets: ['127.0.0.1:9'] }}, b: {{}} }}\n\
              services: {{ shop: {{ target_groups: [a, b], tell_side: {tells_side} }} }}\n\
              admin: {{ address: '127.0.0.1:0' }}\n\
-             store: {{ path: tidegate.db }}\n"
+             store: {{ {store} }}\n"
         )
     }
 
@@ -88,24 +94,31 @@ mod tests {
         runtime.block_on(handle.reload(actor, None)).expect("reloaded");
     }
 
-    #[test]
-    fn a_control_side_whose_writer_is_gone_is_followed_by_one_with_the_same_configuration() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, config(false)).expect("written");
-        let first = Config::load(&file).expect("no mistake in the file");
-        let mut app = App::start(first, Some(file.clone())).expect("it starts");
-        std::fs::write(&file, config(true)).expect("written");
-        reload(&app);
+    fn start(file: &Path, text: &str) -> App {
+        std::fs::write(file, text).expect("written");
+        let config = Config::load(file).expect("no mistake in the file");
+        App::start(config, Some(file.to_owned())).expect("it starts")
+    }
 
+    fn kill_writer(app: &App) {
         app.control.as_ref().expect("it runs").kill_writer();
         for _ in 0..1_000 {
             if !app.is_whole() {
-                break;
+                return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(!app.is_whole());
+        panic!("the writer does not end");
+    }
+
+    #[test]
+    fn a_control_side_whose_writer_is_gone_is_followed_by_one_with_the_same_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, store) = (folder.path().join("tidegate.yaml"), "path: tidegate.db");
+        let mut app = start(&file, &config(false, store));
+        std::fs::write(&file, config(true, store)).expect("written");
+        reload(&app);
+        kill_writer(&app);
         app.revive();
         assert!(!app.is_whole(), "it began only just now");
         app.begin_anew();
@@ -113,6 +126,19 @@ mod tests {
         let shop: ServiceName = "shop".parse().expect("valid");
         assert!(app.lasting.table.load().services[&shop].tell_side, "it was reloaded");
         reload(&app);
+        app.shutdown();
+    }
+
+    #[test]
+    fn a_store_in_memory_is_not_begun_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tidegate.yaml");
+        let mut app = start(&file, &config(false, "memory: true"));
+        kill_writer(&app);
+        let before = app.lasting.table.load_full();
+        app.begin_anew();
+        assert!(!app.is_whole());
+        assert_eq!(app.lasting.table.load().generation, before.generation, "what served serves");
         app.shutdown();
     }
 }

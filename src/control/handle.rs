@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::core::ledger::Entry;
@@ -35,6 +35,8 @@ pub struct Handle {
     pub(super) prepare: Prepare,
     /// How many lists of targets the files gave that are watched.
     pub(super) lists: ListCount,
+    /// Locked from the reading of a configuration until the writer has answered.
+    pub(super) reloading: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for Handle {
@@ -55,7 +57,8 @@ impl Handle {
         answer.await.unwrap_or(Err(Refusal::ShuttingDown))
     }
 
-    /// Reads the configuration file again and has the writer use it.
+    /// Reads the configuration file again and has the writer use it, one reload at a time: one that
+    /// waits for DNS or gates must not replace what was read after it.
     ///
     /// # Errors
     /// Every mistake in the file, or what of it is in use; nothing was changed then.
@@ -63,6 +66,7 @@ impl Handle {
         let file = self.file.clone().ok_or_else(|| {
             Refusal::Reload("this process was not started from a file".to_owned())
         })?;
+        let _alone = self.reloading.lock().await;
         let prepare = Arc::clone(&self.prepare);
         // Before anything is read: what is heard from now on is younger than that.
         let read = self.lists.last();
@@ -130,6 +134,7 @@ impl Handle {
             file: None,
             prepare: Arc::new(|_| Ok(())),
             lists: ListCount::default(),
+            reloading: Arc::default(),
         }
     }
 

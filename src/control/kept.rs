@@ -4,8 +4,11 @@
 //! hang on must be the same afterwards. A process that starts has nothing of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::core::model::{ServiceName, TargetGroupName};
+use crate::config::Config;
+use crate::core::analysis::Counts;
+use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
 use super::ejection::GroupWatch;
@@ -24,4 +27,17 @@ pub struct Kept {
     pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
     /// Counters of the services, which only grow.
     pub(super) totals: BTreeMap<ServiceName, Totals>,
+    /// What green's meter had counted when a rollout was saved last: requests go on without a
+    /// control side, and what they come to is still the rollout's.
+    pub(super) counted: BTreeMap<RolloutId, Counts>,
+    /// That of the last table; `None` before the first one.
+    pub(super) config: Option<Arc<Config>>,
+}
+
+impl Kept {
+    /// The configuration that was in force last; `None` if none ever was.
+    #[must_use]
+    pub fn config(&self) -> Option<Arc<Config>> {
+        self.config.clone()
+    }
 }

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod change;
+mod close;
 mod command;
 mod draft;
 mod ejection;

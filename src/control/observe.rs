@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::analysis::Counts;
 use crate::core::model::{RolloutId, Side};
 use crate::core::rollout::{Actor, Event, Evidence, Observation};
 
@@ -63,15 +64,22 @@ impl World {
         }
     }
 
-    fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
+    /// Adds what green's meter counted since the last look to a rollout's counters; gives what the
+    /// meter counted in all.
+    pub(super) fn count(&mut self, id: &RolloutId) -> Option<Counts> {
         let active = self.rollouts.get_mut(id)?;
-        let spec = Arc::clone(active.rollout.spec());
-        let green = self.recorder.present(&spec.service, Side::Green);
-        let scored_green = green.scored();
+        let service = active.rollout.spec().service.clone();
+        let green = self.recorder.present(&service, Side::Green);
         let before = active.running.tally.leaked();
-        active.running.add(green);
+        active.running.add(green.clone());
         let leaked = active.running.tally.leaked().saturating_sub(before);
-        self.kept.totals.entry(spec.service.clone()).or_default().leaked += leaked;
+        self.kept.totals.entry(service).or_default().leaked += leaked;
+        Some(green)
+    }
+
+    fn observation(&mut self, id: &RolloutId) -> Option<Observation> {
+        let scored_green = self.count(id)?.scored();
+        let spec = Arc::clone(self.rollouts.get(id)?.rollout.spec());
         let state = |alarm| self.alarms.watched_state(&spec.service, alarm, self.now.wall);
         let alarms = spec.alarms.iter().map(|alarm| (alarm.name.clone(), state(alarm)));
         Some(Observation {

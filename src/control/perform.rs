@@ -36,7 +36,7 @@ impl World {
             match effect {
                 Effect::Expose(exposure) => self.expose(id, exposure),
                 Effect::SwapRoles => self.swap_roles(id),
-                Effect::Save { seq } => self.save(id, seq),
+                Effect::Save { seq } => self.save(id, Some(seq)),
                 Effect::RunGate(call) => self.ask_gate(*call),
                 Effect::Record { fact: happened, actor, reason } => {
                     let now = self.now.wall;
@@ -75,15 +75,16 @@ impl World {
         }
     }
 
-    /// Saves a rollout as it is, with its service and its facts, in one transaction.
-    fn save(&mut self, id: &RolloutId, seq: u64) {
+    /// Saves a rollout as it is, with its service and its facts, in one transaction; `seq` is the
+    /// number of the save, `None` if nobody waits for it.
+    pub(super) fn save(&mut self, id: &RolloutId, seq: Option<u64>) {
         let Some(active) = self.rollouts.get_mut(id) else {
             return;
         };
         let entries = std::mem::take(&mut active.drafts);
         let mut transaction = Transaction { entries, ..Transaction::default() };
         self.put_rollout(id, &mut transaction);
-        self.outbox.keep(Some((id.clone(), seq)), transaction);
+        self.outbox.keep(seq.map(|seq| (id.clone(), seq)), transaction);
     }
 
     /// Adds the records of a rollout to a transaction.
@@ -99,6 +100,7 @@ impl World {
             ended: active.ended,
         };
         transaction.puts.push((key("rollout", id.as_str()), text(&record)));
+        self.kept.counted.insert(id.clone(), active.running.counted().clone());
         if let State::RolledBack(ending) = rollout.state() {
             let rollback = RollbackRecord {
                 id: spec.rollback_id.clone(),
@@ -193,6 +195,7 @@ impl World {
         let Some(active) = self.rollouts.remove(id) else {
             return;
         };
+        self.kept.counted.remove(id);
         let spec = Arc::clone(active.rollout.spec());
         if let Some(state) = self.services.get_mut(&spec.service) {
             state.active = None;

@@ -127,6 +127,7 @@ impl Recovered {
             file: self.file.clone(),
             prepare: Arc::clone(&self.prepare),
             lists: self.resolver.list_count(),
+            reloading: Arc::default(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))

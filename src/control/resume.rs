@@ -52,6 +52,8 @@ impl World {
         }
         views.extend(rollbacks.iter().map(|rollback| Arc::new(of_rollback_record(rollback))));
         self.history.restore(views);
+        // Another process may have ended some in the meantime.
+        self.kept.counted.retain(|id, _| self.rollouts.contains_key(id));
         Ok(())
     }
 
@@ -102,7 +104,9 @@ impl World {
         state.active = Some(spec.id.clone());
         // Green exists for the first table already: a file that says otherwise means a rollback.
         state.exposure = past.in_force(&spec.service, &spec.blue, rollout.exposure());
-        let meter = self.recorder.present(&spec.service, Side::Green);
+        let counted = self.kept.counted.get(&spec.id).cloned();
+        let present = || self.recorder.present(&spec.service, Side::Green);
+        let meter = counted.unwrap_or_else(present);
         let active = Active { unsettled: true, ..Active::new(rollout, tally, meter) };
         self.rollouts.insert(spec.id.clone(), active);
         Ok(())

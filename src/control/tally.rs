@@ -37,6 +37,11 @@ impl Running {
         Self { tally, last: meter }
     }
 
+    /// What the meter had counted at the last look.
+    pub(super) fn counted(&self) -> &Counts {
+        &self.last
+    }
+
     /// Adds what happened since the last look.
     pub(super) fn add(&mut self, meter: Counts) {
         if meter.continues(&self.last) {

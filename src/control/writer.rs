@@ -104,6 +104,8 @@ impl Writer {
             };
             match message {
                 Some(Message::Shutdown(done)) => {
+                    self.world.now = self.world.clock.now();
+                    self.world.close();
                     // Who asked may be gone; the writer stops all the same.
                     let _ = done.send(());
                     return;

@@ -199,7 +199,15 @@ impl<W: Write> Sink<W> {
             }
             self.is_torn = false;
         }
-        let taken = self.put(lines);
+        let mut taken = 0;
+        while taken < lines.len() {
+            let part = part_of(&lines[taken..]);
+            let put = self.put(part);
+            taken += put;
+            if put < part.len() {
+                break;
+            }
+        }
         if let Some(last) = lines[..taken].last() {
             self.is_torn = *last != b'\n';
         }
@@ -224,6 +232,17 @@ impl<W: Write> Sink<W> {
     }
 }
 
+/// As many whole lines as are written at once, or one that is longer than that.
+fn part_of(lines: &[u8]) -> &[u8] {
+    let at_once = &lines[..lines.len().min(AT_ONCE)];
+    let end = |byte: &u8| *byte == b'\n';
+    let whole = at_once.iter().rposition(end).or_else(|| lines.iter().position(end));
+    &lines[..whole.map_or(lines.len(), |last| last + 1)]
+}
+
+/// How many bytes are written at once: so many a pipe takes as a whole, and puts nothing between
+/// them of what another process says to it, as in an upgrade (POSIX' `PIPE_BUF` on Linux).
+const AT_ONCE: usize = 4_096;
 /// How many bytes may wait; as many may be in the hands of the thread.
 const CAPACITY: usize = 1 << 20;
 /// How long what waits may take to be written when the process ends.
@@ -353,6 +372,35 @@ mod tests {
         log.say("second\n");
         assert!(writer.close());
         assert_eq!(text(&written), "fir\nsecond\n");
+    }
+
+    #[test]
+    fn lines_are_written_whole_so_that_nothing_comes_between_what_is_in_one() {
+        /// Keeps each write.
+        struct Parts(Vec<Vec<u8>>);
+
+        impl Write for Parts {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.push(bytes.to_vec());
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let short = (0..1_000).map(|number| format!("line {number}\n"));
+        let long = "x".repeat(2 * AT_ONCE) + "\n";
+        let lines = short.chain([long.clone(), "last\n".to_owned()]).collect::<String>();
+        let mut sink = Sink { out: Parts(Vec::new()), is_torn: false };
+        assert_eq!(sink.write(lines.as_bytes()), lines.len());
+        let parts = sink.out.0;
+        assert_eq!(parts.concat(), lines.as_bytes());
+        for part in parts {
+            assert!(part.len() <= AT_ONCE || part == long.as_bytes(), "{}", part.len());
+            assert_eq!(part.last(), Some(&b'\n'));
+        }
     }
 
     #[test]

@@ -162,10 +162,6 @@ async fn a_rollout_is_after_an_upgrade_what_it_was_before() {
         api.rollout(id.as_str()).await.green_requests == b.requests()
     })
     .await;
-    // Said once more, it is saved with what was counted since.
-    let resume = format!("/v1/rollouts/{id}/resume");
-    api.change::<Rollout>("POST", &resume, &reason).await.expect("resumed");
-    api.change::<Rollout>("POST", &pause, &reason).await.expect("paused");
     let before = Standing::of(&api, id.as_str()).await;
     assert_eq!(before.state, StateName::Shifting, "{before:?}");
     assert!(before.counted[0] > 20 && before.weights[1] == 1_000, "{before:?}");

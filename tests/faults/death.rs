@@ -74,7 +74,7 @@ fn judge(row: &mut Row, samples: &[Sample], (before, after): (Instant, Instant),
     let failed: Vec<&Sample> = samples.iter().filter(|s| s.failure().is_some()).collect();
     let in_flight = samples.iter().filter(|s| s.began <= before && s.ended >= before).count();
     let gets = failed.iter().filter(|sample| sample.method == Method::Get).count();
-    let later = failed.iter().filter(|sample| sample.began > after + CLOSING).count();
+    let later = failed.iter().filter(|sample| sample.began > after + closing()).count();
     let after_out = failed.iter().filter(|sample| sample.began > out).count();
     let ms = u64::try_from((out - before).as_millis()).expect("a short time");
     row.measure("requests", samples.len());
@@ -94,5 +94,7 @@ fn judge(row: &mut Row, samples: &[Sample], (before, after): (Instant, Instant),
     row.require("it is out within a second", ms <= 1_000);
 }
 
-/// How long the end of a connection takes to be seen at its other end.
-const CLOSING: Duration = Duration::from_millis(50);
+/// How long the end of a connection takes to be seen at its other end, on a machine that is busy.
+fn closing() -> Duration {
+    sized(Duration::from_millis(250), Duration::from_millis(50))
+}

@@ -63,8 +63,8 @@ async fn a_slow_green_slows_nobody_else_and_is_not_asked_again() {
     raise_own_limit();
     let mut row = Row::begin(
         "green slow by 500 ms",
-        "p99 of blue at most 1.1 times that without, plus 5 ms, as medians of windows; no second \
-         attempt; 0 failed",
+        "p99 of blue at most 1.1 times that without, plus 5 ms (50 ms in the reduced form), as \
+         medians of windows; no second attempt; 0 failed",
     );
     let (blue, green) = (Slow::start("blue").await, Slow::start("green").await);
     let scene = Scene {
@@ -110,7 +110,7 @@ async fn a_slow_green_slows_nobody_else_and_is_not_asked_again() {
     row.require("no request fails", failed == 0);
     row.require("slowness is not tried again", seconds == 0);
     row.require("green has each request once", green.target.seen().count() == of_green);
-    row.require("blue is as quick as ever", slow_us <= quiet_us * 11 / 10 + SLACK_US);
+    row.require("blue is as quick as ever", slow_us <= quiet_us * 11 / 10 + slack_us());
     row.end();
 }
 
@@ -188,6 +188,12 @@ fn median_p99(samples: &[Sample], windows: &[Window]) -> u64 {
     u64::try_from(median).expect("a short time")
 }
 
+/// How much later a hundredth may be because the machine is busy, in microseconds: a switch of the
+/// system's is a few milliseconds, and many where other tests run.
+fn slack_us() -> u64 {
+    sized(50_000, 5_000)
+}
+
 fn window() -> Duration {
     Duration::from_millis(sized(500, 3_000))
 }
@@ -200,5 +206,3 @@ const MUCH_SLOWER: Duration = Duration::from_millis(1_500);
 const PER_TRY: Duration = Duration::from_millis(200);
 /// For a machine that is busy.
 const LEEWAY: Duration = Duration::from_millis(500);
-/// The same for a hundredth, in microseconds: a switch of the system's is a few milliseconds.
-const SLACK_US: u64 = 5_000;

@@ -7,11 +7,10 @@ use serde_json::json;
 use tidegate::admin::json::{Problem, Reloaded};
 use tokio::time::Instant;
 
-use crate::kit::{Api, Dice, Ports, Tidegate, Turn, until};
+use crate::kit::{Api, Chat, Dice, Ports, Said, Tidegate, Turn, serve_chat, until};
 use crate::rig::{
     Plan, Row, Sample, Target, Traffic, answer_with, get, metric, read_request, sized,
 };
-use crate::websockets::{Socket, be_socket, echoes, open};
 
 /// What the reloads came to.
 #[derive(Default)]
@@ -40,9 +39,9 @@ async fn a_mutated_configuration_counts_whole_or_not_at_all() {
     let tidegate = Tidegate::start(|ports| config(ports, addresses, BASE)).await;
     let api = tidegate.api();
     api.split("shop", "30%").await;
-    let mut sockets = Vec::new();
+    let mut chats = Vec::new();
     for _ in 0..sized(6, 100) {
-        sockets.push(open(tidegate.public()).await);
+        chats.push(Chat::open(tidegate.public()).await.expect("open"));
     }
     let plan = Plan { per_second: sized(300, 2_000), connections: 16, post_every: 5 };
     let traffic = Traffic::start(tidegate.public(), plan);
@@ -69,7 +68,7 @@ async fn a_mutated_configuration_counts_whole_or_not_at_all() {
         }
     }
     let samples = traffic.stop().await;
-    let dead = count_dead(&mut sockets).await;
+    let dead = count_dead(&mut chats).await;
 
     // What is read as it was meant to be read may well lead nowhere.
     let meant = |sample: &Sample| {
@@ -84,7 +83,7 @@ async fn a_mutated_configuration_counts_whole_or_not_at_all() {
     row.measure("requests", samples.len());
     row.measure("lost", lost.len() - lost_by_intent);
     row.measure("lost_while_a_mutation_was_in_force", lost_by_intent);
-    row.measure("web_sockets", sockets.len());
+    row.measure("web_sockets", chats.len());
     row.measure("web_sockets_dead", dead);
     row.require("some are refused, and some are not", tally.refused > 0 && tally.taken > 0);
     row.require("each counts whole or not at all", tally.wrong.is_empty());
@@ -158,10 +157,10 @@ fn is_lost(sample: &Sample) -> bool {
 }
 
 /// How many do not answer any more.
-async fn count_dead(sockets: &mut [Socket]) -> usize {
+async fn count_dead(chats: &mut [Chat]) -> usize {
     let mut dead = 0;
-    for socket in sockets {
-        dead += usize::from(!echoes(socket).await);
+    for chat in chats {
+        dead += usize::from(chat.say().await != Ok(Said::Echoed));
     }
     dead
 }
@@ -173,7 +172,7 @@ async fn target(name: &'static str) -> Target {
         while let Some(request) = read_request(&mut stream, &mut buffer).await {
             seen.note(&request);
             if request.path == "/chat" {
-                return be_socket(stream, name).await;
+                return serve_chat(&mut stream, name).await;
             }
             if !answer_with(&mut stream, name, "ok").await {
                 return;

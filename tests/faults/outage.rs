@@ -9,7 +9,9 @@ use tidegate::core::rollout::StateName;
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Api, Tidegate, Turn, until};
-use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, baking_at, ends_as, sized};
+use crate::rig::{
+    Method, Plan, Row, Sample, Scene, Target, Traffic, baking_at, ends_as, ms, sized,
+};
 use crate::victim::Victim;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +44,7 @@ async fn a_green_that_dies_is_taken_back_and_costs_only_what_was_in_flight_on_it
     let failed: Vec<&Sample> = samples.iter().filter(|s| s.failure().is_some()).collect();
     let gets = failed.iter().filter(|sample| sample.method == Method::Get).count();
     let in_flight = samples.iter().filter(|s| s.began <= before && s.ended >= before).count();
-    let later = failed.iter().filter(|sample| sample.began > after + CLOSING).count();
+    let later = failed.iter().filter(|sample| sample.began > after + closing()).count();
     row.measure("requests", samples.len());
     row.measure("in_flight_at_the_kill", in_flight);
     row.measure("failed", failed.len());
@@ -158,11 +160,10 @@ fn judge_posts(row: &mut Row, seen: &[Vec<String>]) {
     row.require("no POST runs twice", doubled == 0);
 }
 
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).expect("a short time")
+/// How long the end of a connection takes to be seen at its other end, on a machine that is busy.
+fn closing() -> Duration {
+    sized(Duration::from_millis(250), Duration::from_millis(50))
 }
 
-/// How long the end of a connection takes to be seen at its other end.
-const CLOSING: Duration = Duration::from_millis(50);
 /// The time between two looks at a service.
 const LOOK: Duration = Duration::from_millis(20);

@@ -227,6 +227,15 @@ impl Rig {
         Remains { store: self.store, served, folder: self.folder, draws: self.draws, process }
     }
 
+    /// Has the writer end, as a process does that is told to: what it leaves is saved.
+    async fn stop(self) -> Remains {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        self.handle.inbox.send(Message::Shutdown(done)).await.expect("the writer runs");
+        ended.await.expect("it ends");
+        self.saved().await;
+        self.end().await
+    }
+
     /// Ends the process when everything is saved, and starts it again.
     async fn restart(self, config: &str) -> Self {
         self.saved().await;

@@ -37,6 +37,23 @@ async fn a_rollout_goes_on_after_a_restart_in_every_state() {
     }
 }
 
+/// Has green answer requests, of which nobody takes note yet.
+pub(super) fn answer(recorder: &Recorder, table: &ArcSwap<RoutingTable>, requests: usize) {
+    let meter = table.load().services[&name("shop")].green.meter;
+    let outcome = Outcome { kind: OutcomeKind::Status(200), latency_us: 1, rescued: false };
+    (0..requests).for_each(|_| recorder.record(meter, outcome));
+}
+
+#[tokio::test]
+async fn what_green_answered_until_the_process_was_told_to_end_is_the_rollouts() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    rig.saved().await;
+    answer(&rig.handle.recorder, &rig.table, 7);
+    let rig = Remains { process: Process::new(), ..rig.stop().await }.start(SHOP).await;
+    assert_eq!(rig.rollout(&id).tally.green_requests, 7);
+}
+
 #[tokio::test]
 async fn a_final_bake_goes_on_after_a_restart() {
     let rig = Rig::new().await;

@@ -45,6 +45,41 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn of_two_reloads_at_once_the_later_reading_counts() {
+    let rig = Rig::new().await;
+    let file = rig.folder.path().join("tidegate.yaml");
+    let telling = |tells: bool| {
+        SHOP.replacen("strategy: quick,", &format!("strategy: quick, tell_side: {tells},"), 1)
+    };
+    let tells = |rig: &Rig| rig.table.load().services[&name("shop")].tell_side;
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let (read, goes) = (Arc::new(AtomicU64::new(0)), Mutex::new(goes));
+    let told = Arc::clone(&read);
+    let slow = Handle {
+        prepare: Arc::new(move |_: &Config| {
+            told.fetch_add(1, Ordering::SeqCst);
+            goes.lock().unwrap().recv().map_err(|error| error.to_string())
+        }),
+        ..rig.handle.clone()
+    };
+    std::fs::write(&file, telling(true)).unwrap();
+    let first = tokio::spawn(async move { slow.reload(actor(), None).await });
+    rig.until("the first one has read", |_| read.load(Ordering::SeqCst) == 1).await;
+    std::fs::write(&file, telling(false)).unwrap();
+    let quick = rig.handle.clone();
+    let mut second = tokio::spawn(async move { quick.reload(actor(), None).await });
+    // If it does not wait for the first one, it is over by then, and replaced afterwards.
+    let answer = tokio::time::timeout(Duration::from_millis(500), &mut second).await;
+    go.send(()).unwrap();
+    first.await.unwrap().expect("reloaded");
+    match answer {
+        Ok(answer) => answer.unwrap().expect("reloaded"),
+        Err(_) => second.await.unwrap().expect("reloaded"),
+    };
+    assert!(!tells(&rig), "the file says so");
+}
+
+#[tokio::test]
 async fn a_listener_that_is_to_change_is_named_with_the_key_of_the_change() {
     let rig = Rig::new().await;
     let check = async |from: &str, to: &str, expected: &[&str]| {

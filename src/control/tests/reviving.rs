@@ -1,6 +1,7 @@
 //! Another control side in the same process, as after an upgrade that failed.
 
 use super::ejecting::{fail, first_of_blue, two_targets};
+use super::recovering::answer;
 use super::*;
 use crate::core::model::TargetHealth;
 use crate::core::routing::ServiceRoute;
@@ -85,4 +86,17 @@ async fn generations_go_on_although_the_table_file_was_not_written() {
     let rig = remains.start(SHOP).await;
     assert!(rig.table.load().generation > before);
     assert_eq!(rig.green(), percent("10%"));
+}
+
+#[tokio::test]
+async fn what_green_answers_while_no_writer_runs_is_the_rollouts() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    answer(&rig.handle.recorder, &rig.table, 7);
+    let remains = rig.stop().await;
+    answer(&remains.process.recorder, &remains.process.table, 3);
+    let rig = remains.start(SHOP).await;
+    let counted = |rig: &Rig| rig.rollout(&id).tally.green_requests;
+    rig.until("all are counted", |rig| counted(rig) >= 10).await;
+    assert_eq!(counted(&rig), 10, "none of them twice");
 }

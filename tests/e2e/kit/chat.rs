@@ -13,7 +13,8 @@ use super::{PATIENCE, until};
 #[derive(Debug)]
 pub(crate) struct Chat {
     stream: TcpStream,
-    target: String,
+    /// The name of the target at its other end.
+    pub(crate) target: String,
 }
 
 /// What came of a message.
@@ -103,18 +104,18 @@ impl Chat {
         heard.unwrap_or_else(|_| Err("nothing in time".to_owned()))
     }
 
-    /// Answers a goodbye; nothing may come after it.
+    /// Answers a goodbye; gives whether the connection was then closed in order, and not reset.
     ///
     /// # Errors
-    /// Something did.
-    pub(crate) async fn answer_goodbye(mut self) -> Result<(), String> {
+    /// Something came after the goodbye, or the connection stayed open.
+    pub(crate) async fn answer_goodbye(mut self) -> Result<bool, String> {
         // The other end need not wait for it.
         let _ = self.stream.write_all(&CLOSING).await;
         let mut rest = Vec::new();
         let read = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
         match read.map_err(|_| "not closed after the goodbye".to_owned())? {
             // A message that crossed the goodbye makes the system reset what is closed.
-            Ok(_) | Err(_) if rest.is_empty() => Ok(()),
+            read if rest.is_empty() => Ok(read.is_ok()),
             Ok(_) | Err(_) => Err(format!("{rest:?} after the goodbye")),
         }
     }

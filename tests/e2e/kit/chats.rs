@@ -99,7 +99,8 @@ impl Shared {
                 Said::Echoed => self.echoed.fetch_add(1, Ordering::SeqCst),
                 Said::GoneAway => {
                     self.farewells.fetch_add(1, Ordering::SeqCst);
-                    return chat.answer_goodbye().await;
+                    chat.answer_goodbye().await?;
+                    return Ok(());
                 }
             };
             sleep(PACE).await;

@@ -13,6 +13,7 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::Service as _;
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::runtime::Handle;
@@ -267,7 +268,8 @@ fn accept(
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
     let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
     let mut service = Service::new(name.clone(), edge);
-    service.add_tcp(&name);
+    let buffers = L4BufferSettings::default().read(READ_AHEAD);
+    service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));
     async move { service.start_service(Some(fds), stop, ACCEPT_LOOPS).await }
 }
 
@@ -279,6 +281,9 @@ const IDLE_PER_WORKER: usize = 128;
 const H2_STREAM_WINDOW: u32 = 256 * 1_024;
 /// The same for all requests of a connection.
 const H2_CONNECTION_WINDOW: u32 = 1_024 * 1_024;
+/// How much is read of a client's connection at once, a record of TLS. Each connection has room for
+/// that; Pingora's own 64 KiB make slow clients dear.
+const READ_AHEAD: usize = 16 * 1_024;
 const ACCEPT_LOOPS: usize = 1;
 
 #[cfg(test)]

@@ -198,7 +198,8 @@ impl Attempt {
         }
         let waits_here = self.is_waited_for_here();
         if let Some(course) = &self.course {
-            course.may_take(timeouts.write, timeouts.read, waits_here);
+            let silent = waits_here.then(|| self.patience());
+            course.may_take(timeouts.write, timeouts.read, silent);
         }
         if waits_here {
             set_apart(&mut peer);
@@ -368,12 +369,18 @@ impl Attempt {
             && session.response_written().is_none()
     }
 
-    /// How long a target may be silent. A pooled connection takes the timeout of each request.
+    /// How long Pingora lets a target be silent. A pooled connection takes the timeout of each
+    /// request.
     fn read_timeout(&self) -> Span {
-        let timeouts = &self.service.timeouts;
         if self.is_grpc || self.is_waited_for_here() {
-            return timeouts.stream_idle;
+            return self.service.timeouts.stream_idle;
         }
+        self.patience()
+    }
+
+    /// How long a target may be silent in anything but a stream.
+    fn patience(&self) -> Span {
+        let timeouts = &self.service.timeouts;
         let rescued = self.side == Side::Green
             && self.rescue == Rescue::ToBlue
             && !self.service.blue.targets.is_empty();

@@ -48,6 +48,8 @@ pub(super) struct Course {
     /// The attempt that has a connection to itself; none where it shares one.
     solo: ArcSwapOption<Solo>,
     is_unreadable: AtomicBool,
+    /// Whether a target is being connected to, which Pingora bounds.
+    is_connecting: AtomicBool,
 }
 
 /// Who was waited for too long.
@@ -115,6 +117,7 @@ impl Course {
     /// Its target has answered.
     pub(super) fn is_answered(&self, now: MonoTime) {
         self.moved(now);
+        self.is_connecting.store(false, Ordering::Relaxed);
         self.stage.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
@@ -131,13 +134,13 @@ impl Course {
         self.ends_itself.store(true, Ordering::Release);
     }
 
-    /// How long its target may take: to accept a part of the body, and to answer once it is whole;
-    /// no answer is waited for here if Pingora does.
-    pub(super) fn may_take(&self, write: Span, read: Span, waits_here: bool) {
+    /// How long its target may take: to accept a part of the body, and to answer. `silent` is how
+    /// long the answer to a whole body is waited for here; `None` where Pingora waits for it.
+    pub(super) fn may_take(&self, write: Span, read: Span, silent: Option<Span>) {
         let patience = write.ms().saturating_add(read.ms());
         self.write_ms.store(patience, Ordering::Relaxed);
         self.part_ms.store(write.ms(), Ordering::Relaxed);
-        self.read_ms.store(if waits_here { read.ms() } else { 0 }, Ordering::Relaxed);
+        self.read_ms.store(silent.map_or(0, Span::ms), Ordering::Relaxed);
     }
 
     /// How long nothing may move in it if it is a stream.
@@ -167,10 +170,26 @@ impl Course {
         Span::from_ms(self.part_ms.load(Ordering::Relaxed))
     }
 
+    /// An attempt begins: a target is connected to, and what an attempt before it came to is over.
+    pub(super) fn connects(&self, now: MonoTime) {
+        self.moved(now);
+        self.is_connecting.store(true, Ordering::Relaxed);
+        self.late.store(0, Ordering::Release);
+        self.have_solo(None);
+    }
+
     /// Its connection to a target stands; it can be ended by the lifeline, if it has one.
     pub(super) fn stands_on(&self, lifeline: Option<Arc<Lifeline>>, now: MonoTime) {
         self.moved(now);
-        self.solo.store(lifeline.map(|lifeline| Arc::new(Solo::on(lifeline))));
+        self.is_connecting.store(false, Ordering::Relaxed);
+        self.have_solo(lifeline.map(|lifeline| Arc::new(Solo::on(lifeline))));
+    }
+
+    /// To store is not cheap, and most requests have none before and after.
+    fn have_solo(&self, solo: Option<Arc<Solo>>) {
+        if solo.is_some() || self.solo.load().is_some() {
+            self.solo.store(solo);
+        }
     }
 
     /// A part of the body on its way to the target; the course knows when the target has taken it.
@@ -256,9 +275,10 @@ impl Course {
         }
     }
 
-    /// How far it has come, and when something of it moved last; `None` if it ends by itself.
+    /// How far it has come, and when something of it moved last; `None` if it ends by itself, and
+    /// while it is being connected.
     pub(super) fn stage(&self) -> Option<(Stage, MonoTime)> {
-        if self.ends_itself.load(Ordering::Acquire) {
+        if self.ends_itself.load(Ordering::Acquire) || self.is_connecting.load(Ordering::Relaxed) {
             return None;
         }
         let stage = match self.stage.load(Ordering::Relaxed) {

@@ -276,7 +276,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         // Each attempt has a time of its own.
-        Course::tell(|course| course.moved(self.clock.mono()));
+        Course::tell(|course| course.connects(self.clock.mono()));
         Ok(Box::new(ctx.attempt()?.peer()))
     }
 

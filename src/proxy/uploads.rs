@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::testkit::{Origin, PATIENCE, World, body, field, service, status, table, until};
 use super::wirekit::{H2Client, H2Origin, Says, h2c_listener, post};
 use crate::core::model::{
-    ClientLimits, ListenerSpec, RetryMethod, Side, Span, TargetProtocol, Transport, WhenIdle,
+    ClientLimits, ListenerSpec, RetryMethod, Side, Span, TargetProtocol, TargetTls, Transport,
+    Verify, WhenIdle,
 };
 use crate::core::routing::{Link, LiveTarget, MeterId, ServiceRoute};
 use crate::telemetry::MeterKey;
@@ -165,6 +166,43 @@ async fn blue_answers_an_upload_that_may_be_repeated_and_that_green_never_answer
         (green.timeouts, green.rescued) == (1, 1)
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_time_of_a_first_try_holds_for_an_upload_to_a_target_of_http_2() {
+    let (blue, hung) = (Origin::saying("blue").await, Hung::new(Takes::All).await);
+    let mut route = service(10_000, &[blue.address], &[hung.address]);
+    route.green.link = h2c(1);
+    (route.timeouts.read, route.timeouts.per_try) = (LONG, Some(SHORT));
+    route.retries.methods = vec![RetryMethod::Put];
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    client.send(&request("PUT", "", 5)).await;
+    client.send("small").await;
+    assert_eq!(body(&client.answer().await), "blue");
+}
+
+#[tokio::test]
+async fn a_second_target_has_all_the_time_that_connecting_may_take() {
+    let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let hung = Hung::new(Takes::All).await;
+    let mut route = service(10_000, &[mute.local_addr().expect("bound")], &[hung.address]);
+    route.green.link = h2c(1);
+    // It shakes hands with nobody.
+    let tls =
+        TargetTls { server_name: None, verify: Verify::Nothing, authorities: None, identity: None };
+    let transport = Transport { protocol: TargetProtocol::H2, tls: Some(tls) };
+    route.blue.link = Arc::new(Link::new(2, transport));
+    (route.timeouts.read, route.timeouts.connect) = (SHORT, Span::from_ms(2_500));
+    route.retries.methods = vec![RetryMethod::Put];
+    let target = only_target(&route);
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    client.send(&request("PUT", "", 5)).await;
+    client.send("small").await;
+    assert_eq!(words(&client.answer().await), (504, Some("connect_timeout")));
+    until("the target is told", || target.failures() == 1).await;
+    assert_eq!(hung.asked(), 1);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! A connection that never stood carried nothing: any method may be tried again. After that, only
 //! what changes nothing when it is done twice (`repeatable`), while its whole body is kept, and
-//! before any byte of a response went out, for a second attempt would splice two responses into
-//! one. Where green failed, blue answers (rescue); else another target of the side does. Every
+//! before any byte of a final response went out, for a second attempt would splice two responses
+//! into one. Where green failed, blue answers (rescue); else another target of the side does. Every
 //! second attempt comes out of the service's retry budget.
 //!
 //! Whether there is a second attempt is decided before the first answer is given up: its body
@@ -230,8 +230,7 @@ impl Attempt {
     /// A connection did not come to stand; marks the error if there is a second attempt.
     pub(super) fn connect_failed(&mut self, session: &Session, error: &mut Error) {
         self.fail(OutcomeKind::ConnectError);
-        let unanswered = session.response_written().is_none();
-        error.set_retry(unanswered && self.move_to(Self::elsewhere));
+        error.set_retry(is_unanswered(session) && self.move_to(Self::elsewhere));
     }
 
     /// A request that stood on a connection failed; marks the error if there is a second attempt.
@@ -246,15 +245,7 @@ impl Attempt {
             return;
         }
         if error.retry == RetryType::Decided(true) {
-            // The target said that it did not take the request (GOAWAY, REFUSED_STREAM), which is
-            // how it ends in good order: any method may be tried again, and nothing has failed.
-            let untouched = !session.as_downstream().retry_buffer_truncated()
-                && session.response_written().is_none();
-            let second =
-                untouched && self.move_to(|this| this.elsewhere().or_else(|| this.once_more()));
-            if !second {
-                self.fail(OutcomeKind::BrokenAnswer);
-            }
+            let second = self.not_taken(session, error);
             error.set_retry(second);
             return;
         }
@@ -271,6 +262,29 @@ impl Attempt {
             });
         self.was_stale = second && stale;
         error.set_retry(second);
+    }
+
+    /// The target said that it did not take the request, so that any method may be tried again;
+    /// whether it is.
+    ///
+    /// A connection ends in good order like this (GOAWAY): its own side answers over another one,
+    /// and nothing has failed. Where blue answers for a green that refuses (REFUSED_STREAM), green
+    /// has failed, as with every rescue: it would be given the credit for blue's answers.
+    fn not_taken(&mut self, session: &Session, error: &Error) -> bool {
+        let is_rescued = !is_goodbye(error) && self.rescuer().is_some();
+        if is_rescued {
+            self.fail(OutcomeKind::BrokenAnswer);
+        }
+        let untouched = !session.as_downstream().retry_buffer_truncated() && is_unanswered(session);
+        let second = untouched
+            && self.move_to(|this| {
+                let rescuer = if is_rescued { this.rescuer() } else { None };
+                rescuer.or_else(|| this.neighbour()).or_else(|| this.once_more())
+            });
+        if !second && !is_rescued {
+            self.fail(OutcomeKind::BrokenAnswer);
+        }
+        second
     }
 
     /// The target that is being tried, and how many attempts there were.
@@ -366,7 +380,7 @@ impl Attempt {
     fn may_repeat(&self, session: &Session) -> bool {
         self.repeatable == Repeatable::Always
             && !session.as_downstream().retry_buffer_truncated()
-            && session.response_written().is_none()
+            && is_unanswered(session)
     }
 
     /// How long Pingora lets a target be silent. A pooled connection takes the timeout of each
@@ -455,6 +469,17 @@ impl Drop for Attempt {
             self.fail(OutcomeKind::Timeout);
         }
     }
+}
+
+/// Whether nothing of an answer went to the client, but for interim ones: behind these, also the
+/// word to go on with its body, the answer of any target may come.
+fn is_unanswered(session: &Session) -> bool {
+    session.response_written().is_none_or(|header| header.status.is_informational())
+}
+
+/// Whether a target ended its connection, and not the request alone.
+fn is_goodbye(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(h2::Error::is_go_away)
 }
 
 /// A request counted as in flight at a target, and what the target has made of it so far: `None`

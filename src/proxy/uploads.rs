@@ -169,6 +169,22 @@ async fn blue_answers_an_upload_that_may_be_repeated_and_that_green_never_answer
 }
 
 #[tokio::test]
+async fn blue_answers_an_upload_whose_client_was_told_to_go_on() {
+    let (blue, hung) = (Origin::saying("blue").await, Hung::new(Takes::All).await);
+    let mut route = service(10_000, &[blue.address], &[hung.address]);
+    route.green.link = h2c(1);
+    route.timeouts.read = SHORT;
+    route.retries.methods = vec![RetryMethod::Put];
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    client.send(&request("PUT", "expect: 100-continue\r\n", 5)).await;
+    assert_eq!(status(&client.answer().await), 100);
+    client.send("small").await;
+    assert_eq!(body(&client.answer().await), "blue");
+    assert!(blue.seen()[0].ends_with("\r\n\r\nsmall"), "{:?}", blue.seen());
+}
+
+#[tokio::test]
 async fn the_time_of_a_first_try_holds_for_an_upload_to_a_target_of_http_2() {
     let (blue, hung) = (Origin::saying("blue").await, Hung::new(Takes::All).await);
     let mut route = service(10_000, &[blue.address], &[hung.address]);

@@ -27,7 +27,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::lifeline::set_apart;
-use super::peer::{connect_anew, keepalive, peer_of};
+use super::peer::{carry_bodies, connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::score::Score;
 use super::selection::{AssignedBy, Selection};
@@ -66,6 +66,9 @@ pub(super) struct Attempt {
     chance: u16,
     /// Whether the last connection was kept from before, and the target had closed it.
     was_stale: bool,
+    /// Whether more than a header goes to the target, which may read it with pauses: a body, or what
+    /// follows an upgrade.
+    carries_body: bool,
 }
 
 /// A target, and its side.
@@ -137,6 +140,7 @@ impl Attempt {
             given_up,
             chance,
             was_stale: false,
+            carries_body: false,
         })
     }
 
@@ -164,6 +168,7 @@ impl Attempt {
         if self.repeatable == Repeatable::Stream {
             self.rescue = Rescue::Never;
         }
+        self.carries_body = !is_whole || self.repeatable == Repeatable::Stream;
         self
     }
 
@@ -191,7 +196,11 @@ impl Attempt {
         peer.options.read_timeout = Some(self.read_timeout().into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
-        peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged);
+        let unread = if self.carries_body { timeouts.write } else { Span::ZERO };
+        peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged, unread);
+        if self.carries_body {
+            carry_bodies(&mut peer);
+        }
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         if self.was_stale {
             connect_anew(&mut peer);
@@ -620,10 +629,10 @@ mod tests {
         let origin = Origin::new(second_breaks).await;
         let world = World::new(service(0, &[origin.address], &[]));
         let mut client = world.client().await;
-        client.get("/", "").await;
+        post(&mut client).await;
         let answer = post(&mut client).await;
         assert_eq!(field(&answer, "x-tidegate-error"), Some("target_broken"));
-        assert_eq!(origin.seen().len(), 2);
+        assert_eq!((origin.seen().len(), origin.connections()), (2, 1));
     }
 
     #[tokio::test]

@@ -58,6 +58,8 @@ mod listener;
 mod mirror;
 #[cfg(test)]
 mod mirrors;
+#[cfg(test)]
+mod pauses;
 mod peer;
 mod phases;
 mod proxy_header;

@@ -30,6 +30,7 @@ use super::lifeline::set_apart;
 use super::peer::{carry_bodies, connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::score::Score;
+use super::seats::{Seat, Seats};
 use super::selection::{AssignedBy, Selection};
 
 /// How many attempts a request has; Pingora calls it retries and counts attempts.
@@ -69,6 +70,10 @@ pub(super) struct Attempt {
     /// Whether more than a header goes to the target, which may read it with pauses: a body, or what
     /// follows an upgrade.
     carries_body: bool,
+    /// Whether it has a connection to itself, or is getting one.
+    is_apart: bool,
+    /// Held until the connection stands, which has its own then.
+    seat: Option<Arc<Seat>>,
 }
 
 /// A target, and its side.
@@ -141,6 +146,8 @@ impl Attempt {
             chance,
             was_stale: false,
             carries_body: false,
+            is_apart: false,
+            seat: None,
         })
     }
 
@@ -211,11 +218,40 @@ impl Attempt {
             course.may_take(timeouts.write, timeouts.read, silent);
         }
         if waits_here {
-            set_apart(&mut peer);
             // Pingora would drop what was not taken in time, and go on waiting for the answer.
             peer.options.write_timeout = Some(timeouts.stream_idle.into());
         }
         peer
+    }
+
+    /// The same where Pingora connects: an upload to a target of HTTP/2 gets a connection to itself
+    /// if a seat is free.
+    pub(super) fn seated_peer(&mut self, seats: &Seats) -> HttpPeer {
+        let mut peer = self.peer();
+        self.seat = None;
+        if self.is_waited_for_here() {
+            self.seat = seats.take();
+        }
+        if let Some(seat) = &self.seat {
+            set_apart(&mut peer, seat);
+        }
+        self.is_apart = self.seat.is_some();
+        peer
+    }
+
+    /// Its connection stands, be it a new one, which has the seat, or one that was kept.
+    pub(super) fn stands(&mut self) {
+        self.seat = None;
+    }
+
+    /// Whether it has a connection to itself.
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_apart
+    }
+
+    /// Whether it shares a connection although it should have one to itself.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_waited_for_here() && !self.is_apart
     }
 
     /// Whether the target that is being tried speaks HTTP/2.

@@ -10,7 +10,7 @@
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets;
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
-//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`);
+//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
 //!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
 //!   score (`score`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
@@ -70,6 +70,7 @@ mod running;
 mod score;
 #[cfg(test)]
 mod second_attempts;
+mod seats;
 mod selection;
 #[cfg(test)]
 mod streams;

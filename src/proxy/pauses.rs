@@ -53,8 +53,6 @@ async fn user_timeout(attempt: &Attempt) -> u32 {
         *keeper.lock().expect("nothing panics in there") = Some(handle);
         Ok(())
     }));
-    // What sets a connection apart asks no hook, and is told the same.
-    peer.options.custom_l4 = None;
     let stream = TransportConnector::new(None).new_stream(&peer).await.expect("connected");
     let handle = kept.lock().expect("nothing panics in there").take().expect("it was asked");
     let timeout = tcp_user_timeout(&handle).expect("known");

@@ -20,7 +20,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::clock::Clock;
 use crate::core::model::{ListenerSpec, Span};
 use crate::core::routing::RoutingTable;
-use crate::telemetry::Recorder;
+use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::access_log::AccessLog;
 use super::access_record::{End, Note};
@@ -36,6 +36,7 @@ use super::forwarded::Origin;
 use super::lifeline::Lifeline;
 use super::mirror::Mirror;
 use super::score::Score;
+use super::seats::Seats;
 use super::selection::{Draws, Question, Selection};
 use super::tunnel::{Tunnels, upgrade_request};
 use super::upload::{Unacceptable, Upload};
@@ -53,6 +54,7 @@ pub(super) struct Phases {
     pub(super) mirror: Mirror,
     /// `None` logs no request.
     pub(super) access_log: Option<AccessLog>,
+    pub(super) seats: Arc<Seats>,
 }
 
 /// What is kept of a request. It holds its service of one table, never the table.
@@ -264,7 +266,9 @@ impl ProxyHttp for Phases {
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
         }
-        if let Some(course) = Course::current() {
+        if ctx.attempt.as_ref().is_some_and(Attempt::is_apart)
+            && let Some(course) = Course::current()
+        {
             *body = body.take().map(|part| course.hold(part, self.clock));
         }
         Ok(())
@@ -277,7 +281,12 @@ impl ProxyHttp for Phases {
     ) -> Result<Box<HttpPeer>> {
         // Each attempt has a time of its own.
         Course::tell(|course| course.connects(self.clock.mono()));
-        Ok(Box::new(ctx.attempt()?.peer()))
+        let attempt = ctx.attempt()?;
+        let peer = attempt.seated_peer(&self.seats);
+        if attempt.is_crowded() {
+            self.recorder.edge(EdgeEvent::UploadShared);
+        }
+        Ok(Box::new(peer))
     }
 
     fn fail_to_connect(
@@ -303,6 +312,7 @@ impl ProxyHttp for Phases {
         digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.attempt()?.stands();
         Course::tell(|course| course.stands_on(Lifeline::of(digest), self.clock.mono()));
         if ctx.upload.waits_for_word() && ctx.attempt()?.is_over_http2() {
             // Pingora hears no 100 over HTTP/2: the client would never be told.

@@ -16,7 +16,7 @@ use crate::core::model::{
     Verify, WhenIdle,
 };
 use crate::core::routing::{Link, LiveTarget, MeterId, ServiceRoute};
-use crate::telemetry::MeterKey;
+use crate::telemetry::{EdgeEvent, MeterKey};
 
 const SHORT: Span = Span::from_ms(200);
 const LONG: Span = Span::from_secs(60);
@@ -35,6 +35,7 @@ enum Takes {
 struct Hung {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Hung {
@@ -42,13 +43,15 @@ impl Hung {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = socket.local_addr().expect("bound");
         let asked = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (count, accepted) = (Arc::clone(&asked), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(hang(stream, takes, Arc::clone(&count)));
             }
         });
-        Self { address, asked }
+        Self { address, asked, connections }
     }
 
     fn asked(&self) -> usize {
@@ -290,4 +293,35 @@ async fn a_client_hears_from_the_proxy_to_go_on_to_a_target_of_http_2() {
     assert_eq!(body(&client.answer().await), "fine");
     let asked = origin.seen().remove(0);
     assert_eq!((asked.body.as_str(), asked.field("expect")), ("body", None));
+}
+
+#[tokio::test]
+async fn uploads_share_a_connection_where_no_more_may_have_one_to_themselves() {
+    let hung = Hung::new(Takes::All).await;
+    let route = over_http2(hung.address);
+    let table = table(route, WhenIdle::Refuse);
+    let world = World::seating(table, ClientLimits::default(), 1);
+    let mut clients = Vec::new();
+    for number in 1..=3 {
+        let mut client = world.client().await;
+        client.send(&request("POST", "", 4)).await;
+        until("the target has it", || hung.asked() == number).await;
+        clients.push(client);
+    }
+    assert_eq!(hung.connections.load(Ordering::SeqCst), 2);
+    assert_eq!(world.recorder.edge_count(EdgeEvent::UploadShared), 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_shares_its_connection_is_cut_off_and_its_silent_target_blamed() {
+    let hung = Hung::new(Takes::All).await;
+    let mut route = over_http2(hung.address);
+    route.timeouts.read = SHORT;
+    let target = only_target(&route);
+    let world = World::seating(table(route, WhenIdle::Refuse), ClientLimits::default(), 0);
+    let mut client = world.client().await;
+    client.send(&request("POST", "", 4)).await;
+    client.send("body").await;
+    assert_eq!(client.rest().await, "");
+    until("the target is told", || target.failures() == 1).await;
 }

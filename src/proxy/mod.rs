@@ -46,6 +46,7 @@ mod edge;
 mod fields;
 mod forward;
 mod forwarded;
+mod framing;
 mod grpc;
 #[cfg(test)]
 mod handshakes;

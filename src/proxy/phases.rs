@@ -33,6 +33,7 @@ use super::course::{Course, Laggard};
 use super::drain::{Drain, OpenRequest};
 use super::forward::{self, IdentityHeaders, Onward};
 use super::forwarded::Origin;
+use super::framing::never_in_chunks;
 use super::lifeline::Lifeline;
 use super::mirror::Mirror;
 use super::score::Score;
@@ -88,6 +89,9 @@ impl Phases {
         // Interim answers are unknown to HTTP/1.0 (RFC 9110, section 15.2).
         let knows_none = session.req_header().version < Version::HTTP_11;
         session.set_ignore_info_resp(knows_none);
+        if knows_none {
+            never_in_chunks(session);
+        }
         let time = |span: Span| Some(Duration::from(span));
         session.set_read_timeout(time(limits.body_read));
         session.set_write_timeout(time(limits.response_write));

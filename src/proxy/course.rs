@@ -43,8 +43,10 @@ pub(super) struct Course {
     moved_ms: AtomicU64,
     /// How long a target may take to accept one part of the body, in milliseconds.
     part_ms: AtomicU64,
-    /// Whether the client sends its body only when it is told to go on.
+    /// Whether the client sends its body only when it is told to go on, and its target is asked.
     client_waits: AtomicBool,
+    /// Whether the proxy told it to, in the place of its target.
+    was_told: AtomicBool,
     /// The attempt that has a connection to itself; none where it shares one.
     solo: ArcSwapOption<Solo>,
     is_unreadable: AtomicBool,
@@ -118,6 +120,7 @@ impl Course {
     pub(super) fn is_answered(&self, now: MonoTime) {
         self.moved(now);
         self.is_connecting.store(false, Ordering::Relaxed);
+        self.client_waits(false);
         self.stage.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
@@ -174,6 +177,7 @@ impl Course {
     pub(super) fn connects(&self, now: MonoTime) {
         self.moved(now);
         self.is_connecting.store(true, Ordering::Relaxed);
+        self.client_waits(false);
         self.late.store(0, Ordering::Release);
         self.have_solo(None);
     }
@@ -200,9 +204,25 @@ impl Course {
         }
     }
 
-    /// Whether the client sends its body only when it is told to go on, and was not told.
+    /// Whether the client sends its body only when it is told to go on, and its target is asked.
     pub(super) fn client_waits(&self, waits: bool) {
         self.client_waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether the client of the request under way in this task waits to be told to go on.
+    pub(super) fn has_waiting_client() -> bool {
+        CURRENT.try_with(|course| course.client_waits.load(Ordering::Relaxed)).unwrap_or(false)
+    }
+
+    /// The proxy told the client to go on.
+    pub(super) fn told_to_go_on(&self) {
+        self.client_waits(false);
+        self.was_told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the proxy told the client of the request under way in this task to go on.
+    pub(super) fn was_told() -> bool {
+        CURRENT.try_with(|course| course.was_told.load(Ordering::Relaxed)).unwrap_or(false)
     }
 
     /// Whom a body that is on its way waits for, and how long it may; `None` where the request has
@@ -212,9 +232,6 @@ impl Course {
         let solo = solo.as_ref()?;
         if solo.has_in_hand() {
             return Some((Laggard::Target, self.part_limit()));
-        }
-        if self.client_waits.load(Ordering::Relaxed) {
-            return Some((Laggard::Target, self.read_limit().unwrap_or(client_may)));
         }
         Some((Laggard::Client, client_may))
     }

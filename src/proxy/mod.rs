@@ -8,7 +8,8 @@
 //! The layers of a connection, from the outside:
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
-//!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets;
+//!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
+//!   tells a client to go on where its target does not (`word`);
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
@@ -92,6 +93,7 @@ mod uploads;
 mod wire;
 #[cfg(test)]
 mod wirekit;
+mod word;
 
 pub use access_log::AccessLog;
 pub use cookie::CohortId;

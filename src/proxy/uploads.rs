@@ -9,7 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::testkit::{Origin, PATIENCE, World, body, field, service, status, table, until};
+use super::testkit::{
+    Act, Origin, PATIENCE, World, body, field, ok, service, status, table, until,
+};
 use super::wirekit::{H2Client, H2Origin, Says, h2c_listener, post};
 use crate::core::model::{
     ClientLimits, ListenerSpec, RetryMethod, Side, Span, TargetProtocol, TargetTls, Transport,
@@ -244,19 +246,79 @@ async fn a_client_of_http_2_that_stops_inside_its_body_is_told_so_and_no_target_
     assert_eq!(target.failures(), 0);
 }
 
+/// A target that takes a whole request before it says anything.
+async fn ignoring() -> (Origin, ServiceRoute) {
+    let origin = Origin::new(|_, _| {
+        let mut acts = vec![Act::Send("HTTP/1.1 100 Continue\r\n\r\n".to_owned())];
+        acts.extend(ok("whole"));
+        acts
+    })
+    .await;
+    let route = service(0, &[origin.address], &[]);
+    (origin, route)
+}
+
 #[tokio::test]
-async fn a_client_that_waits_to_be_told_to_go_on_is_not_blamed_for_a_silent_target() {
-    // It answers a whole request, and this one never is.
-    let origin = Origin::saying("late").await;
-    let mut route = service(0, &[origin.address], &[]);
-    route.timeouts.read = Span::from_ms(500);
+async fn a_client_hears_once_to_go_on_although_its_target_says_so_too_late() {
+    let (origin, mut route) = ignoring().await;
+    // Less than the client waits.
+    route.timeouts.read = Span::from_ms(800);
     let target = only_target(&route);
-    let limits = ClientLimits { body_read: SHORT, body_drain: SHORT, ..ClientLimits::default() };
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    // The second one shows that nothing of the first was left over.
+    for _ in 0..2 {
+        client.send(&request("POST", "expect: 100-Continue\r\n", 4)).await;
+        assert_eq!(status(&client.answer().await), 100);
+        client.send("body").await;
+        let answer = client.answer().await;
+        assert_eq!((status(&answer), body(&answer)), (200, "whole"));
+    }
+    assert!(origin.seen().iter().all(|request| request.ends_with("\r\n\r\nbody")));
+    assert_eq!(field(&origin.seen()[0], "expect"), Some("100-Continue"));
+    assert_eq!(target.failures(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_heard_from_the_proxy_to_go_on_and_does_not_is_the_one_to_blame() {
+    for (body_read, read) in [(SHORT, LONG), (LONG, SHORT)] {
+        let (_origin, mut route) = ignoring().await;
+        route.timeouts.read = read;
+        let target = only_target(&route);
+        let limits = ClientLimits { body_read, body_drain: SHORT, ..ClientLimits::default() };
+        let world = counted(route, limits);
+        let mut client = world.client().await;
+        client.send(&request("POST", "expect: 100-continue\r\n", 4)).await;
+        assert_eq!(status(&client.answer().await), 100);
+        assert_eq!(words(&client.answer().await), (408, Some("client_timeout")), "{read}");
+        until("the request is over", || target.in_flight() == 0).await;
+        assert_eq!(target.failures(), 0);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_to_go_on_after_the_proxys_own_answer_or_without_having_asked() {
+    let (origin, route) = ignoring().await;
+    let limits = ClientLimits {
+        body_read: Span::from_ms(1_500),
+        body_drain: Span::from_ms(1_500),
+        ..ClientLimits::default()
+    };
     let world = counted(route, limits);
     let mut client = world.client().await;
-    client.send(&request("POST", "expect: 100-continue\r\n", 4)).await;
-    assert_eq!(words(&client.answer().await), (504, Some("target_timeout")));
-    until("the target is told", || target.failures() == 1).await;
+    let asks = request("POST", "expect: 100-continue\r\n", 4);
+    client.send(&asks.replace("shop.test", "other.test")).await;
+    let heard = client.rest().await;
+    assert_eq!((status(&heard), heard.matches("HTTP/1.1 ").count()), (404, 1), "{heard}");
+    let mut client = world.client().await;
+    client.send(&request("POST", "expect: something, 100-continue\r\n", 4)).await;
+    assert_eq!(words(&client.answer().await), (408, Some("client_timeout")));
+    let mut client = world.client().await;
+    client.send(&asks.replace("HTTP/1.1", "HTTP/1.0")).await;
+    client.send("body").await;
+    assert_eq!(status(&client.rest().await), 200);
+    let seen = origin.seen();
+    assert_eq!(field(seen.last().expect("a request"), "expect"), None);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ use super::forward::IdentityHeaders;
 use super::listener::BoundListener;
 use super::mirror::Mirror;
 use super::phases::Phases;
+use super::seats::Seats;
 use super::tunnel::Tunnels;
 
 /// What the data plane is made of.
@@ -71,6 +72,16 @@ pub struct RunningProxy {
 /// Outside of a tokio runtime.
 #[must_use]
 pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
+    start_with(parts, bound, Seats::of_process())
+}
+
+/// The same with so many seats for uploads that have a connection to themselves.
+pub(super) fn start_with(
+    parts: &ProxyParts,
+    bound: Vec<BoundListener>,
+    seats: Seats,
+) -> RunningProxy {
+    let seats = Arc::new(seats);
     let drain = Drain::new();
     let stop = watch::Sender::new(false);
     let conf = Arc::new(ServerConf {
@@ -96,8 +107,14 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
     }
     let specs: Vec<ListenerSpec> = bound.iter().map(|l| l.spec.clone()).collect();
     let (mirror, mirror_worker) = Mirror::new(&parts.recorder);
-    let shared =
-        Shared { parts, conf: &conf, drain: &drain, departures: &departures, mirror: &mirror };
+    let shared = Shared {
+        parts,
+        conf: &conf,
+        drain: &drain,
+        departures: &departures,
+        mirror: &mirror,
+        seats: &seats,
+    };
     let mut accepting: Vec<JoinHandle<()>> = bound
         .into_iter()
         .map(|listener| {
@@ -117,6 +134,7 @@ struct Shared<'a> {
     drain: &'a Arc<Drain>,
     departures: &'a Arc<Departures>,
     mirror: &'a Mirror,
+    seats: &'a Arc<Seats>,
 }
 
 impl RunningProxy {
@@ -186,6 +204,7 @@ impl Shared<'_> {
             drain: Arc::clone(self.drain),
             mirror: self.mirror.clone(),
             access_log: self.parts.access_log.clone(),
+            seats: Arc::clone(self.seats),
         };
         let mut app = http_proxy(self.conf, phases);
         let mut options = HttpServerOptions::default();

@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_burst_of_connections_waits_in_the_queue() {
         let bound = bind(&[spec(SocketAddr::from(([127, 0, 0, 1], 0)))]).expect("bound");
-        let connect = |_| TcpStream::connect_timeout(&bound[0].address(), Duration::from_millis(500));
+        let connect =
+            |_| TcpStream::connect_timeout(&bound[0].address(), Duration::from_millis(500));
         // Nobody accepts one.
         let waiting: Result<Vec<TcpStream>, _> = (0..300).map(connect).collect();
         assert_eq!(waiting.expect("none has to try again").len(), 300);

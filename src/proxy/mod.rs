@@ -70,9 +70,9 @@ mod repeatable;
 mod rewrite;
 mod running;
 mod score;
+mod seats;
 #[cfg(test)]
 mod second_attempts;
-mod seats;
 mod selection;
 #[cfg(test)]
 mod streams;

@@ -17,6 +17,7 @@ use crate::control::{
     AskGates, Gates, Handle, Kept, Message, Outbox, Prepare, Recovered, StoreState, Watchdog,
     Writer,
 };
+use crate::core::model::{MonoTime, Span};
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
 use crate::promql::Asker;
@@ -66,6 +67,7 @@ pub(super) struct ControlPart {
     saving: Option<JoinHandle<()>>,
     /// Whoever writes the table file; `None` for a store in memory.
     writing: Option<JoinHandle<()>>,
+    begun: MonoTime,
 }
 
 /// Whose store it was before.
@@ -140,7 +142,18 @@ impl ControlPart {
             watching: lasting.proxy_runtime.spawn(watchdog.run()),
             saving,
             writing,
+            begun: lasting.clock.mono(),
         })
+    }
+
+    /// Whether the writer works.
+    pub(super) fn runs(&self) -> bool {
+        !self.writer.is_finished()
+    }
+
+    /// How long ago it began.
+    pub(super) fn age(&self, lasting: &Lasting) -> Span {
+        lasting.clock.mono().since(self.begun)
     }
 
     /// Whether everything decided so far can be saved now; waits a moment for it. Blocks.
@@ -185,6 +198,14 @@ impl ControlPart {
             tracing::error!("the table file was not written before the end");
         }
         config.ok()
+    }
+}
+
+#[cfg(test)]
+impl ControlPart {
+    /// Ends the writer in the midst of its work, as a panic does.
+    pub(super) fn kill_writer(&self) {
+        self.writer.abort();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::telemetry::Log;
 
 use super::addresses::placed;
 use super::admin::AdminSockets;
-use super::control::{Claim, ControlPart, Lasting};
+use super::control::{Claim, Lasting};
 use super::parts::Parts;
 use super::upgrade::{
     Door, Inherited, Offer, SocketOf, Takeover, TakeoverError, dismiss, door_path, give,
@@ -142,11 +142,6 @@ impl App {
         }
     }
 
-    /// Whether nothing of it is missing.
-    pub(super) fn is_whole(&self) -> bool {
-        self.control.is_some()
-    }
-
     /// Gives way to another process; gives whether it serves now. Otherwise this one carries on as
     /// if nothing had happened. Blocks, not inside of a tokio runtime.
     pub(super) fn give_way(&mut self, offer: &Offer) -> bool {
@@ -179,25 +174,6 @@ impl App {
             known_targets(&lasting.table.load())
         };
         give(offer, &sockets(proxy, lasting), pause)
-    }
-
-    /// Starts the control side again if it stands still, with the targets and links that it had.
-    /// Blocks, not inside of a tokio runtime.
-    pub(super) fn revive(&mut self) {
-        if self.is_whole() {
-            return;
-        }
-        match ControlPart::start(&self.lasting, &self.config, Claim::Inherited) {
-            Ok(control) => {
-                self.control = Some(control);
-                tracing::info!("the control side runs again");
-            }
-            Err(error) => tracing::error!(
-                %error,
-                "the control side stands still: traffic flows as before, nothing is decided; it \
-                 is tried again"
-            ),
-        }
     }
 }
 

@@ -14,6 +14,7 @@ mod handover;
 mod memory;
 mod names;
 mod parts;
+mod revival;
 mod serve;
 mod storage;
 mod upgrade;
@@ -49,8 +50,8 @@ pub struct App {
     /// The configuration of the start, or the one in force when the control side was stopped last.
     config: Arc<Config>,
     proxy: RunningProxy,
-    /// `None` after an upgrade that failed so badly that the store could not be had back: the proxy
-    /// serves its last table, and it is tried again.
+    /// `None` while none can be had, as after an upgrade that failed so badly that the store could
+    /// not be had back: the proxy serves its last table, and it is tried again.
     control: Option<ControlPart>,
     /// `None` where nobody can take over.
     door: Option<Door>,

@@ -80,7 +80,7 @@ enum Told {
     Reload,
     Reopen,
     Successor(Offer),
-    /// Time to try again what has failed.
+    /// Time to see whether the control side runs.
     Again,
 }
 
@@ -103,14 +103,13 @@ impl Signals {
     }
 
     async fn next(&mut self, app: &mut App) -> Told {
-        let is_whole = app.is_whole();
         tokio::select! {
             _ = self.terminate.recv() => Told::End,
             _ = self.interrupt.recv() => Told::End,
             _ = self.hangup.recv() => Told::Reload,
             _ = self.reopen.recv() => Told::Reopen,
             offer = app.successor() => Told::Successor(offer),
-            () = sleep(TRY_AGAIN), if !is_whole => Told::Again,
+            () = sleep(LOOK_AGAIN) => Told::Again,
         }
     }
 }
@@ -133,4 +132,4 @@ async fn reload(app: &App) {
     }
 }
 
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -4,7 +4,9 @@
 //! hang on must be the same afterwards. A process that starts has nothing of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::config::Config;
 use crate::core::analysis::Counts;
 use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
@@ -31,4 +33,14 @@ pub struct Kept {
     pub(super) counted: BTreeMap<RolloutId, Counts>,
     /// Blue's latencies, for thresholds.
     pub(super) latencies: Latencies,
+    /// That of the last table; `None` before the first one.
+    pub(super) config: Option<Arc<Config>>,
+}
+
+impl Kept {
+    /// The configuration that was in force last; `None` if none ever was.
+    #[must_use]
+    pub fn config(&self) -> Option<Arc<Config>> {
+        self.config.clone()
+    }
 }

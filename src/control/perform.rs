@@ -107,8 +107,8 @@ impl World {
         }
     }
 
-    /// Saves a rollout as it is, with its service and its facts, in one transaction; with the number
-    /// of the save, `None` if nobody waits for it.
+    /// Saves a rollout as it is, with its service and its facts, in one transaction; `seq` is the
+    /// number of the save, `None` if nobody waits for it.
     pub(super) fn save(&mut self, id: &RolloutId, seq: Option<u64>) {
         let Some(active) = self.rollouts.get_mut(id) else {
             return;

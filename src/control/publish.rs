@@ -39,6 +39,7 @@ impl World {
             .collect();
         let table = RoutingTable { generation: self.generation, listeners, services };
         self.table.store(Arc::new(table));
+        self.kept.config = Some(Arc::clone(&self.config));
         self.changed = true;
         self.table_writer.write(self.image());
     }

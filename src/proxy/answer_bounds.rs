@@ -1,7 +1,8 @@
 //! How much a target may say before its answer: bounds on its header, and on 1xx answers.
 //!
 //! Pingora reads a header of up to a mebibyte, and as many 1xx answers as come. What is above the
-//! bounds is a broken answer, and its connection is not used again.
+//! bounds is a broken answer. Its connection of HTTP/1.1 is not used again; on one of HTTP/2, which
+//! others share, its stream alone is reset.
 
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;

@@ -2,8 +2,8 @@
 //!
 //! A connection that never stood carried nothing: any method may be tried again. After that, only
 //! what changes nothing when it is done twice (`repeatable`), while its whole body is kept, and
-//! before any byte of a response went out, for a second attempt would splice two responses into
-//! one. Where green failed, blue answers (rescue); else another target of the side does. Every
+//! before any byte of a final response went out, for a second attempt would splice two responses
+//! into one. Where green failed, blue answers (rescue); else another target of the side does. Every
 //! second attempt comes out of the service's retry budget.
 //!
 //! Whether there is a second attempt is decided before the first answer is given up: its body
@@ -27,9 +27,10 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::lifeline::set_apart;
-use super::peer::{connect_anew, keepalive, peer_of};
+use super::peer::{carry_bodies, connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::score::Score;
+use super::seats::{Seat, Seats};
 use super::selection::{AssignedBy, Selection};
 
 /// How many attempts a request has; Pingora calls it retries and counts attempts.
@@ -66,6 +67,13 @@ pub(super) struct Attempt {
     chance: u16,
     /// Whether the last connection was kept from before, and the target had closed it.
     was_stale: bool,
+    /// Whether more than a header goes to the target, which may read it with pauses: a body, or what
+    /// follows an upgrade.
+    carries_body: bool,
+    /// Whether it has a connection to itself, or is getting one.
+    is_apart: bool,
+    /// Held until the connection stands, which has its own then.
+    seat: Option<Arc<Seat>>,
 }
 
 /// A target, and its side.
@@ -137,6 +145,9 @@ impl Attempt {
             given_up,
             chance,
             was_stale: false,
+            carries_body: false,
+            is_apart: false,
+            seat: None,
         })
     }
 
@@ -164,6 +175,7 @@ impl Attempt {
         if self.repeatable == Repeatable::Stream {
             self.rescue = Rescue::Never;
         }
+        self.carries_body = !is_whole || self.repeatable == Repeatable::Stream;
         self
     }
 
@@ -191,21 +203,55 @@ impl Attempt {
         peer.options.read_timeout = Some(self.read_timeout().into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
-        peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged);
+        let unread = if self.carries_body { timeouts.write } else { Span::ZERO };
+        peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged, unread);
+        if self.carries_body {
+            carry_bodies(&mut peer);
+        }
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         if self.was_stale {
             connect_anew(&mut peer);
         }
         let waits_here = self.is_waited_for_here();
         if let Some(course) = &self.course {
-            course.may_take(timeouts.write, timeouts.read, waits_here);
+            let silent = waits_here.then(|| self.patience());
+            course.may_take(timeouts.write, timeouts.read, silent);
         }
         if waits_here {
-            set_apart(&mut peer);
             // Pingora would drop what was not taken in time, and go on waiting for the answer.
             peer.options.write_timeout = Some(timeouts.stream_idle.into());
         }
         peer
+    }
+
+    /// The same where Pingora connects: an upload to a target of HTTP/2 gets a connection to itself
+    /// if a seat is free.
+    pub(super) fn seated_peer(&mut self, seats: &Seats) -> HttpPeer {
+        let mut peer = self.peer();
+        self.seat = None;
+        if self.is_waited_for_here() {
+            self.seat = seats.take();
+        }
+        if let Some(seat) = &self.seat {
+            set_apart(&mut peer, seat);
+        }
+        self.is_apart = self.seat.is_some();
+        peer
+    }
+
+    /// Its connection stands, be it a new one, which has the seat, or one that was kept.
+    pub(super) fn stands(&mut self) {
+        self.seat = None;
+    }
+
+    /// Whether it has a connection to itself.
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_apart
+    }
+
+    /// Whether it shares a connection although it should have one to itself.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_waited_for_here() && !self.is_apart
     }
 
     /// Whether the target that is being tried speaks HTTP/2.
@@ -229,8 +275,7 @@ impl Attempt {
     /// A connection did not come to stand; marks the error if there is a second attempt.
     pub(super) fn connect_failed(&mut self, session: &Session, error: &mut Error) {
         self.fail(OutcomeKind::ConnectError);
-        let unanswered = session.response_written().is_none();
-        error.set_retry(unanswered && self.move_to(Self::elsewhere));
+        error.set_retry(is_unanswered(session) && self.move_to(Self::elsewhere));
     }
 
     /// A request that stood on a connection failed; marks the error if there is a second attempt.
@@ -245,17 +290,7 @@ impl Attempt {
             return;
         }
         if error.retry == RetryType::Decided(true) {
-            // The target said that it did not take the request (GOAWAY, REFUSED_STREAM), which is
-            // how it ends in good order: any method may be tried again, and nothing has failed.
-            let untouched = !session.as_downstream().retry_buffer_truncated()
-                && session.response_written().is_none();
-            let second =
-                untouched && self.move_to(|this| this.elsewhere().or_else(|| this.once_more()));
-            if !second {
-                self.fail(OutcomeKind::BrokenAnswer);
-            } else if let Some(score) = &mut self.score {
-                score.refused();
-            }
+            let second = self.not_taken(session, error);
             error.set_retry(second);
             return;
         }
@@ -279,6 +314,34 @@ impl Attempt {
         if let Some(score) = &mut self.score {
             score.sent();
         }
+    }
+
+    /// The target said that it did not take the request, so that any method may be tried again;
+    /// whether it is.
+    ///
+    /// A connection ends in good order like this (GOAWAY): its own side answers over another one,
+    /// and nothing has failed. Where blue answers for a green that refuses (REFUSED_STREAM), green
+    /// has failed, as with every rescue: it would be given the credit for blue's answers.
+    fn not_taken(&mut self, session: &Session, error: &Error) -> bool {
+        let is_rescued = !is_goodbye(error) && self.rescuer().is_some();
+        if is_rescued {
+            self.fail(OutcomeKind::BrokenAnswer);
+        }
+        let untouched = !session.as_downstream().retry_buffer_truncated() && is_unanswered(session);
+        let second = untouched
+            && self.move_to(|this| {
+                let rescuer = if is_rescued { this.rescuer() } else { None };
+                rescuer.or_else(|| this.neighbour()).or_else(|| this.once_more())
+            });
+        if is_rescued {
+            return second;
+        }
+        if !second {
+            self.fail(OutcomeKind::BrokenAnswer);
+        } else if let Some(score) = &mut self.score {
+            score.refused();
+        }
+        second
     }
 
     /// The target that is being tried, and how many attempts there were.
@@ -379,15 +442,21 @@ impl Attempt {
     fn may_repeat(&self, session: &Session) -> bool {
         self.repeatable == Repeatable::Always
             && !session.as_downstream().retry_buffer_truncated()
-            && session.response_written().is_none()
+            && is_unanswered(session)
     }
 
-    /// How long a target may be silent. A pooled connection takes the timeout of each request.
+    /// How long Pingora lets a target be silent. A pooled connection takes the timeout of each
+    /// request.
     fn read_timeout(&self) -> Span {
-        let timeouts = &self.service.timeouts;
         if self.is_grpc || self.is_waited_for_here() {
-            return timeouts.stream_idle;
+            return self.service.timeouts.stream_idle;
         }
+        self.patience()
+    }
+
+    /// How long a target may be silent in anything but a stream.
+    fn patience(&self) -> Span {
+        let timeouts = &self.service.timeouts;
         let rescued = self.side == Side::Green
             && self.rescue == Rescue::ToBlue
             && !self.service.blue.targets.is_empty();
@@ -462,6 +531,17 @@ impl Drop for Attempt {
             self.fail(OutcomeKind::Timeout);
         }
     }
+}
+
+/// Whether nothing of an answer went to the client, but for interim ones: behind these, also the
+/// word to go on with its body, the answer of any target may come.
+fn is_unanswered(session: &Session) -> bool {
+    session.response_written().is_none_or(|header| header.status.is_informational())
+}
+
+/// Whether a target ended its connection, and not the request alone.
+fn is_goodbye(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(h2::Error::is_go_away)
 }
 
 /// A request counted as in flight at a target, and what the target has made of it so far: `None`
@@ -602,10 +682,10 @@ mod tests {
         let origin = Origin::new(second_breaks).await;
         let world = World::new(service(0, &[origin.address], &[]));
         let mut client = world.client().await;
-        client.get("/", "").await;
+        post(&mut client).await;
         let answer = post(&mut client).await;
         assert_eq!(field(&answer, "x-tidegate-error"), Some("target_broken"));
-        assert_eq!(origin.seen().len(), 2);
+        assert_eq!((origin.seen().len(), origin.connections()), (2, 1));
     }
 
     #[tokio::test]

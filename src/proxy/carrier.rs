@@ -80,26 +80,37 @@ impl Carrier {
     }
 
     /// The status of a target's whole answer; of one that is longer than the limit, as far as it
-    /// is read. `None` if there is none.
+    /// is read. `None` if there is none. The ride tells on what it went.
     pub(super) async fn exchange(
         &self,
         target: &Arc<LiveTarget>,
         request: Request<()>,
+        ride: &mut Ride,
     ) -> Option<u16> {
         match self {
             Self::Http1(client) => by_http1(client, request).await,
-            Self::Http2(lanes) => lanes.exchange(target, request).await,
+            Self::Http2(lanes) => lanes.exchange(target, request, ride).await,
         }
     }
 
-    /// Has the next copies to a target take a new connection: one of these had no answer in time,
+    /// Has the next copies to a target take a new connection: one had no answer in time on this ride,
     /// and it may be the connection that is dead.
-    pub(super) fn doubt(&self, target: &Arc<LiveTarget>) {
+    pub(super) fn doubt(&self, target: &Arc<LiveTarget>, ride: &Ride) {
         match self {
             // A connection without an answer is no part of the pool.
             Self::Http1(_) => {}
-            Self::Http2(lanes) => lanes.doubt(target),
+            Self::Http2(lanes) => lanes.doubt(target, ride),
         }
+    }
+}
+
+/// The connection of HTTP/2 that a copy went on; none if it came to none.
+#[derive(Debug, Default)]
+pub(super) struct Ride(Weak<Shared>);
+
+impl Ride {
+    fn was_on(&self, shared: &Arc<Shared>) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(shared))
     }
 }
 
@@ -204,9 +215,15 @@ struct Shared {
 }
 
 impl Lanes {
-    async fn exchange(&self, target: &Arc<LiveTarget>, request: Request<()>) -> Option<u16> {
+    async fn exchange(
+        &self,
+        target: &Arc<LiveTarget>,
+        request: Request<()>,
+        ride: &mut Ride,
+    ) -> Option<u16> {
         let address = target.address().socket_addr();
         let shared = self.lane(target).shared(address, self.tls.as_deref()).await.ok()?;
+        ride.0 = Arc::downgrade(&shared);
         let _in_use = Arc::clone(&shared.uses);
         shared.uses.fetch_add(1, Ordering::Relaxed);
         let mut sender = shared.sender.clone().ready().await.ok()?;
@@ -223,9 +240,11 @@ impl Lanes {
         Some(head.status.as_u16())
     }
 
-    fn doubt(&self, target: &Arc<LiveTarget>) {
-        // Whoever connects just now is about to replace it.
-        if let Ok(mut open) = self.lane(target).open.try_lock() {
+    fn doubt(&self, target: &Arc<LiveTarget>, ride: &Ride) {
+        // Whoever connects just now is about to replace it, or has replaced it already.
+        if let Ok(mut open) = self.lane(target).open.try_lock()
+            && open.as_ref().is_some_and(|shared| ride.was_on(shared))
+        {
             *open = None;
         }
     }

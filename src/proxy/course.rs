@@ -43,11 +43,15 @@ pub(super) struct Course {
     moved_ms: AtomicU64,
     /// How long a target may take to accept one part of the body, in milliseconds.
     part_ms: AtomicU64,
-    /// Whether the client sends its body only when it is told to go on.
+    /// Whether the client sends its body only when it is told to go on, and its target is asked.
     client_waits: AtomicBool,
+    /// Whether the proxy told it to, in the place of its target.
+    was_told: AtomicBool,
     /// The attempt that has a connection to itself; none where it shares one.
     solo: ArcSwapOption<Solo>,
     is_unreadable: AtomicBool,
+    /// Whether a target is being connected to, which Pingora bounds.
+    is_connecting: AtomicBool,
 }
 
 /// Who was waited for too long.
@@ -115,6 +119,8 @@ impl Course {
     /// Its target has answered.
     pub(super) fn is_answered(&self, now: MonoTime) {
         self.moved(now);
+        self.is_connecting.store(false, Ordering::Relaxed);
+        self.client_waits(false);
         self.stage.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
@@ -131,13 +137,13 @@ impl Course {
         self.ends_itself.store(true, Ordering::Release);
     }
 
-    /// How long its target may take: to accept a part of the body, and to answer once it is whole;
-    /// no answer is waited for here if Pingora does.
-    pub(super) fn may_take(&self, write: Span, read: Span, waits_here: bool) {
+    /// How long its target may take: to accept a part of the body, and to answer. `silent` is how
+    /// long the answer to a whole body is waited for here; `None` where Pingora waits for it.
+    pub(super) fn may_take(&self, write: Span, read: Span, silent: Option<Span>) {
         let patience = write.ms().saturating_add(read.ms());
         self.write_ms.store(patience, Ordering::Relaxed);
         self.part_ms.store(write.ms(), Ordering::Relaxed);
-        self.read_ms.store(if waits_here { read.ms() } else { 0 }, Ordering::Relaxed);
+        self.read_ms.store(silent.map_or(0, Span::ms), Ordering::Relaxed);
     }
 
     /// How long nothing may move in it if it is a stream.
@@ -167,10 +173,27 @@ impl Course {
         Span::from_ms(self.part_ms.load(Ordering::Relaxed))
     }
 
+    /// An attempt begins: a target is connected to, and what an attempt before it came to is over.
+    pub(super) fn connects(&self, now: MonoTime) {
+        self.moved(now);
+        self.is_connecting.store(true, Ordering::Relaxed);
+        self.client_waits(false);
+        self.late.store(0, Ordering::Release);
+        self.have_solo(None);
+    }
+
     /// Its connection to a target stands; it can be ended by the lifeline, if it has one.
     pub(super) fn stands_on(&self, lifeline: Option<Arc<Lifeline>>, now: MonoTime) {
         self.moved(now);
-        self.solo.store(lifeline.map(|lifeline| Arc::new(Solo::on(lifeline))));
+        self.is_connecting.store(false, Ordering::Relaxed);
+        self.have_solo(lifeline.map(|lifeline| Arc::new(Solo::on(lifeline))));
+    }
+
+    /// To store is not cheap, and most requests have none before and after.
+    fn have_solo(&self, solo: Option<Arc<Solo>>) {
+        if solo.is_some() || self.solo.load().is_some() {
+            self.solo.store(solo);
+        }
     }
 
     /// A part of the body on its way to the target; the course knows when the target has taken it.
@@ -181,9 +204,25 @@ impl Course {
         }
     }
 
-    /// Whether the client sends its body only when it is told to go on, and was not told.
+    /// Whether the client sends its body only when it is told to go on, and its target is asked.
     pub(super) fn client_waits(&self, waits: bool) {
         self.client_waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether the client of the request under way in this task waits to be told to go on.
+    pub(super) fn has_waiting_client() -> bool {
+        CURRENT.try_with(|course| course.client_waits.load(Ordering::Relaxed)).unwrap_or(false)
+    }
+
+    /// The proxy told the client to go on.
+    pub(super) fn told_to_go_on(&self) {
+        self.client_waits(false);
+        self.was_told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the proxy told the client of the request under way in this task to go on.
+    pub(super) fn was_told() -> bool {
+        CURRENT.try_with(|course| course.was_told.load(Ordering::Relaxed)).unwrap_or(false)
     }
 
     /// Whom a body that is on its way waits for, and how long it may; `None` where the request has
@@ -193,9 +232,6 @@ impl Course {
         let solo = solo.as_ref()?;
         if solo.has_in_hand() {
             return Some((Laggard::Target, self.part_limit()));
-        }
-        if self.client_waits.load(Ordering::Relaxed) {
-            return Some((Laggard::Target, self.read_limit().unwrap_or(client_may)));
         }
         Some((Laggard::Client, client_may))
     }
@@ -256,9 +292,10 @@ impl Course {
         }
     }
 
-    /// How far it has come, and when something of it moved last; `None` if it ends by itself.
+    /// How far it has come, and when something of it moved last; `None` if it ends by itself, and
+    /// while it is being connected.
     pub(super) fn stage(&self) -> Option<(Stage, MonoTime)> {
-        if self.ends_itself.load(Ordering::Acquire) {
+        if self.ends_itself.load(Ordering::Acquire) || self.is_connecting.load(Ordering::Relaxed) {
             return None;
         }
         let stage = match self.stage.load(Ordering::Relaxed) {

@@ -6,12 +6,14 @@
 //! the client's session with it, so that nobody could answer or tell. A connection can be ended from
 //! outside: Pingora then sees its target break off, and goes through its hooks as ever. No other
 //! request may be on that connection, so uploads share theirs one after the other, as in HTTP/1.1.
+//!
+//! There are as many of these connections as there are seats (`seats`).
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream as Handle};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,17 +30,22 @@ use tokio::net::TcpStream;
 use crate::clock::Clock;
 
 use super::course::Course;
+use super::seats::Seat;
 
-/// Gives a peer connections that carry one request at a time and can be ended.
-pub(super) fn set_apart(peer: &mut HttpPeer) {
+/// Gives a peer connections that carry one request at a time and can be ended. A new one keeps the
+/// seat, which must be held until it stands.
+pub(super) fn set_apart(peer: &mut HttpPeer, seat: &Arc<Seat>) {
     peer.group_key ^= APART;
     peer.options.max_h2_streams = 1;
-    peer.options.custom_l4 = Some(Arc::new(Apart));
+    peer.options.custom_l4 = Some(Arc::new(Apart(Arc::downgrade(seat))));
 }
 
 /// What ends one connection.
 #[derive(Debug)]
-pub(super) struct Lifeline(Handle);
+pub(super) struct Lifeline {
+    handle: Handle,
+    _seat: Arc<Seat>,
+}
 
 impl Lifeline {
     /// That of a connection; `None` if it was not set apart.
@@ -56,7 +63,7 @@ impl Lifeline {
 
     fn cut(&self) {
         // One that is closed already has ended, too.
-        let _ = self.0.shutdown(Shutdown::Both);
+        let _ = self.handle.shutdown(Shutdown::Both);
     }
 }
 
@@ -120,7 +127,7 @@ impl Drop for Part {
 
 /// Connects so that the connection can be ended later.
 #[derive(Debug)]
-struct Apart;
+struct Apart(Weak<Seat>);
 
 #[async_trait]
 impl Connect for Apart {
@@ -128,12 +135,17 @@ impl Connect for Apart {
         let inet = *address.as_inet().ok_or_else(|| {
             Error::explain(ErrorType::SocketError, "a target without an internet address")
         })?;
+        // Whoever has it connected holds it.
+        let seat = self.0.upgrade().ok_or_else(|| {
+            Error::explain(ErrorType::ConnectError, "a connection that nobody waits for")
+        })?;
         let stream = TcpStream::connect(inet).await.map_err(|error| failed(&error))?;
         let handle = stream.as_fd().try_clone_to_owned().map_err(|error| {
             Error::explain(ErrorType::SocketError, format!("no second handle: {error}"))
         })?;
         let mut socket = Socket::from(stream);
-        socket.set_proxy_digest(Lifeline(Handle::from(handle)).digest());
+        let lifeline = Lifeline { handle: Handle::from(handle), _seat: seat };
+        socket.set_proxy_digest(lifeline.digest());
         Ok(socket)
     }
 }
@@ -156,3 +168,39 @@ fn failed(error: &io::Error) -> Box<Error> {
 
 /// Keeps connections that are set apart out of the pool of those that are shared.
 const APART: u64 = 1 << 63;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pingora_core::connectors::TransportConnector;
+    use rustix::net::sockopt::{socket_keepalive, tcp_user_timeout};
+    use tokio::net::TcpListener;
+
+    use super::super::peer::{keepalive, peer_of};
+    use super::super::seats::Seats;
+    use super::super::testkit::service;
+    use super::*;
+    use crate::core::model::Span;
+
+    #[tokio::test]
+    async fn a_connection_that_is_set_apart_keeps_its_seat_and_what_the_system_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let route = service(0, &[listener.local_addr().expect("bound")], &[]);
+        let mut peer = peer_of(&route.blue.link, &route.blue.targets[0]);
+        peer.options.tcp_keepalive = keepalive(Span::from_secs(8), Span::from_secs(60));
+        let seats = Seats::new(1);
+        let seat = seats.take().expect("a free one");
+        set_apart(&mut peer, &seat);
+        let stream = TransportConnector::new(None).new_stream(&peer).await.expect("connected");
+        drop((seat, peer));
+        assert!(seats.take().is_none(), "the connection has it");
+        let digest = Digest { proxy_digest: stream.get_proxy_digest(), ..Digest::default() };
+        let lifeline = Lifeline::of(Some(&digest)).expect("it can be ended");
+        assert!(socket_keepalive(&lifeline.handle).expect("known"));
+        let limit = tcp_user_timeout(&lifeline.handle).expect("known");
+        assert_eq!(Duration::from_millis(limit.into()), Duration::from_secs(60));
+        drop((lifeline, digest, stream));
+        assert!(seats.take().is_some());
+    }
+}

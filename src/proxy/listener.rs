@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use rustix::net::listen;
+
 use crate::core::model::{ListenerName, ListenerSpec};
 use crate::tls::{ServerTls, TlsError};
 
@@ -97,6 +99,7 @@ impl BoundListener {
         let tls = tls.map_err(|source| ProxyError::Tls { listener: spec.name.clone(), source })?;
         let address = socket
             .set_nonblocking(true)
+            .and_then(|()| Ok(listen(&socket, BACKLOG)?))
             .and_then(|()| socket.local_addr())
             .map_err(|source| refused(spec, source))?;
         Ok(Self { spec: spec.clone(), address, socket, tls: tls.map(Arc::new) })
@@ -145,9 +148,26 @@ pub(super) fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
     }
 }
 
+/// How many connections may wait to be accepted; the system allows `net.core.somaxconn` of them. A
+/// client whose connection does not fit in waits a second until it tries again.
+const BACKLOG: i32 = 4_096;
+
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_burst_of_connections_waits_in_the_queue() {
+        let bound = bind(&[spec(SocketAddr::from(([127, 0, 0, 1], 0)))]).expect("bound");
+        let connect =
+            |_| TcpStream::connect_timeout(&bound[0].address(), Duration::from_millis(500));
+        // Nobody accepts one.
+        let waiting: Result<Vec<TcpStream>, _> = (0..300).map(connect).collect();
+        assert_eq!(waiting.expect("none has to try again").len(), 300);
+    }
 
     fn spec(address: SocketAddr) -> ListenerSpec {
         ListenerSpec::plain("public".parse().expect("valid"), address)

@@ -22,7 +22,7 @@ use crate::core::routing::{Link, LiveTarget, MeterId, MirrorPlace, ServiceRoute}
 use crate::telemetry::{MirrorOutcome, Recorder};
 
 use super::attempt::Attempt;
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Ride};
 use super::forward::Onward;
 use super::repeatable::is_harmless;
 
@@ -164,13 +164,16 @@ impl Mirrored {
     /// Sends it and counts what comes of it, within its time.
     async fn send(self) {
         let Self { request, limit, meter, recorder, place, target, link } = self;
-        let exchange = async { Carrier::of(&link).await?.exchange(&target, request).await };
-        let outcome = match timeout(limit, exchange).await {
+        let mut ride = Ride::default();
+        let exchange =
+            async { Carrier::of(&link).await?.exchange(&target, request, &mut ride).await };
+        let ended = timeout(limit, exchange).await;
+        let outcome = match ended {
             Ok(Some(status)) => MirrorOutcome::Status(status),
             Ok(None) => MirrorOutcome::Failed,
             Err(_) => {
                 if let Some(carrier) = Carrier::made(&link) {
-                    carrier.doubt(&target);
+                    carrier.doubt(&target, &ride);
                 }
                 MirrorOutcome::TimedOut
             }

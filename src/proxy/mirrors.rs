@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::Response;
 use rustls::ServerConfig;
+use tokio::net::TcpListener;
 
+use super::carrier::{Carrier, Ride};
 use super::testkit::{Origin, World, body, field, ok, service, until, with_green};
-use super::wirekit::{H2Origin, Says};
+use super::wirekit::{H2Origin, Says, get};
 use crate::core::model::{
     MirrorPolicy, Side, Span, TargetProtocol, TargetTls, Transport, Verify, Weight,
 };
@@ -109,4 +113,54 @@ async fn a_green_that_is_not_to_be_believed_sees_no_copy() {
     mirrors(&world(&blue, http1.address, over(TargetProtocol::Http1, &stranger)), 5).await;
     mirrors(&world(&blue, h2.address, over(TargetProtocol::H2, &stranger)), 5).await;
     assert_eq!((http1.seen().len(), h2.seen().len()), (0, 0));
+}
+
+/// A target of HTTP/2 that answers everything but `/hung`: its address, how many requests it got,
+/// and how many connections.
+async fn hanging() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = socket.local_addr().expect("bound");
+    let (asked, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, accepted) = (Arc::clone(&asked), Arc::clone(&connections));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            accepted.fetch_add(1, Ordering::SeqCst);
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                let mut held = Vec::new();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    if request.uri().path() != "/hung" {
+                        respond.send_response(Response::new(()), true).expect("sent");
+                    }
+                    held.push(respond);
+                }
+            });
+        }
+    });
+    (address, asked, connections)
+}
+
+#[tokio::test]
+async fn a_copy_without_an_answer_casts_doubt_on_its_own_connection_alone() {
+    let (address, asked, connections) = hanging().await;
+    let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
+    let link = Link::new(1, transport);
+    let route = service(0, &[address], &[]);
+    let target = &route.blue.targets[0];
+    let carrier = Carrier::of(&link).await.expect("made");
+    let mut rides = [Ride::default(), Ride::default()];
+    for (before, ride) in rides.iter_mut().enumerate() {
+        tokio::select! {
+            _ = carrier.exchange(target, get("/hung"), ride) => panic!("nobody answers this"),
+            () = until("it is asked", || asked.load(Ordering::SeqCst) > before) => {}
+        }
+    }
+    for ride in &rides {
+        carrier.doubt(target, ride);
+        let answer = carrier.exchange(target, get("/"), &mut Ride::default()).await;
+        assert_eq!(answer, Some(200));
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
+    }
 }

@@ -8,9 +8,10 @@
 //! The layers of a connection, from the outside:
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
-//!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets;
+//!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
+//!   tells a client to go on where its target does not (`word`);
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
-//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`);
+//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
 //!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
 //!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
@@ -49,6 +50,7 @@ mod evidence;
 mod fields;
 mod forward;
 mod forwarded;
+mod framing;
 mod grpc;
 #[cfg(test)]
 mod handshakes;
@@ -61,6 +63,8 @@ mod listener;
 mod mirror;
 #[cfg(test)]
 mod mirrors;
+#[cfg(test)]
+mod pauses;
 mod peer;
 mod phases;
 mod proxy_header;
@@ -69,6 +73,7 @@ mod repeatable;
 mod rewrite;
 mod running;
 mod score;
+mod seats;
 #[cfg(test)]
 mod second_attempts;
 mod selection;
@@ -91,6 +96,7 @@ mod uploads;
 mod wire;
 #[cfg(test)]
 mod wirekit;
+mod word;
 
 pub use access_log::AccessLog;
 pub use cookie::CohortId;

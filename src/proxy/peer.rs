@@ -52,17 +52,29 @@ pub(super) fn connect_anew(peer: &mut HttpPeer) {
 /// Keeps what is connected anew out of the pool.
 const ANEW: u64 = 1 << 62;
 
+/// Gives a peer the connections that carry bodies, whose times are others ([`keepalive`]).
+pub(super) fn carry_bodies(peer: &mut HttpPeer) {
+    peer.group_key ^= BODIES;
+}
+
+/// Keeps connections that carry bodies out of the pool of those that carry headers alone.
+const BODIES: u64 = 1 << 61;
+
 /// How the system finds out that a target is gone without a word: it counts as gone when it has
 /// acknowledged nothing for so long, be it data or a try of an idle connection. `None` leaves it to
 /// the system, which takes hours.
-pub(super) fn keepalive(unacknowledged: Span) -> Option<TcpKeepalive> {
+///
+/// One that reads nothing counts as gone, too, once its window is closed for so long, although it
+/// acknowledges every try. So where a body is sent, it has at least the time `unread` in which it
+/// may read nothing; zero where none is sent.
+pub(super) fn keepalive(unacknowledged: Span, unread: Span) -> Option<TcpKeepalive> {
     (unacknowledged > Span::ZERO).then(|| {
         let limit = Duration::from(unacknowledged).clamp(SHORTEST, LONGEST);
         TcpKeepalive {
             idle: (limit / 2).clamp(SHORTEST, LONGEST_IDLE),
             interval: SHORTEST,
             count: TRIES,
-            user_timeout: limit,
+            user_timeout: limit.max(Duration::from(unread).min(LONGEST)),
         }
     })
 }
@@ -92,15 +104,20 @@ mod tests {
 
     #[test]
     fn the_time_that_a_target_may_be_gone_is_bounded_and_can_be_left_to_the_system() {
-        let check = |span: Span, expected: Option<(u64, u64)>| {
-            let found = keepalive(span);
+        let check = |span: Span, unread: Span, expected: Option<(u64, u64)>| {
+            let found = keepalive(span, unread);
             let seconds = found.map(|keep| (keep.idle.as_secs(), keep.user_timeout.as_secs()));
-            assert_eq!(seconds, expected, "{span}");
+            assert_eq!(seconds, expected, "{span} {unread}");
         };
-        check(Span::ZERO, None);
-        check(Span::from_ms(1), Some((1, 1)));
-        check(Span::from_secs(8), Some((4, 8)));
-        check(Span::from_secs(1_000_000), Some((3_600, 86_400)));
+        let (none, minute, weeks) = (Span::ZERO, Span::from_secs(60), Span::from_secs(1_000_000));
+        check(none, none, None);
+        check(none, minute, None);
+        check(Span::from_ms(1), none, Some((1, 1)));
+        check(Span::from_secs(8), none, Some((4, 8)));
+        check(Span::from_secs(8), minute, Some((4, 60)));
+        check(minute, Span::from_secs(8), Some((30, 60)));
+        check(weeks, none, Some((3_600, 86_400)));
+        check(minute, weeks, Some((30, 86_400)));
     }
 
     #[tokio::test]
@@ -108,7 +125,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let route = service(0, &[listener.local_addr().expect("bound")], &[]);
         let mut peer = peer_of(&route.blue.link, &route.blue.targets[0]);
-        peer.options.tcp_keepalive = keepalive(Span::from_secs(8));
+        peer.options.tcp_keepalive = keepalive(Span::from_secs(8), Span::ZERO);
         let kept: Arc<Mutex<Option<OwnedFd>>> = Arc::default();
         let keeper = Arc::clone(&kept);
         peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::new(move |socket: &TcpSocket| {

@@ -20,7 +20,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::clock::Clock;
 use crate::core::model::{ListenerSpec, Span};
 use crate::core::routing::RoutingTable;
-use crate::telemetry::Recorder;
+use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::access_log::AccessLog;
 use super::access_record::{End, Note};
@@ -34,12 +34,15 @@ use super::drain::{Drain, OpenRequest};
 use super::evidence::Evidence;
 use super::forward::{self, IdentityHeaders, Onward};
 use super::forwarded::Origin;
+use super::framing::never_in_chunks;
 use super::lifeline::Lifeline;
 use super::mirror::Mirror;
 use super::score::Score;
+use super::seats::Seats;
 use super::selection::{Draws, Question, Selection};
 use super::tunnel::{Tunnels, upgrade_request};
 use super::upload::{Unacceptable, Upload};
+use super::word::SILENCE;
 
 /// The hooks of one listener.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub(super) struct Phases {
     pub(super) mirror: Mirror,
     /// `None` logs no request.
     pub(super) access_log: Option<AccessLog>,
+    pub(super) seats: Arc<Seats>,
 }
 
 /// What is kept of a request. It holds its service of one table, never the table.
@@ -87,6 +91,11 @@ impl Phases {
         // Interim answers are unknown to HTTP/1.0 (RFC 9110, section 15.2).
         let knows_none = session.req_header().version < Version::HTTP_11;
         session.set_ignore_info_resp(knows_none);
+        if knows_none {
+            never_in_chunks(session);
+            // It is to be ignored there, also by the target (RFC 9110, section 10.1.1).
+            session.req_header_mut().remove_header(&EXPECT);
+        }
         let time = |span: Span| Some(Duration::from(span));
         session.set_read_timeout(time(limits.body_read));
         session.set_write_timeout(time(limits.response_write));
@@ -204,15 +213,15 @@ impl ProxyHttp for Phases {
         let headers = &session.req_header().headers;
         ctx.request_id = Some(forward::request_id(headers));
         ctx.origin = Some(Origin::of(connection, headers, &self.listener.trusted_proxies));
-        let expects = headers.contains_key(EXPECT);
+        let expects = waits_for_word(session.req_header());
         ctx.upload = Upload::announced(session.as_downstream_mut().is_body_empty(), expects);
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
         }
         if ctx.upload.waits_for_word() {
-            // It is the target that keeps the client waiting, and it has a time of its own.
-            session.set_read_timeout(None);
-            Course::tell(|course| course.client_waits(true));
+            // Somebody tells it to go on by then: the target, or the proxy.
+            session
+                .set_read_timeout(Some(SILENCE + Duration::from(self.listener.limits.body_read)));
         }
         Ok(())
     }
@@ -266,7 +275,9 @@ impl ProxyHttp for Phases {
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
         }
-        if let Some(course) = Course::current() {
+        if ctx.attempt.as_ref().is_some_and(Attempt::is_apart)
+            && let Some(course) = Course::current()
+        {
             *body = body.take().map(|part| course.hold(part, self.clock));
         }
         Ok(())
@@ -278,8 +289,18 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         // Each attempt has a time of its own.
-        Course::tell(|course| course.moved(self.clock.mono()));
-        Ok(Box::new(ctx.attempt()?.peer()))
+        Course::tell(|course| course.connects(self.clock.mono()));
+        let waits = ctx.upload.waits_for_word();
+        let attempt = ctx.attempt()?;
+        let mut peer = attempt.seated_peer(&self.seats);
+        if waits && let Some(limit) = &mut peer.options.read_timeout {
+            // Nothing is a target's fault before the client was told to go on.
+            *limit += SILENCE;
+        }
+        if attempt.is_crowded() {
+            self.recorder.edge(EdgeEvent::UploadShared);
+        }
+        Ok(Box::new(peer))
     }
 
     fn fail_to_connect(
@@ -305,12 +326,21 @@ impl ProxyHttp for Phases {
         digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.attempt()?.stands();
         Course::tell(|course| course.stands_on(Lifeline::of(digest), self.clock.mono()));
-        if ctx.upload.waits_for_word() && ctx.attempt()?.is_over_http2() {
-            // Pingora hears no 100 over HTTP/2: the client would never be told.
+        if Course::was_told() {
+            self.go_on(session, ctx);
+        }
+        if !ctx.upload.waits_for_word() {
+            return Ok(());
+        }
+        if ctx.attempt()?.is_over_http2() && session.response_written().is_none() {
+            // Pingora hears no 100 over HTTP/2: the client would always wait for `word`.
             let told = session.as_downstream_mut().write_continue_response().await;
             told.map_err(|error| error.into_down())?;
             self.go_on(session, ctx);
+        } else {
+            Course::tell(|course| course.client_waits(true));
         }
         Ok(())
     }
@@ -397,6 +427,10 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
+        if Course::was_told() {
+            ctx.upload.goes_on();
+        }
+        Course::tell(|course| course.client_waits(false));
         match Course::current().and_then(|course| course.take_laggard()) {
             // `deadline` ended the connection: what Pingora saw of that is not what happened.
             Some(Laggard::Client) => {
@@ -523,6 +557,15 @@ fn closes(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(CONNECTION).into_iter();
     let mut tokens = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
     tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// Whether a client sends its body only when it is told to go on (RFC 9110, section 10.1.1). One of
+/// HTTP/2 cannot be told through Pingora, and sends it by itself.
+fn waits_for_word(request: &RequestHeader) -> bool {
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    request.version == Version::HTTP_11
+        && request.headers.contains_key(EXPECT)
+        && request.headers.get_all(EXPECT).into_iter().all(is_known)
 }
 
 fn no_target() -> Box<Error> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::connectors::TransportConnector;
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
@@ -36,6 +37,7 @@ use super::forward::IdentityHeaders;
 use super::listener::BoundListener;
 use super::mirror::Mirror;
 use super::phases::Phases;
+use super::seats::Seats;
 use super::tunnel::Tunnels;
 
 /// What the data plane is made of.
@@ -70,6 +72,16 @@ pub struct RunningProxy {
 /// Outside of a tokio runtime.
 #[must_use]
 pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
+    start_with(parts, bound, Seats::of_process())
+}
+
+/// The same with so many seats for uploads that have a connection to themselves.
+pub(super) fn start_with(
+    parts: &ProxyParts,
+    bound: Vec<BoundListener>,
+    seats: Seats,
+) -> RunningProxy {
+    let seats = Arc::new(seats);
     let drain = Drain::new();
     let stop = watch::Sender::new(false);
     let conf = Arc::new(ServerConf {
@@ -95,8 +107,14 @@ pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
     }
     let specs: Vec<ListenerSpec> = bound.iter().map(|l| l.spec.clone()).collect();
     let (mirror, mirror_worker) = Mirror::new(&parts.recorder);
-    let shared =
-        Shared { parts, conf: &conf, drain: &drain, departures: &departures, mirror: &mirror };
+    let shared = Shared {
+        parts,
+        conf: &conf,
+        drain: &drain,
+        departures: &departures,
+        mirror: &mirror,
+        seats: &seats,
+    };
     let mut accepting: Vec<JoinHandle<()>> = bound
         .into_iter()
         .map(|listener| {
@@ -116,6 +134,7 @@ struct Shared<'a> {
     drain: &'a Arc<Drain>,
     departures: &'a Arc<Departures>,
     mirror: &'a Mirror,
+    seats: &'a Arc<Seats>,
 }
 
 impl RunningProxy {
@@ -185,6 +204,7 @@ impl Shared<'_> {
             drain: Arc::clone(self.drain),
             mirror: self.mirror.clone(),
             access_log: self.parts.access_log.clone(),
+            seats: Arc::clone(self.seats),
         };
         let mut app = http_proxy(self.conf, phases);
         let mut options = HttpServerOptions::default();
@@ -267,7 +287,8 @@ fn accept(
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
     let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
     let mut service = Service::new(name.clone(), edge);
-    service.add_tcp(&name);
+    let buffers = L4BufferSettings::default().read(READ_AHEAD);
+    service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));
     async move { service.start_service(Some(fds), stop, ACCEPT_LOOPS).await }
 }
 
@@ -279,6 +300,9 @@ const IDLE_PER_WORKER: usize = 128;
 const H2_STREAM_WINDOW: u32 = 256 * 1_024;
 /// The same for all requests of a connection.
 const H2_CONNECTION_WINDOW: u32 = 1_024 * 1_024;
+/// How much is read of a client's connection at once, a record of TLS. Each connection has room for
+/// that; Pingora's own 64 KiB make slow clients dear.
+const READ_AHEAD: usize = 16 * 1_024;
 const ACCEPT_LOOPS: usize = 1;
 
 #[cfg(test)]

@@ -1,13 +1,22 @@
 //! Second attempts over real sockets: who is asked again, who answers, and what it counts as.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use http::Response;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::testkit::{
     Act, Client, Origin, World, body, field, ok, service, status, until, with_green,
 };
-use crate::core::model::{RetryMethod, RetryPolicy, RetryStatus, Side, Span, Weight};
-use crate::core::routing::{LiveService, MeterId, ServiceRoute};
+use crate::core::model::{
+    RetryMethod, RetryPolicy, RetryStatus, Side, Span, TargetProtocol, Transport, Weight,
+};
+use crate::core::routing::{Link, LiveService, MeterId, ServiceRoute};
 use crate::telemetry::MeterKey;
 
 const UNAVAILABLE: &str = "HTTP/1.1 503 No\r\ncontent-length: 4\r\n\r\nbusy";
@@ -262,4 +271,87 @@ async fn a_connection_is_kept_over_a_rescue() {
     let mut client = world.client().await;
     assert_eq!(body(&client.get("/", "").await), "blue");
     assert_eq!(body(&client.get("/", "").await), "green");
+}
+
+/// A service whose green speaks HTTP/2, and is there alone.
+fn on_green_of_http_2(blue: &Origin, green: SocketAddr) -> ServiceRoute {
+    let mut route = service(10_000, &[blue.address], &[green]);
+    route.green.meter = MeterId(1);
+    let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
+    route.green.link = Arc::new(Link::new(1, transport));
+    route
+}
+
+/// A target of HTTP/2 that refuses every stream.
+async fn refusing() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A target of HTTP/2 that takes nothing on its first connection, and answers on the others.
+async fn leaving() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (first, _) = socket.accept().await.expect("accepted");
+        tokio::spawn(say_goodbye(first));
+        while let Ok((stream, _)) = socket.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = Response::builder().header("content-length", 5).body(());
+                    let head = head.expect("valid");
+                    let mut body = respond.send_response(head, false).expect("sent");
+                    body.send_data(Bytes::from_static(b"green"), true).expect("sent");
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Waits for a request, and ends the connection without having taken it.
+async fn say_goodbye(mut stream: TcpStream) {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    stream.read_exact(&mut [0; 24]).await.expect("a preface");
+    stream.write_all(&SETTINGS).await.expect("sent");
+    let mut head = [0; 9];
+    while head[3] != HEADERS {
+        stream.read_exact(&mut head).await.expect("a frame");
+        let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
+        stream.read_exact(&mut vec![0; length]).await.expect("its payload");
+    }
+    stream.write_all(&GOAWAY).await.expect("sent");
+    // Until the proxy is done with it.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test]
+async fn blue_answers_for_a_green_that_refuses_streams_and_green_has_failed() {
+    let blue = Origin::saying("blue").await;
+    let world = world(on_green_of_http_2(&blue, refusing().await));
+    assert_eq!(body(&world.get("").await), "blue");
+    green_counts(&world, 1, 1, 1).await;
+}
+
+#[tokio::test]
+async fn green_answers_itself_over_another_connection_when_one_ends_in_good_order() {
+    let blue = Origin::saying("blue").await;
+    let world = world(on_green_of_http_2(&blue, leaving().await));
+    assert_eq!(body(&world.get("").await), "green");
+    assert!(blue.seen().is_empty());
+    green_counts(&world, 1, 0, 0).await;
 }

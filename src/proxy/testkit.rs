@@ -27,7 +27,9 @@ use crate::core::routing::{
 };
 use crate::telemetry::Recorder;
 
-use super::{AccessLog, ProxyParts, RunningProxy, bind, start};
+use super::running::start_with;
+use super::seats::Seats;
+use super::{AccessLog, ProxyParts, RunningProxy, bind};
 
 /// No test waits longer than this for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -383,23 +385,32 @@ impl World {
         Self::built(table, ClientLimits::default(), Some(log.clone()))
     }
 
+    /// A world in which so many uploads may have a connection to themselves.
+    pub(super) fn seating(table: RoutingTable, limits: ClientLimits, seats: usize) -> Self {
+        Self::opened(table, &Self::both(limits), None, Seats::new(seats))
+    }
+
     fn built(table: RoutingTable, limits: ClientLimits, access_log: Option<AccessLog>) -> Self {
-        let spec = |name: ListenerName| {
+        Self::opened(table, &Self::both(limits), access_log, Seats::of_process())
+    }
+
+    fn both(limits: ClientLimits) -> [ListenerSpec; 2] {
+        [public(), test_listener()].map(|name| {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             ListenerSpec { limits, ..ListenerSpec::plain(name, address) }
-        };
-        Self::opened(table, &[spec(public()), spec(test_listener())], access_log)
+        })
     }
 
     /// A proxy with listeners of its own.
     pub(super) fn listening(table: RoutingTable, listeners: &[ListenerSpec]) -> Self {
-        Self::opened(table, listeners, None)
+        Self::opened(table, listeners, None, Seats::of_process())
     }
 
     fn opened(
         table: RoutingTable,
         listeners: &[ListenerSpec],
         access_log: Option<AccessLog>,
+        seats: Seats,
     ) -> Self {
         let table = Arc::new(ArcSwap::from_pointee(table));
         let bound = bind(listeners).expect("bound");
@@ -410,7 +421,7 @@ impl World {
             clock: Clock::start(),
             access_log,
         };
-        Self { proxy: start(&parts, bound), table, recorder }
+        Self { proxy: start_with(&parts, bound, seats), table, recorder }
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -9,13 +9,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::testkit::{Origin, PATIENCE, World, body, field, service, status, table, until};
+use super::testkit::{
+    Act, Origin, PATIENCE, World, body, field, ok, service, status, table, until,
+};
 use super::wirekit::{H2Client, H2Origin, Says, h2c_listener, post};
 use crate::core::model::{
-    ClientLimits, ListenerSpec, RetryMethod, Side, Span, TargetProtocol, Transport, WhenIdle,
+    ClientLimits, ListenerSpec, RetryMethod, Side, Span, TargetProtocol, TargetTls, Transport,
+    Verify, WhenIdle,
 };
 use crate::core::routing::{Link, LiveTarget, MeterId, ServiceRoute};
-use crate::telemetry::MeterKey;
+use crate::telemetry::{EdgeEvent, MeterKey};
 
 const SHORT: Span = Span::from_ms(200);
 const LONG: Span = Span::from_secs(60);
@@ -34,6 +37,7 @@ enum Takes {
 struct Hung {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Hung {
@@ -41,13 +45,15 @@ impl Hung {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = socket.local_addr().expect("bound");
         let asked = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (count, accepted) = (Arc::clone(&asked), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(hang(stream, takes, Arc::clone(&count)));
             }
         });
-        Self { address, asked }
+        Self { address, asked, connections }
     }
 
     fn asked(&self) -> usize {
@@ -168,6 +174,59 @@ async fn blue_answers_an_upload_that_may_be_repeated_and_that_green_never_answer
 }
 
 #[tokio::test]
+async fn blue_answers_an_upload_whose_client_was_told_to_go_on() {
+    let (blue, hung) = (Origin::saying("blue").await, Hung::new(Takes::All).await);
+    let mut route = service(10_000, &[blue.address], &[hung.address]);
+    route.green.link = h2c(1);
+    route.timeouts.read = SHORT;
+    route.retries.methods = vec![RetryMethod::Put];
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    client.send(&request("PUT", "expect: 100-continue\r\n", 5)).await;
+    assert_eq!(status(&client.answer().await), 100);
+    client.send("small").await;
+    assert_eq!(body(&client.answer().await), "blue");
+    assert!(blue.seen()[0].ends_with("\r\n\r\nsmall"), "{:?}", blue.seen());
+}
+
+#[tokio::test]
+async fn the_time_of_a_first_try_holds_for_an_upload_to_a_target_of_http_2() {
+    let (blue, hung) = (Origin::saying("blue").await, Hung::new(Takes::All).await);
+    let mut route = service(10_000, &[blue.address], &[hung.address]);
+    route.green.link = h2c(1);
+    (route.timeouts.read, route.timeouts.per_try) = (LONG, Some(SHORT));
+    route.retries.methods = vec![RetryMethod::Put];
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    client.send(&request("PUT", "", 5)).await;
+    client.send("small").await;
+    assert_eq!(body(&client.answer().await), "blue");
+}
+
+#[tokio::test]
+async fn a_second_target_has_all_the_time_that_connecting_may_take() {
+    let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let hung = Hung::new(Takes::All).await;
+    let mut route = service(10_000, &[mute.local_addr().expect("bound")], &[hung.address]);
+    route.green.link = h2c(1);
+    // It shakes hands with nobody.
+    let tls =
+        TargetTls { server_name: None, verify: Verify::Nothing, authorities: None, identity: None };
+    let transport = Transport { protocol: TargetProtocol::H2, tls: Some(tls) };
+    route.blue.link = Arc::new(Link::new(2, transport));
+    (route.timeouts.read, route.timeouts.connect) = (SHORT, Span::from_ms(2_500));
+    route.retries.methods = vec![RetryMethod::Put];
+    let target = only_target(&route);
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    client.send(&request("PUT", "", 5)).await;
+    client.send("small").await;
+    assert_eq!(words(&client.answer().await), (504, Some("connect_timeout")));
+    until("the target is told", || target.failures() == 1).await;
+    assert_eq!(hung.asked(), 1);
+}
+
+#[tokio::test]
 async fn a_client_of_http_2_that_stops_inside_its_body_is_told_so_and_no_target_is_blamed() {
     let hung = Hung::new(Takes::All).await;
     let route = over_http2(hung.address);
@@ -187,19 +246,79 @@ async fn a_client_of_http_2_that_stops_inside_its_body_is_told_so_and_no_target_
     assert_eq!(target.failures(), 0);
 }
 
+/// A target that takes a whole request before it says anything.
+async fn ignoring() -> (Origin, ServiceRoute) {
+    let origin = Origin::new(|_, _| {
+        let mut acts = vec![Act::Send("HTTP/1.1 100 Continue\r\n\r\n".to_owned())];
+        acts.extend(ok("whole"));
+        acts
+    })
+    .await;
+    let route = service(0, &[origin.address], &[]);
+    (origin, route)
+}
+
 #[tokio::test]
-async fn a_client_that_waits_to_be_told_to_go_on_is_not_blamed_for_a_silent_target() {
-    // It answers a whole request, and this one never is.
-    let origin = Origin::saying("late").await;
-    let mut route = service(0, &[origin.address], &[]);
-    route.timeouts.read = Span::from_ms(500);
+async fn a_client_hears_once_to_go_on_although_its_target_says_so_too_late() {
+    let (origin, mut route) = ignoring().await;
+    // Less than the client waits.
+    route.timeouts.read = Span::from_ms(800);
     let target = only_target(&route);
-    let limits = ClientLimits { body_read: SHORT, body_drain: SHORT, ..ClientLimits::default() };
+    let world = counted(route, ClientLimits::default());
+    let mut client = world.client().await;
+    // The second one shows that nothing of the first was left over.
+    for _ in 0..2 {
+        client.send(&request("POST", "expect: 100-Continue\r\n", 4)).await;
+        assert_eq!(status(&client.answer().await), 100);
+        client.send("body").await;
+        let answer = client.answer().await;
+        assert_eq!((status(&answer), body(&answer)), (200, "whole"));
+    }
+    assert!(origin.seen().iter().all(|request| request.ends_with("\r\n\r\nbody")));
+    assert_eq!(field(&origin.seen()[0], "expect"), Some("100-Continue"));
+    assert_eq!(target.failures(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_heard_from_the_proxy_to_go_on_and_does_not_is_the_one_to_blame() {
+    for (body_read, read) in [(SHORT, LONG), (LONG, SHORT)] {
+        let (_origin, mut route) = ignoring().await;
+        route.timeouts.read = read;
+        let target = only_target(&route);
+        let limits = ClientLimits { body_read, body_drain: SHORT, ..ClientLimits::default() };
+        let world = counted(route, limits);
+        let mut client = world.client().await;
+        client.send(&request("POST", "expect: 100-continue\r\n", 4)).await;
+        assert_eq!(status(&client.answer().await), 100);
+        assert_eq!(words(&client.answer().await), (408, Some("client_timeout")), "{read}");
+        until("the request is over", || target.in_flight() == 0).await;
+        assert_eq!(target.failures(), 0);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_to_go_on_after_the_proxys_own_answer_or_without_having_asked() {
+    let (origin, route) = ignoring().await;
+    let limits = ClientLimits {
+        body_read: Span::from_ms(1_500),
+        body_drain: Span::from_ms(1_500),
+        ..ClientLimits::default()
+    };
     let world = counted(route, limits);
     let mut client = world.client().await;
-    client.send(&request("POST", "expect: 100-continue\r\n", 4)).await;
-    assert_eq!(words(&client.answer().await), (504, Some("target_timeout")));
-    until("the target is told", || target.failures() == 1).await;
+    let asks = request("POST", "expect: 100-continue\r\n", 4);
+    client.send(&asks.replace("shop.test", "other.test")).await;
+    let heard = client.rest().await;
+    assert_eq!((status(&heard), heard.matches("HTTP/1.1 ").count()), (404, 1), "{heard}");
+    let mut client = world.client().await;
+    client.send(&request("POST", "expect: something, 100-continue\r\n", 4)).await;
+    assert_eq!(words(&client.answer().await), (408, Some("client_timeout")));
+    let mut client = world.client().await;
+    client.send(&asks.replace("HTTP/1.1", "HTTP/1.0")).await;
+    client.send("body").await;
+    assert_eq!(status(&client.rest().await), 200);
+    let seen = origin.seen();
+    assert_eq!(field(seen.last().expect("a request"), "expect"), None);
 }
 
 #[tokio::test]
@@ -236,4 +355,35 @@ async fn a_client_hears_from_the_proxy_to_go_on_to_a_target_of_http_2() {
     assert_eq!(body(&client.answer().await), "fine");
     let asked = origin.seen().remove(0);
     assert_eq!((asked.body.as_str(), asked.field("expect")), ("body", None));
+}
+
+#[tokio::test]
+async fn uploads_share_a_connection_where_no_more_may_have_one_to_themselves() {
+    let hung = Hung::new(Takes::All).await;
+    let route = over_http2(hung.address);
+    let table = table(route, WhenIdle::Refuse);
+    let world = World::seating(table, ClientLimits::default(), 1);
+    let mut clients = Vec::new();
+    for number in 1..=3 {
+        let mut client = world.client().await;
+        client.send(&request("POST", "", 4)).await;
+        until("the target has it", || hung.asked() == number).await;
+        clients.push(client);
+    }
+    assert_eq!(hung.connections.load(Ordering::SeqCst), 2);
+    assert_eq!(world.recorder.edge_count(EdgeEvent::UploadShared), 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_shares_its_connection_is_cut_off_and_its_silent_target_blamed() {
+    let hung = Hung::new(Takes::All).await;
+    let mut route = over_http2(hung.address);
+    route.timeouts.read = SHORT;
+    let target = only_target(&route);
+    let world = World::seating(table(route, WhenIdle::Refuse), ClientLimits::default(), 0);
+    let mut client = world.client().await;
+    client.send(&request("POST", "", 4)).await;
+    client.send("body").await;
+    assert_eq!(client.rest().await, "");
+    until("the target is told", || target.failures() == 1).await;
 }

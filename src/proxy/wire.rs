@@ -20,6 +20,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::early::EarlyAnswer;
 use super::inspector::{Inspector, Misplaced};
+use super::word::Word;
 
 /// What a stream is spoken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(super) struct Wire {
     misplaced: Option<Misplaced>,
     /// Under way in the place of what Pingora writes; `None` while it writes for itself.
     early: Option<EarlyAnswer>,
+    /// What a client that waits to be told to go on was told.
+    word: Word,
 }
 
 impl Wire {
@@ -57,7 +60,9 @@ impl Wire {
     ) -> Self {
         let (stalled, misplaced) = (None, None);
         let (inspector, early) = (None, None);
-        let mut wire = Self { io, digest, speaks, patience, stalled, inspector, misplaced, early };
+        let word = Word::default();
+        let mut wire =
+            Self { io, digest, speaks, patience, stalled, inspector, misplaced, early, word };
         wire.inspector = (!wire.is_http2()).then(Inspector::default);
         wire
     }
@@ -143,8 +148,15 @@ impl AsyncRead for Wire {
             return Poll::Ready(ends(misplaced));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        Poll::Ready(self.inspect(buffer, before))
+        let this = &mut *self;
+        if Pin::new(&mut this.io).poll_read(cx, buffer)?.is_pending() {
+            if this.inspector.is_some() {
+                this.word.nothing_came(&mut this.io, cx)?;
+            }
+            return Poll::Pending;
+        }
+        this.word.something_came();
+        Poll::Ready(this.inspect(buffer, before))
     }
 }
 
@@ -154,12 +166,20 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.word.is_being_said() {
+            let this = &mut *self;
+            let finished = this.word.finish(&mut this.io, cx);
+            ready!(self.bound(cx, finished))?;
+        }
         let early = match self.early.take() {
             None if self.inspector.is_some() => EarlyAnswer::instead_of(bytes),
             under_way => under_way,
         };
         if let Some(early) = early {
             return self.write_early(cx, early, bytes.len());
+        }
+        if self.word.is_repeated_by(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.bound(cx, written)

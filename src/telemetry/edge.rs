@@ -24,11 +24,14 @@ pub enum EdgeEvent {
     StreamCut,
     /// What a client sent was refused: no request could be read from it.
     Unreadable,
+    /// An upload to a target of HTTP/2 had to share a connection: those that have one to themselves
+    /// were as many as there may be.
+    UploadShared,
 }
 
 impl EdgeEvent {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accepted,
         Self::ListenerFull,
         Self::ClientFull,
@@ -38,6 +41,7 @@ impl EdgeEvent {
         Self::StreamClosed,
         Self::StreamCut,
         Self::Unreadable,
+        Self::UploadShared,
     ];
 
     /// The word in metrics.
@@ -53,6 +57,7 @@ impl EdgeEvent {
             Self::StreamClosed => "stream_closed",
             Self::StreamCut => "stream_cut",
             Self::Unreadable => "unreadable",
+            Self::UploadShared => "upload_shared",
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::kit::{Api, Tidegate, Turn, dropped_lines, flood_log, until};
 use crate::rig::{
-    Plan, Row, Sample, Scene, Target, Traffic, baking_at, ends_as, is_full, metric, p99_us, sized,
-    tell,
+    Plan, Row, Sample, Scene, Target, Traffic, baking_at, ends_as, is_full, metric, ms, p99_us,
+    sized, tell,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,10 +153,6 @@ fn judge_p99(row: &mut Row, calm: &[Sample], blocked: &[Sample]) {
     if is_full() {
         row.require("p99 is at most 1 ms above that before", after <= before + 1_000);
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A collector that reads again.

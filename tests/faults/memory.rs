@@ -1,8 +1,6 @@
 //! More memory in use than the process may have: new work is refused, what is in flight goes on,
 //! the operator is answered, and all is as before once there is memory.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tidegate::admin::json::Reloaded;
 use tokio::sync::watch;
@@ -10,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::kit::{Api, Ports, Tidegate, Turn, until};
 use crate::rig::{
-    Answer, Client, Row, Scene, Target, answer_with, get, metric, raise_own_limit, read_request,
+    Answer, Client, Row, Scene, Target, answer_with, get, metric, ms, raise_own_limit, read_request,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,10 +133,6 @@ async fn ask_operator(api: &Api) -> u64 {
         slowest_ms = slowest_ms.max(ms(began.elapsed()));
     }
     slowest_ms
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How many requests are served whatever the memory says.

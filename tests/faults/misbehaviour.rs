@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Turn, until};
-use crate::rig::{Answer, Row, Scene, Seen, Target, get, metric, read_request, sized};
+use crate::rig::{Answer, Row, Scene, Seen, Target, get, metric, ms, read_request, sized};
 
 /// What a target does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,10 +201,6 @@ fn is_expected(mode: Mode, expected: &Expected, answer: &Result<Answer, String>)
 fn nobody() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("bound")
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).expect("a short time")
 }
 
 /// The timeout of a target.

@@ -9,7 +9,9 @@ use tidegate::core::rollout::StateName;
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Api, Tidegate, Turn, until};
-use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, baking_at, ends_as, sized};
+use crate::rig::{
+    Method, Plan, Row, Sample, Scene, Target, Traffic, baking_at, ends_as, ms, sized,
+};
 use crate::victim::Victim;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,10 +158,6 @@ fn judge_posts(row: &mut Row, seen: &[Vec<String>]) {
     row.measure("posts_at_targets", posts.len());
     row.measure("posts_doubled", doubled);
     row.require("no POST runs twice", doubled == 0);
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).expect("a short time")
 }
 
 /// How long the end of a connection takes to be seen at its other end, on a machine that is busy.

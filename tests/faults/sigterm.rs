@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::kit::{Chat, Ports, Said, Tidegate, Turn, serve_chat, until};
 use crate::rig::{
     Answer, Client, Frame, Frames, Http2, Row, Scene, Seen, Target, answer_with, byte_at, frame,
-    get_header, raise_own_limit, read_request, sized,
+    get_header, ms, raise_own_limit, read_request, sized,
 };
 
 /// What is open when the signal comes.
@@ -269,10 +269,6 @@ fn config(scene: &Scene, ports: &Ports, http2: SocketAddr) -> String {
 
 fn deadline() -> Duration {
     sized(Duration::from_secs(5), Duration::from_secs(36))
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).expect("a short time")
 }
 
 const WEBSOCKETS: usize = 100;

@@ -88,7 +88,8 @@ pub struct Timeouts {
     #[serde(default)]
     pub per_try: Option<Span>,
     /// How long a target's system may acknowledge nothing before its connections count as dead;
-    /// zero leaves that to the system.
+    /// zero leaves that to the system. One whose window stays closed counts as dead, too, although
+    /// it acknowledges every try: where it is sent a body, after `write` if that is longer.
     #[serde(default = "unacknowledged")]
     pub unacknowledged: Span,
 }

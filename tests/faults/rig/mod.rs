@@ -23,7 +23,7 @@ pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_o
 pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
 pub(crate) use metrics::metric;
 pub(crate) use release::{baking_at, ends_as, tell};
-pub(crate) use row::Row;
+pub(crate) use row::{Row, ms};
 pub(crate) use scene::Scene;
 pub(crate) use target::{Seen, Target, answer_large, answer_with, byte_at, read_request};
 pub(crate) use traffic::{Method, Outcome, Plan, Sample, Traffic, p99_us};

@@ -4,6 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -67,4 +68,9 @@ impl Drop for Row {
             report(&format!("the row could not be written: {error}"));
         }
     }
+}
+
+/// A time as rows show it, in milliseconds.
+pub(crate) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -78,6 +78,13 @@ impl RehearsalArgs {
         let config = Config::load(&self.config)
             .map_err(|errors| Failure::Usage(errors.to_string(), None))?;
         let service = self.service(&config)?.clone();
+        if service.analysis.is_none() {
+            let why = format!("service {} says `analysis: off`: nothing is compared", service.name);
+            return Err(wrong(
+                why,
+                "remove that line to see what a comparison would find".to_owned(),
+            ));
+        }
         let name = self.strategy.as_ref().unwrap_or(&service.strategy);
         let strategy = config.strategy(name).ok_or_else(|| {
             let known = listed(config.strategies.keys());

@@ -159,7 +159,7 @@ mod tests {
             share: 0.125,
             green_slow_us: Some(57_000),
             blue_slow_us: Some(50_000),
-            ..errors.clone()
+            ..errors
         };
         Analysis {
             comparison: "fail".to_owned(),

@@ -59,7 +59,7 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<QueryAnswer, Failu
     let data = envelope.data.ok_or_else(|| Failure::lasting("an answer without data"))?;
     let broken = |error: serde_json::Error| Failure::lasting(format!("a broken answer: {error}"));
     match data.result_type.as_str() {
-        "vector" => vector(serde_json::from_value(data.result).map_err(broken)?),
+        "vector" => vector(&serde_json::from_value::<Vec<Series>>(data.result).map_err(broken)?),
         "scalar" => {
             let (_, text): Point = serde_json::from_value(data.result).map_err(broken)?;
             number(&text)
@@ -91,8 +91,8 @@ fn refusal(status: StatusCode, envelope: Option<Envelope>) -> Result<QueryAnswer
     }
 }
 
-fn vector(series: Vec<Series>) -> Result<QueryAnswer, Failure> {
-    match series.as_slice() {
+fn vector(series: &[Series]) -> Result<QueryAnswer, Failure> {
+    match series {
         [] => Ok(QueryAnswer::NoData { why: "no series".to_owned() }),
         [one] => match &one.value {
             Some((_, text)) => number(text),

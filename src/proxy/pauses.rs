@@ -34,6 +34,7 @@ fn attempt(route: &Arc<ServiceRoute>, fields: &[(&'static str, &str)], is_whole:
         target: route.pick(Side::Blue, 0, None),
         actions: &Arc::default(),
         scored: false,
+        unit: None,
     };
     let mut request = RequestHeader::build(Method::POST, b"/", None).expect("valid");
     for (name, value) in fields {

@@ -1,7 +1,7 @@
 //! How the rollouts of a service are judged in a simulation.
 
 use crate::core::analysis::comparison::{ClusterGuard, Rules};
-use crate::core::model::{ServiceSpec, Span};
+use crate::core::model::{AnalysisTerms, ServiceSpec};
 
 /// The rules of the comparison, and what stands around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,18 +13,19 @@ pub struct Judging {
 }
 
 impl Judging {
-    /// The judging of a service's rollouts: the default rules, in a sticky service those for its
-    /// users. What a service says of its analysis belongs here.
+    /// The judging of the first rollout of a revision of a service; one whose analysis is off is
+    /// judged as if it were on.
     #[must_use]
     pub fn of(service: &ServiceSpec) -> Self {
-        let mut rules = Rules { ring: Rules::ring_for(service.timeouts.read), ..Rules::default() };
-        if service.stickiness.is_some() {
-            rules.margins = rules.margins.for_units();
-            rules.certificate = None;
-        }
-        Self { rules, guard: ClusterGuard::new(GUARD) }
+        let spec = service.analysis.unwrap_or_default();
+        let terms = AnalysisTerms {
+            compared: Some(spec),
+            slo: service.slo,
+            sticky: service.stickiness.is_some(),
+            attempt: 1,
+        };
+        let rules = Rules::agreed(&terms, service.timeouts.read);
+        let rules = rules.expect("a configuration was checked").expect("it compares");
+        Self { rules, guard: ClusterGuard::new(spec.cluster_guard) }
     }
 }
-
-/// The guard's default (B7).
-const GUARD: Span = Span::from_secs(1);

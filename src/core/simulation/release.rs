@@ -39,6 +39,7 @@ impl Release {
             scored_green,
             evidence,
             slo_breach: None,
+            freezes: Vec::new(),
         };
         self.work_off(VecDeque::from([Event::Observed(seen)]));
         if self.rollout.state().approval().is_some() {

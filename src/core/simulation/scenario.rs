@@ -3,8 +3,8 @@
 use crate::core::analysis::comparison::{Chance, Metric};
 use crate::core::analysis::{Answer, AnswerKind, Arrival, Trial};
 use crate::core::model::{
-    FinalBake, Policies, RolloutId, Salt, ServiceName, ServiceSpec, Side, Span, Step, Strategy,
-    StrategyName, TargetGroupName, WallTime,
+    AnalysisTerms, FinalBake, Policies, RolloutId, Salt, ServiceName, ServiceSpec, Side, Span,
+    Step, Strategy, StrategyName, TargetGroupName, WallTime,
 };
 use crate::core::rollout::{Actor, Spec};
 
@@ -157,6 +157,7 @@ impl Scenario {
             alarms: Vec::new(),
             policies: self.policies,
             salt: Salt::default(),
+            analysis: AnalysisTerms::default(),
             description: String::new(),
             created: WallTime::from_ms(0),
             created_by: Actor::tidegate(),

@@ -188,6 +188,7 @@ impl Counters {
     }
 
     /// Settles a request; once.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever settles has no ticket any more")]
     pub fn settle(&self, ticket: Ticket, settled: Settled, now: MonoTime) {
         let Ticket { cohort, side, counted, unit, thresholds } = ticket;
         let Settled { errors, client4xx, latency_us, endpoint } = settled;

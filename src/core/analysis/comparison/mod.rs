@@ -17,11 +17,10 @@
 //! What has to stay true, each point a way to lose the guarantee:
 //! - cohorts are read in order of arrival and folded oldest first ([`Comparator`], B1);
 //! - what is in flight or unknown is counted pessimistically and never left out ([`Cells`]);
-//! - a request carries cohort, weight and thresholds of its arrival; late outcomes of folded
-//! cohorts
-//!   are dropped;
-//! - metrics that are dormant are so for both sides, decided before a cohort opens ([`Cohort`],
-//! B5);
+//! - a request carries cohort, weight and thresholds of its arrival; late outcomes of
+//!   folded cohorts are dropped;
+//! - metrics that are dormant are so for both sides, decided before a cohort opens
+//!   ([`Cohort`], B5);
 //! - the metrics are combined at each prefix and the maximum is taken afterwards ([`Point`], B3);
 //! - leave-one-out recodes and removes nothing (B4);
 //! - in a sticky service a unit counts once per metric and rollout ([`SeenUnits`], B9).

@@ -128,9 +128,8 @@ fn an_alarm_that_was_dealt_with_may_be_armed_again() {
     let mut comparator =
         Comparator::new(Rules { absolute, ..only(Metric::Errors, Preset::Strict) });
     let failing = |count: u32| {
-        let mut cells = Cells::default();
-        cells.absolute = Row { green: count, green_bad: count, ..Row::default() };
-        cells
+        let absolute = Row { green: count, green_bad: count, ..Row::default() };
+        Cells { absolute, ..Cells::default() }
     };
     comparator.open(cohort(0, 0, 10_000)).unwrap();
     comparator.observe(0, &failing(2));

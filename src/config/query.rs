@@ -184,7 +184,7 @@ mod tests {
         check(
             TWO,
             "prometheus: { query: up, server: mian }, above: 1",
-            ".prometheus.server: unknown Prometheus server \"mian\"; did you mean \"main\"?",
+            ".prometheus.server: unknown Prometheus server \"mian\"; declared: main, other",
         );
         check(
             ONE,

@@ -228,10 +228,6 @@ mod tests {
             "{ steps: [{ weight: 10%, bake: 1m, samples: 0 }] }",
             ".steps[0].samples: wanted a whole number from 1",
         );
-        check(
-            "{ steps: [{ weight: 10%, bake: 1m, evidence: pass }] }",
-            ".steps[0].evidence: unknown key",
-        );
         check("{ steps: [{ approval: {} }] }", ".steps[0].approval: `timeout` is missing");
         check(
             "{ steps: [{ approval: { timeout: 1h }, bake: 1m }] }",

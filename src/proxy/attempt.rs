@@ -295,7 +295,7 @@ impl Attempt {
             return;
         }
         let timeout = is_timeout(&error.etype);
-        let stale = reused && error.retry == RetryType::ReusedOnly;
+        let stale = reused && is_of_a_closed_connection(error);
         self.fail(if timeout { OutcomeKind::Timeout } else { OutcomeKind::BrokenAnswer });
         let second = self.may_repeat(session)
             && self.move_to(|this| match (timeout, stale) {
@@ -539,6 +539,12 @@ fn is_unanswered(session: &Session) -> bool {
     session.response_written().is_none_or(|header| header.status.is_informational())
 }
 
+/// Whether a target may have closed the connection before it saw the request: Pingora says so where
+/// it reads, and forgets it where the request is written.
+fn is_of_a_closed_connection(error: &Error) -> bool {
+    error.retry == RetryType::ReusedOnly || error.etype == ErrorType::WriteError
+}
+
 /// Whether a target ended its connection, and not the request alone.
 fn is_goodbye(error: &Error) -> bool {
     error.root_cause().downcast_ref::<h2::Error>().is_some_and(h2::Error::is_go_away)
@@ -586,6 +592,16 @@ mod tests {
     async fn post(client: &mut Client) -> String {
         client.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 4\r\n\r\nbody").await;
         client.answer().await
+    }
+
+    #[test]
+    fn a_closed_connection_is_told_by_a_reading_and_by_a_writing_that_failed() {
+        let mut read = Error::new_up(ErrorType::ReadError);
+        assert!(!is_of_a_closed_connection(&read), "somebody may have answered");
+        read.retry = RetryType::ReusedOnly;
+        assert!(is_of_a_closed_connection(&read));
+        assert!(is_of_a_closed_connection(&Error::new_up(ErrorType::WriteError)));
+        assert!(!is_of_a_closed_connection(&Error::new_up(ErrorType::InvalidHTTPHeader)));
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! table and the opening of that weight's cohort nothing is counted: that is decided before any
 //! request's side is drawn, and so costs nothing but those requests.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use crate::core::analysis::comparison::{
@@ -50,9 +51,12 @@ pub(super) struct Comparing {
     blue_seen: Option<MonoTime>,
     sent: Sent,
     one_target: bool,
-    /// How many freezes people were told about.
-    told: usize,
+    told: Told,
 }
+
+/// The freezes that people were told about and that last: of what kind, and for what reason.
+#[derive(Debug, Default)]
+struct Told(Vec<(Discriminant<Hold>, Option<String>)>);
 
 /// Requests that green was sent, every one of a sticky user too.
 #[derive(Debug, Default)]
@@ -106,22 +110,24 @@ impl Comparing {
             blue_seen: None,
             sent: Sent::default(),
             one_target: false,
-            told: 0,
+            told: Told::default(),
         })
     }
 
     /// The comparison of a rollout of an earlier life. Nothing that was in flight then is seen
     /// again, and which users were counted is not known: theirs rests until the next rollout.
+    /// `had_traffic` tells whether green may have had weight.
     pub(super) fn restore(
         spec: &Spec,
         longest: Span,
-        saved: Option<Saved>,
+        (saved, had_traffic): (Option<Saved>, bool),
         now: MonoTime,
     ) -> Option<Self> {
         let mut restored = Self::begin(spec, longest)?;
+        // Also if nothing is saved yet: a rollout is saved before its first weight.
+        restored.forgotten = had_traffic && spec.analysis.sticky;
         if let Some(saved) = saved {
             let last = saved.last();
-            restored.forgotten = last.is_some() && spec.analysis.sticky;
             restored.calendar = last.map(|last| Calendar::resume(now, last));
             restored.comparator = Comparator::restore(restored.rules, saved);
         }
@@ -217,15 +223,9 @@ impl Comparing {
             }
             self.comparator.observe(number, &cells);
         }
-        let drawn = self.counters.drawn();
+        let drawn = drawn_since(&mut self.accepted, self.counters.drawn());
         // Where nothing is drawn there is no split to check.
         if drawn.weight > Weight::ZERO && drawn.weight < Weight::FULL {
-            let base = self.accepted.filter(|base| base.weight == drawn.weight);
-            let drawn = base.map_or(drawn, |base| Drawn {
-                weight: drawn.weight,
-                green: drawn.green.saturating_sub(base.green),
-                total: drawn.total.saturating_sub(base.total),
-            });
             self.split.observe(drawn);
             self.drawn = Some(drawn);
         }
@@ -265,7 +265,7 @@ impl Comparing {
         self.accepted = Some(self.counters.drawn());
         self.fault_accepted = true;
         self.sent.counted = None;
-        self.told = 0;
+        self.told = Told::default();
     }
 
     /// The moment at which the evidence sufficed; `None` if it did not.
@@ -275,9 +275,7 @@ impl Comparing {
 
     /// Freezes that nobody was told about yet.
     pub(super) fn news(&mut self, freezes: &[Hold]) -> Vec<String> {
-        let news = freezes.iter().skip(self.told).map(ToString::to_string).collect();
-        self.told = self.told.max(freezes.len());
-        news
+        self.told.news(freezes)
     }
 
     /// What the rollout is shown: the comparison's verdict, and the table of section 6.3.
@@ -426,6 +424,33 @@ impl Comparing {
     }
 }
 
+impl Told {
+    /// What lasts now and was not told of: also what came in the place of something else.
+    fn news(&mut self, freezes: &[Hold]) -> Vec<String> {
+        let kind = |freeze: &Hold| {
+            // Other reasons have numbers in them, which change.
+            let reason = if let Hold::Degraded { reason } = freeze { Some(reason) } else { None };
+            (discriminant(freeze), reason.cloned())
+        };
+        let is_new = |freeze: &&Hold| !self.0.contains(&kind(freeze));
+        let news = freezes.iter().filter(is_new).map(ToString::to_string).collect();
+        self.0 = freezes.iter().map(kind).collect();
+        news
+    }
+}
+
+/// What was drawn since a person accepted a wrong split. Another weight is counted from its own
+/// beginning, and so is an earlier one that comes back.
+fn drawn_since(accepted: &mut Option<Drawn>, drawn: Drawn) -> Drawn {
+    let goes_on = |base: &Drawn| base.weight == drawn.weight && base.total <= drawn.total;
+    *accepted = accepted.filter(goes_on);
+    accepted.map_or(drawn, |base| Drawn {
+        weight: drawn.weight,
+        green: drawn.green.saturating_sub(base.green),
+        total: drawn.total - base.total,
+    })
+}
+
 /// The green requests of a cohort so far.
 fn sent_in(counters: &Counters, cohort: u64) -> u64 {
     counters.read(cohort).map_or(0, |cells| cells.absolute.green.into())
@@ -434,4 +459,40 @@ fn sent_in(counters: &Counters, cohort: u64) -> u64 {
 /// A number above zero with two digits that count.
 fn significant(number: f64) -> String {
     if number >= 0.01 { format!("{number:.2}") } else { format!("{number:.1e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_of_what_came_in_the_place_of_another_freeze() {
+        let degraded = |reason: &str| Hold::Degraded { reason: reason.to_owned() };
+        let split = |reason: &str| Hold::SampleRatio { reason: reason.to_owned() };
+        let mut told = Told::default();
+        assert_eq!(told.news(&[degraded("green")]).len(), 1);
+        assert!(told.news(&[degraded("green")]).is_empty());
+        assert_eq!(told.news(&[degraded("shared"), split("1 of 2")]).len(), 2);
+        assert!(told.news(&[degraded("shared"), split("2 of 4")]).is_empty());
+        assert!(told.news(&[]).is_empty());
+        assert_eq!(told.news(&[split("3 of 6")]).len(), 1, "it came back");
+    }
+
+    #[test]
+    fn what_was_accepted_is_left_out_until_the_weight_changes() {
+        let drawn = |bp, green, total| Drawn {
+            weight: Weight::from_bp(bp).expect("in range"),
+            green,
+            total,
+        };
+        let mut accepted = Some(drawn(1_000, 300, 1_000));
+        let since = drawn_since(&mut accepted, drawn(1_000, 310, 1_100));
+        assert_eq!(since, drawn(1_000, 10, 100));
+        assert_eq!(drawn_since(&mut accepted, drawn(2_000, 0, 0)), drawn(2_000, 0, 0));
+        let back = drawn(1_000, 200, 2_000);
+        assert_eq!(drawn_since(&mut accepted, back), back, "it was counted anew");
+        accepted = Some(drawn(1_000, 300, 1_000));
+        let fewer = drawn(1_000, 1, 9);
+        assert_eq!(drawn_since(&mut accepted, fewer), fewer);
+    }
 }

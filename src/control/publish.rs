@@ -66,8 +66,12 @@ impl World {
         }
     }
 
-    /// Where requests are counted for the comparison; `None` outside of rollouts that compare.
+    /// Where requests are counted for the comparison; `None` outside of rollouts that compare, and
+    /// where there is no green any more: that table may outlive the rollout for long.
     fn comparison(&self, state: &ServiceState) -> Option<Arc<Counters>> {
+        if !state.exposure.green_exists {
+            return None;
+        }
         let active = self.rollouts.get(state.active.as_ref()?)?;
         active.comparing.as_ref().map(Comparing::counters)
     }

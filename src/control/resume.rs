@@ -123,12 +123,13 @@ impl World {
 
     /// Lets a rollout's comparison go on from what was saved of it.
     fn restore_comparison(&mut self, id: &RolloutId, evidence: Option<Saved>) {
-        let Some(spec) = self.rollouts.get(id).map(|active| Arc::clone(active.rollout.spec()))
-        else {
+        let Some(rollout) = self.rollouts.get(id).map(|active| &active.rollout) else {
             return;
         };
+        let (spec, had_traffic) = (Arc::clone(rollout.spec()), rollout.had_traffic());
         let longest = self.longest_answer(&spec);
-        let comparing = Comparing::restore(&spec, longest, evidence, self.now.mono);
+        let past = (evidence, had_traffic);
+        let comparing = Comparing::restore(&spec, longest, past, self.now.mono);
         if let Some(active) = self.rollouts.get_mut(id) {
             active.comparing = comparing;
         }

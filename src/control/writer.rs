@@ -109,6 +109,9 @@ impl Writer {
                     recorder.green_failed().await;
                 } => {
                     self.green_failed();
+                    // The pace is that of evaluations: what is heard sooner after the last one
+                    // would be put off to the next tick.
+                    pace.reset();
                     continue;
                 }
                 message = self.inbox.recv() => message,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::core::analysis::comparison::{Settled, Ticket};
 use crate::core::model::{MonoTime, Side};
-use crate::core::routing::{LiveTarget, MeterId, ServiceRoute};
+use crate::core::routing::{MeterId, ServiceRoute};
 use crate::telemetry::Recorder;
 
 use super::selection::Selection;
@@ -80,7 +80,7 @@ impl Evidence {
         let weight = service.exposure.split.green();
         let ticket = counters.and_then(|counters| counters.arrive(side, weight, unit));
         let endpoint = match side {
-            Side::Green => target.and_then(|target| place_of(service, target)),
+            Side::Green => target.map(|target| target.place()),
             Side::Blue => None,
         };
         Self {
@@ -169,11 +169,6 @@ impl Evidence {
             recorder.tell_green_failed();
         }
     }
-}
-
-/// The place of a target among green's.
-fn place_of(service: &ServiceRoute, target: &Arc<LiveTarget>) -> Option<usize> {
-    service.green.targets.iter().position(|other| Arc::ptr_eq(other, target))
 }
 
 #[cfg(test)]

@@ -19,15 +19,16 @@ fn with_slo() -> String {
 }
 
 impl Rig {
-    fn counters(&self) -> Arc<Counters> {
-        let table = self.table.load();
-        let comparison = &table.services[&name("shop")].comparison;
-        Arc::clone(comparison.as_ref().expect("a rollout compares"))
+    /// `None` while nothing is compared.
+    fn counters(&self) -> Option<Arc<Counters>> {
+        self.table.load().services[&name("shop")].comparison.clone()
     }
 
     /// Counts a request at a weight; whether it was counted.
     fn counted(&self, side: Side, weight: &str, settled: Settled) -> bool {
-        let counters = self.counters();
+        let Some(counters) = self.counters() else {
+            return false;
+        };
         let Some(ticket) = counters.arrive(side, percent(weight), None) else {
             return false;
         };
@@ -66,6 +67,7 @@ async fn a_green_that_fails_everything_is_taken_back_by_the_evidence() {
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
     rig.until_over(&id, StateName::RolledBack).await;
+    assert!(rig.counters().is_none(), "the table keeps nothing of it");
     let rollout = rig.rollout(&id);
     assert!(matches!(&rollout.cause, Some(Cause::Evidence { .. })), "{:?}", rollout.cause);
     let analysis = rig.analysis(&id);

@@ -21,6 +21,7 @@ pub struct LiveTarget {
     health: AtomicU8,
     name: TargetName,
     pub(super) passive: Passive,
+    place: usize,
 }
 
 impl LiveTarget {
@@ -41,6 +42,13 @@ impl LiveTarget {
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    /// Its place in its group: it keeps it while it is registered, whoever comes and goes; the
+    /// smallest that was free.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// Requests in flight.
@@ -126,10 +134,14 @@ impl LiveTargets {
         let registered = self.groups.entry(group.name().clone()).or_default();
         let mut before = std::mem::take(&mut registered.targets);
         let names = group.targets().iter().map(|target| &target.address);
-        let places =
-            names.flat_map(|name| self.resolved.of(name).iter().map(move |at| (*at, name)));
-        for (address, name) in places {
-            let key = (address, name.clone());
+        let keys: Vec<(TargetAddress, TargetName)> = names
+            .flat_map(|name| self.resolved.of(name).iter().map(move |at| (*at, name.clone())))
+            .collect();
+        let stays = keys.iter().filter_map(|key| before.get(key));
+        let taken: BTreeSet<usize> = stays.map(|target| target.place).collect();
+        let mut free = (0_usize..).filter(|place| !taken.contains(place));
+        for key in keys {
+            let (address, name) = (key.0, &key.1);
             let kept = before.remove(&key).unwrap_or_else(|| {
                 let target = LiveTarget {
                     address,
@@ -138,6 +150,7 @@ impl LiveTargets {
                     health: AtomicU8::new(0),
                     name: name.clone(),
                     passive: Passive::default(),
+                    place: free.next().expect("there are more numbers than targets"),
                 };
                 target.set_health(initial);
                 Arc::new(target)
@@ -212,6 +225,20 @@ mod tests {
         let back = live.targets(&name).next().expect("one target");
         assert_ne!(back.incarnation(), first.incarnation());
         assert_eq!(back.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_target_keeps_its_place_whoever_comes_and_goes() {
+        let mut live = LiveTargets::default();
+        let mut places = |addresses: &[&str]| -> Vec<usize> {
+            let group = group(addresses);
+            live.register(&group, TargetHealth::Healthy);
+            live.targets(group.name()).map(|target| target.place()).collect()
+        };
+        assert_eq!(places(&["127.0.0.1:2", "127.0.0.1:3"]), [0, 1]);
+        assert_eq!(places(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]), [2, 0, 1]);
+        assert_eq!(places(&["127.0.0.1:1", "127.0.0.1:3"]), [2, 1]);
+        assert_eq!(places(&["127.0.0.1:1", "127.0.0.1:3", "127.0.0.1:4"]), [2, 1, 0]);
     }
 
     #[test]

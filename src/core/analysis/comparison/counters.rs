@@ -162,7 +162,12 @@ impl Counters {
     /// Counts the arrival of a drawn request, if the present cohort has this weight; `None`: it is
     /// not counted, which is decided before anything that follows from its flip. `unit` is a hash
     /// of the sticky unit under a salt of its own, `None` for a request that was drawn for itself.
+    /// Where the service became sticky after the rollout began no unit is counted: nothing tells
+    /// its first request from the others, which have no flip of their own (B9).
     pub fn arrive(&self, side: Side, weight: Weight, unit: Option<u64>) -> Option<Ticket> {
+        if unit.is_some() && self.units.is_none() {
+            return None;
+        }
         let cohort = self.present.load(Ordering::Acquire).checked_sub(1)?;
         let (slot, turn) = (self.slot(cohort), self.turn(cohort));
         let (present, dormant) = slot.terms();
@@ -192,9 +197,12 @@ impl Counters {
     pub fn settle(&self, ticket: Ticket, settled: Settled, now: MonoTime) {
         let Ticket { cohort, side, counted, unit, thresholds } = ticket;
         let Settled { errors, client4xx, latency_us, endpoint } = settled;
+        // A failure that is no datum stands for no other: a user who fails again and again must not
+        // have everybody else's failures spared.
+        let is_heard = !errors || self.fails_anew(counted, unit);
         let spared = match (side, endpoint) {
-            (Side::Green, Some(endpoint)) => self.guard.spares(endpoint, errors, now),
-            (Side::Green, None) | (Side::Blue, _) => false,
+            (Side::Green, Some(endpoint)) if is_heard => self.guard.spares(endpoint, errors, now),
+            (Side::Green | Side::Blue, _) => false,
         };
         let (slot, turn) = (self.slot(cohort), self.turn(cohort));
         if !slot.is(cohort) || !slot.settle_absolute(side, errors, turn) {
@@ -222,6 +230,11 @@ impl Counters {
     /// Counts a failure after the response headers.
     pub fn late_failure(&self, side: Side) {
         self.late_failures[side as usize].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether a failure would be a datum in any metric: not one of a unit that failed before.
+    fn fails_anew(&self, counted: MetricSet, unit: Option<u64>) -> bool {
+        self.units.as_ref().zip(unit).is_none_or(|(units, unit)| units.fails_anew(counted, unit))
     }
 
     fn slot(&self, number: u64) -> &Slot {
@@ -253,6 +266,12 @@ impl Units {
             }
         }
         if self.met.insert(unit) { counted.union(MetricSet::LATENCIES) } else { counted }
+    }
+
+    /// Whether a failure of a unit would be a datum in any metric in which its request is one.
+    fn fails_anew(&self, counted: MetricSet, unit: u64) -> bool {
+        let is_first = counted.contains(Metric::Errors) && !self.failed[0].contains(unit);
+        is_first || Metric::LATENCIES.iter().any(|metric| counted.contains(*metric))
     }
 
     /// Whether a bad request is the unit's first in this metric; latencies are counted once anyway.
@@ -469,6 +488,34 @@ mod tests {
         let cells = counters.read(1).expect("in the ring");
         assert_eq!((cells.absolute.green, cells.absolute.green_bad), (3, 3), "every request");
         assert_eq!((counters.drawn().green, counters.green_bad()), (5, 5));
+    }
+
+    #[test]
+    fn b9_a_service_that_became_sticky_later_counts_no_unit() {
+        let counters = counters(4, false);
+        assert!(counters.arrive(Side::Green, weight(1_000), Some(7)).is_none());
+        assert_eq!((counters.read(0), counters.drawn().total), (Some(Cells::default()), 0));
+        assert!(counters.arrive(Side::Green, weight(1_000), None).is_some());
+    }
+
+    #[test]
+    fn b9_a_unit_that_fails_again_has_no_failure_of_another_spared() {
+        let counters = Counters::new(4, true, ClusterGuard::default());
+        counters.open(&cohort(0, 1_000), &thresholds());
+        let send = |unit, settled, ms| {
+            let ticket = counters.arrive(Side::Green, weight(1_000), Some(unit));
+            let settled = Settled { endpoint: Some(1), ..settled };
+            counters.settle(ticket.expect("counted"), settled, at(ms));
+        };
+        send(1, OK, 0);
+        send(2, FAILED, 1);
+        assert_eq!(counters.green_bad(), 1);
+        send(1, OK, 1_400);
+        send(2, FAILED, 1_500);
+        send(3, FAILED, 1_501);
+        assert_eq!(counters.green_bad(), 2, "the first failure of a user for a second");
+        send(4, FAILED, 1_502);
+        assert_eq!(counters.green_bad(), 2, "they come together");
     }
 
     #[test]

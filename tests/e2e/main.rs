@@ -6,6 +6,7 @@ mod checks;
 mod cli;
 mod crash;
 mod demo;
+mod evidence;
 mod explain;
 mod history;
 mod kit;

@@ -287,8 +287,7 @@ fn accept(
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
     let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
     let mut service = Service::new(name.clone(), edge);
-    let buffers = L4BufferSettings::default().read(READ_AHEAD);
-    service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));
+    service.add_tcp(&name);
     async move { service.start_service(Some(fds), stop, ACCEPT_LOOPS).await }
 }
 
@@ -300,9 +299,6 @@ const IDLE_PER_WORKER: usize = 128;
 const H2_STREAM_WINDOW: u32 = 256 * 1_024;
 /// The same for all requests of a connection.
 const H2_CONNECTION_WINDOW: u32 = 1_024 * 1_024;
-/// How much is read of a client's connection at once, a record of TLS. Each connection has room for
-/// that; Pingora's own 64 KiB make slow clients dear.
-const READ_AHEAD: usize = 16 * 1_024;
 const ACCEPT_LOOPS: usize = 1;
 
 #[cfg(test)]

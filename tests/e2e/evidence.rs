@@ -256,7 +256,7 @@ fn many(ports: &Ports, services: u32, a: &Origin, b: &Origin) -> String {
     let (a, b) = (a.address(), b.address());
     let (mut rules, mut groups, mut shops) = (Vec::new(), String::new(), String::new());
     for n in 0..services {
-        rules.push(format!("{{ path_prefix: /s{n}, service: s{n} }}"));
+        rules.push(format!("{{ match: {{ path_prefix: /s{n} }}, service: s{n} }}"));
         groups.push_str(&format!(
             "  s{n}-a: {{ targets: ['{a}'] }}\n  s{n}-b: {{ targets: ['{b}'] }}\n"
         ));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the tables of docs/analysis.md that compare with checkers by thresholds, from 400 seeded
-# rollouts a cell. Less than two minutes on one core, the build left out.
+# rollouts a cell. Ten seconds, the build left out.
 set -eu
 cd "$(dirname "$0")/.."
 

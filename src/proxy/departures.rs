@@ -60,7 +60,7 @@ impl Departures {
     }
 }
 
-/// Every group that was seen with weight.
+/// Every group that has weight, or is yet to be left.
 #[derive(Debug, Default)]
 struct Groups {
     generation: Option<u64>,
@@ -115,10 +115,12 @@ impl Groups {
     fn look_at(&mut self, service: &ServiceRoute, now: MonoTime) {
         for side in [Side::Blue, Side::Green] {
             let route = service.side(side);
+            let fresh = || Seen { live: Arc::clone(&route.live), role: side, leave_at: None };
             if carries(service, side) {
-                let (live, role) = (Arc::clone(&route.live), side);
-                self.seen.insert(route.group.clone(), Seen { live, role, leave_at: None });
-            } else if let Some(seen) = self.seen.get_mut(&route.group) {
+                self.seen.insert(route.group.clone(), fresh());
+            } else {
+                // It may have gained and lost its weight since the last look, with nobody seeing it.
+                let seen = self.seen.entry(route.group.clone()).or_insert_with(fresh);
                 let patience = patience(service, seen.role);
                 seen.leave_at.get_or_insert_with(|| now.plus(patience));
             }
@@ -185,6 +187,23 @@ mod tests {
         assert!(!groups.observe(&moved(&mut route, 0), at(99)));
         // What comes later is a stay of its own.
         assert!(!Stay::with(&route.green.live).is_over());
+    }
+
+    #[test]
+    fn weight_that_came_and_went_between_two_looks_is_left_all_the_same() {
+        let address = |port: u16| ([127, 0, 0, 1], port).into();
+        let mut route = service(0, &[address(1)], &[address(2)]);
+        route.drain.timeout = Span::from_secs(30);
+        let mut groups = Groups::default();
+        groups.observe(&moved(&mut route, 0), at(0));
+        assert!(groups.observe(&moved(&mut route, 0), at(40)), "nobody was there");
+        let unseen = moved(&mut route, 5_000);
+        let (blue, green) = stays(unseen.services.values().next().expect("there is one"));
+        assert!(!groups.observe(&moved(&mut route, 0), at(41)));
+        assert!(!groups.observe(&moved(&mut route, 0), at(70)));
+        assert!(!green.is_over());
+        assert!(groups.observe(&moved(&mut route, 0), at(71)));
+        assert!(green.is_over() && !blue.is_over());
     }
 
     #[test]

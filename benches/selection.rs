@@ -58,18 +58,8 @@ fn bench(
         bencher.iter(|| {
             turn = turn.wrapping_add(GOLDEN);
             let table = table.load();
-            let question = Question {
-                listener: &listener,
-                host: black_box("shop.example.com"),
-                path: black_box("/api/orders/17"),
-                headers,
-                client: None,
-                method: "GET",
-                secure: false,
-            };
-            let side = u16::try_from(turn % 10_000).expect("a rest of 10000 is below it");
-            let draws = Draws { side, target: turn, cohort: u128::from(turn) };
-            let selection = Selection::choose(&table, &question, &draws);
+            let question = question(&listener, headers);
+            let selection = Selection::choose(&table, &question, &draws(turn));
             black_box(selection.is_ok_and(|selection| selection.target.is_some()))
         });
     });
@@ -105,21 +95,30 @@ fn bench_compared(
             requests += 1;
             turn = turn.wrapping_add(GOLDEN);
             let table = table.load();
-            let question = Question {
-                listener: &listener,
-                host: black_box("shop.example.com"),
-                path: black_box("/api/orders/17"),
-                headers,
-                client: None,
-                method: "GET",
-                secure: false,
+            let question = question(&listener, headers);
+            let Ok(selection) = Selection::choose(&table, &question, &draws(turn)) else {
+                return false;
             };
-            let side = u16::try_from(turn % 10_000).expect("a rest of 10000 is below it");
-            let draws = Draws { side, target: turn, cohort: u128::from(turn) };
-            let Ok(selection) = Selection::choose(&table, &question, &draws) else { return false };
             count(&selection, turn % 100_000)
         });
     });
+}
+
+fn question<'r>(listener: &'r ListenerName, headers: &'r HeaderMap) -> Question<'r> {
+    Question {
+        listener,
+        host: black_box("shop.example.com"),
+        path: black_box("/api/orders/17"),
+        headers,
+        client: None,
+        method: "GET",
+        secure: false,
+    }
+}
+
+fn draws(turn: u64) -> Draws {
+    let side = u16::try_from(turn % 10_000).expect("a rest of 10000 is below it");
+    Draws { side, target: turn, cohort: u128::from(turn) }
 }
 
 /// Counts a request in and settles it, as the proxy does at its headers.

@@ -141,13 +141,13 @@ async fn stamp_of(tidegate: &Tidegate, path: &str) -> String {
     }
 }
 
-/// Whether a refusal names a line, or what of the configuration it is about.
+/// Whether a refusal begins with a line of the file, or with the key that it is about.
 fn says_where(problem: &Problem) -> bool {
-    let mut parts = problem.detail.split("tidegate.yaml:").skip(1);
-    let is_a_line = |part: &str| part.starts_with(|first: char| first.is_ascii_digit());
-    // What is about no line is about one of these.
-    let keys = ["listeners", "target_groups", "target group", "service", "store", "admin"];
-    parts.any(is_a_line) || keys.iter().any(|key| problem.detail.contains(key))
+    let Some(reasons) = problem.detail.strip_prefix(REFUSED) else { return false };
+    let names_a_line = reasons.split_once("tidegate.yaml:").is_some_and(|(folder, place)| {
+        !folder.contains(": ") && place.starts_with(|first: char| first.is_ascii_digit())
+    });
+    names_a_line || KEYS.iter().any(|key| reasons.starts_with(key))
 }
 
 /// Whether a request was not answered by a target.
@@ -290,7 +290,36 @@ const NONSENSE: [&str; 20] = [
     "'unfinished",
 ];
 const DIGITS: [char; 10] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+/// How every refusal begins; behind it stands the place.
+const REFUSED: &str = "the configuration was not reloaded: ";
+/// The keys that what is right by itself, and still refused, is about.
+const KEYS: [&str; 7] = [
+    "listeners[0].",
+    "listeners[0]: ",
+    "listeners: ",
+    "target_groups.shop-",
+    "services.shop.",
+    "admin.",
+    "store ",
+];
 /// The stamp of the configuration that is in force but for mutations.
 const BASE: &str = "base";
 /// How many wrong answers are shown.
 const WRONG_KEPT: usize = 3;
+
+#[test]
+fn a_refusal_without_a_place_at_its_beginning_says_nothing_of_where() {
+    let check = |detail: &str, expected: bool| {
+        let problem = json!({
+            "type": "about:blank", "title": "refused", "status": 422, "code": "reload_refused",
+            "detail": detail,
+        });
+        let problem: Problem = serde_json::from_value(problem).expect("a problem");
+        assert_eq!(says_where(&problem), expected, "{detail}");
+    };
+    check("the configuration was not reloaded: /tmp/a/tidegate.yaml:12: admin: unknown key", true);
+    check("the configuration was not reloaded: admin.address changes only with a restart", true);
+    check("the configuration was not reloaded: a service is in use", false);
+    check("the configuration was not reloaded: /tmp/a/tidegate.yaml: is empty", false);
+    check("another change of service shop is being saved", false);
+}

@@ -12,8 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Turn, until};
 use crate::rig::{
-    Bystander, Client, Memory, Row, Scene, Speaks, Target, answer_large, answer_with, metric,
-    raise_own_limit, read_request, sized,
+    Bystander, Client, LARGE, Memory, Row, Scene, Speaks, Target, metric, raise_own_limit, sized,
 };
 
 /// How slow clients were got rid of.
@@ -105,7 +104,7 @@ async fn clients_that_do_not_read_their_answer_are_cut() {
         "slow readers",
         "all cut after response_write; a good client served within 1 s throughout",
     );
-    let blue = large_answers().await;
+    let blue = Target::large("blue").await;
     let connections = sized(20, 200);
     let scene = Scene {
         listener: ", limits: { response_write: 1s, connections_per_client: 20000 }".to_owned(),
@@ -224,27 +223,6 @@ impl Cuts {
     }
 }
 
-/// A target whose `/large` is large.
-async fn large_answers() -> Target {
-    Target::start(|mut stream, seen| async move {
-        let mut buffer = Vec::new();
-        while let Some(request) = read_request(&mut stream, &mut buffer).await {
-            seen.note(&request);
-            let stands = match request.path.as_str() {
-                "/large" => answer_large(&mut stream, LARGE).await,
-                _ => answer_with(&mut stream, "blue", "ok").await,
-            };
-            if !stands {
-                return;
-            }
-        }
-    })
-    .await
-}
-
-/// Waits until no request of the load is in flight any more; the good client's come and go.
-/// More than all buffers between a target and a client hold.
-const LARGE: u64 = 32 * 1_024 * 1_024;
 /// How long clients do not read, of which one second is allowed.
 const UNREAD: Duration = Duration::from_secs(4);
 /// How long a body may be slow at its beginning.

@@ -10,10 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::kit::{PATIENCE, Turn, until};
-use crate::rig::{
-    Bystander, Http2, Row, Scene, Speaks, Target, answer_large, answer_with, frame, header_of,
-    read_request, sized,
-};
+use crate::rig::{Bystander, Http2, Row, Scene, Speaks, Target, frame, header_of, sized};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_http_2_that_take_too_little_are_cut() {
@@ -22,7 +19,7 @@ async fn clients_of_http_2_that_take_too_little_are_cut() {
         "slow readers of HTTP/2",
         "all cut by response_write; a good client served within 1 s throughout",
     );
-    let blue = large_answers().await;
+    let blue = Target::large("blue").await;
     let of_each = sized(5, 50);
     let scene = Scene {
         listener: ", protocol: h2c, limits: { response_write: 1s, connections_per_client: 20000 }"
@@ -125,28 +122,8 @@ fn settings(window: u32) -> Vec<u8> {
     frame(4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat())
 }
 
-/// A target whose `/large` is large.
-async fn large_answers() -> Target {
-    Target::start(|mut stream, seen| async move {
-        let mut buffer = Vec::new();
-        while let Some(request) = read_request(&mut stream, &mut buffer).await {
-            seen.note(&request);
-            let stands = match request.path.as_str() {
-                "/large" => answer_large(&mut stream, LARGE).await,
-                _ => answer_with(&mut stream, "blue", "ok").await,
-            };
-            if !stands {
-                return;
-            }
-        }
-    })
-    .await
-}
-
 const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
-/// More than all buffers between a target and a client hold.
-const LARGE: u64 = 32 * 1_024 * 1_024;
 const RESPONSE_WRITE: Duration = Duration::from_secs(1);
 /// Between two bytes that are taken.
 const GAP: Duration = Duration::from_millis(100);

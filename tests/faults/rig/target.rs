@@ -80,6 +80,24 @@ impl Target {
         .await
     }
 
+    /// One that answers everything with 200, `/large` with [`LARGE`] bytes.
+    pub(crate) async fn large(name: &'static str) -> Self {
+        Self::start(move |mut stream, seen| async move {
+            let mut buffer = Vec::new();
+            while let Some(request) = read_request(&mut stream, &mut buffer).await {
+                seen.note(&request);
+                let stands = match request.path.as_str() {
+                    "/large" => answer_large(&mut stream, LARGE).await,
+                    _ => answer_with(&mut stream, name, "ok").await,
+                };
+                if !stands {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -178,6 +196,8 @@ pub(crate) fn byte_at(place: u64) -> u8 {
     u8::try_from(place % u64::from(PERIOD)).expect("below the period")
 }
 
+/// More than all buffers between a target and a client hold.
+pub(crate) const LARGE: u64 = 32 * 1_024 * 1_024;
 /// A port that the system chooses.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Prime, so that what is left out or sent twice is noticed.

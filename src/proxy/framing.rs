@@ -7,7 +7,8 @@
 use std::any::Any;
 
 use async_trait::async_trait;
-use http::header::TRANSFER_ENCODING;
+use http::Version;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora_core::Result;
 use pingora_core::modules::http::{HttpModule, HttpModuleBuilder, HttpModules, Module};
 use pingora_http::ResponseHeader;
@@ -18,6 +19,12 @@ pub(super) fn never_in_chunks(session: &mut Session) {
     let mut modules = HttpModules::new();
     modules.add_module(Box::new(Unchunking));
     session.downstream_modules_ctx = modules.build_ctx();
+}
+
+/// Whether the answer to a client of this version has no other end than its connection's.
+pub(super) fn ends_with_connection(version: Version, response: &ResponseHeader) -> bool {
+    let framed = [CONTENT_LENGTH, TRANSFER_ENCODING];
+    version < Version::HTTP_11 && !framed.iter().any(|name| response.headers.contains_key(name))
 }
 
 /// Makes the module.

@@ -12,8 +12,8 @@
 //!   tells a client to go on where its target does not (`word`);
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
-//! - `phases`: Pingora's hooks, which admit (`admission`), choose (`selection`), forward
-//!   (`forward`, `rewrite`), try again (`attempt`, `repeatable`), answer (`answer`, `redirect`),
+//! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
+//!   forward (`forward`, `rewrite`), try again (`attempt`, `retry`), answer (`answer`, `redirect`),
 //!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
 //! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
@@ -38,6 +38,7 @@ mod carrier;
 #[cfg(test)]
 mod comparisons;
 mod connection;
+mod context;
 mod cookie;
 mod course;
 mod deadline;
@@ -54,6 +55,7 @@ mod framing;
 mod grpc;
 #[cfg(test)]
 mod handshakes;
+mod in_flight;
 mod inherit;
 mod inspector;
 #[cfg(test)]
@@ -64,19 +66,24 @@ mod mirror;
 #[cfg(test)]
 mod mirrors;
 #[cfg(test)]
+mod originkit;
+#[cfg(test)]
 mod pauses;
 mod peer;
 mod phases;
 mod proxy_header;
 mod redirect;
 mod repeatable;
+mod retry;
 mod rewrite;
+mod route;
 mod running;
 mod score;
 mod seats;
 #[cfg(test)]
 mod second_attempts;
 mod selection;
+mod session_limits;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

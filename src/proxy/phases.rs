@@ -1,6 +1,5 @@
 //! Pingora's hooks, in the order in which a request passes them.
 
-use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::header::EXPECT;
+use http::{HeaderMap, StatusCode};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -18,30 +17,28 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::clock::Clock;
-use crate::core::model::{ListenerSpec, Span};
+use crate::core::model::ListenerSpec;
 use crate::core::routing::RoutingTable;
 use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::access_log::AccessLog;
-use super::access_record::{End, Note};
-use super::admission::admit;
-use super::answer::{LocalAnswer, Refusal};
-use super::answer_bounds::AnswerBounds;
+use super::access_record::End;
+use super::answer::Refusal;
 use super::attempt::Attempt;
 use super::connection::Connection;
+use super::context::{Context, no_target};
 use super::course::{Course, Laggard};
-use super::drain::{Drain, OpenRequest};
-use super::evidence::Evidence;
-use super::forward::{self, IdentityHeaders, Onward};
+use super::drain::Drain;
+use super::forward::{self, IdentityHeaders};
 use super::forwarded::Origin;
-use super::framing::never_in_chunks;
+use super::framing::ends_with_connection;
 use super::lifeline::Lifeline;
 use super::mirror::Mirror;
-use super::score::Score;
+use super::retry::is_unanswered;
+use super::route::Route;
 use super::seats::Seats;
-use super::selection::{Draws, Question, Selection};
-use super::tunnel::{Tunnels, upgrade_request};
-use super::upload::{Unacceptable, Upload};
+use super::tunnel::Tunnels;
+use super::upload::{Unacceptable, Upload, waits_for_word};
 use super::word::SILENCE;
 
 /// The hooks of one listener.
@@ -60,96 +57,7 @@ pub(super) struct Phases {
     pub(super) seats: Arc<Seats>,
 }
 
-/// What is kept of a request. It holds its service of one table, never the table.
-#[derive(Debug)]
-pub(super) struct Context {
-    started_us: u64,
-    /// `None` until the request's first hook ran.
-    request_id: Option<HeaderValue>,
-    /// `None` until the request's first hook ran.
-    origin: Option<Origin>,
-    /// `None` until the request has a target.
-    attempt: Option<Attempt>,
-    upload: Upload,
-    _open: OpenRequest,
-    /// For the access log; `None` for a request that is not logged.
-    note: Option<Note>,
-    bounds: AnswerBounds,
-}
-
 impl Phases {
-    fn set_limits(&self, session: &mut Session) {
-        let limits = &self.listener.limits;
-        if self.drain.is_stopping() {
-            session.set_keepalive(None);
-        } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some((limits.keepalive.ms() / 1_000).max(1)));
-        }
-        // Off, a byte that arrives while a request is in flight makes its answer a 400.
-        session.set_pipelining_enabled(true);
-        session.set_abort_on_close(false);
-        // Interim answers are unknown to HTTP/1.0 (RFC 9110, section 15.2).
-        let knows_none = session.req_header().version < Version::HTTP_11;
-        session.set_ignore_info_resp(knows_none);
-        if knows_none {
-            never_in_chunks(session);
-            // It is to be ignored there, also by the target (RFC 9110, section 10.1.1).
-            session.req_header_mut().remove_header(&EXPECT);
-        }
-        let time = |span: Span| Some(Duration::from(span));
-        session.set_read_timeout(time(limits.body_read));
-        session.set_write_timeout(time(limits.response_write));
-        session.set_total_drain_timeout(time(limits.body_drain));
-        if closes(&session.req_header().headers) {
-            // Pingora reads the first of several lines alone.
-            session.set_keepalive(None);
-        }
-    }
-
-    fn route(
-        &self,
-        session: &Session,
-        ctx: &mut Context,
-    ) -> std::result::Result<Route, LocalAnswer> {
-        let started_us = ctx.started_us;
-        // The size of a header of HTTP/2 is bounded where it is decoded.
-        let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-        let request = session.req_header();
-        let admitted = admit(request, raw.as_deref(), &self.listener.limits)?;
-        if self.recorder.pressure().sheds_request(self.drain.requests()) {
-            return Err(Refusal::Overloaded.into());
-        }
-        let question = Question {
-            listener: &self.listener.name,
-            host: admitted.host,
-            path: admitted.path,
-            headers: &request.headers,
-            client: ctx.client(),
-            method: request.method.as_str(),
-            secure: ctx.origin.as_ref().is_some_and(|origin| origin.secure),
-        };
-        let draws = Draws::random();
-        let table = self.table.load();
-        let selection = Selection::choose(&table, &question, &draws)
-            .map_err(|unrouted| LocalAnswer::unrouted(unrouted, admitted.host, request))?;
-        if let Some(note) = &mut ctx.note {
-            note.assign(&selection);
-        }
-        if admitted.upgrade && !selection.service.speaks_http1() {
-            // A connection of HTTP/2 changes to nothing else (RFC 9113, section 8.6).
-            return Err(Refusal::Upgrade.into());
-        }
-        let score = || {
-            let meter = selection.service.side(selection.side).meter;
-            let evidence = Evidence::arrive(&selection, started_us);
-            Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us, evidence)
-        };
-        let attempt = Attempt::first(&selection, draws.target, score)
-            .ok_or_else(|| Refusal::no_target(selection.service, selection.side))?;
-        let attempt = attempt.for_request(request, draws.side, ctx.upload.is_whole());
-        Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
-    }
-
     /// The client sends its body, or was told to: now it is the one who is waited for.
     fn go_on(&self, session: &mut Session, ctx: &mut Context) {
         if ctx.upload.waits_for_word() {
@@ -158,30 +66,6 @@ impl Phases {
             Course::tell(|course| course.client_waits(false));
         }
     }
-
-    /// Answers an upgrade; the session is at its end when this returns.
-    async fn upgrade(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let request_id = &ctx.request_id();
-        let Context { origin: Some(origin), attempt: Some(attempt), .. } = ctx else {
-            return Err(no_target());
-        };
-        let onward = Onward { origin, identity: &self.identity, request_id };
-        let from = upgrade_request(session.req_header())?;
-        let prepare = |attempt: &Attempt| {
-            let mut request = from.clone();
-            onward.to_target(&mut request, &attempt.actions, attempt.target())?;
-            Ok(request)
-        };
-        self.tunnels.serve(session, attempt, prepare).await
-    }
-}
-
-/// Where an admitted request goes.
-enum Route {
-    /// To a target.
-    Request(Attempt),
-    /// To a target that may change the protocol.
-    Upgrade(Attempt),
 }
 
 #[async_trait]
@@ -190,16 +74,8 @@ impl ProxyHttp for Phases {
 
     fn new_ctx(&self) -> Context {
         Course::tell(|course| course.header_is_read(self.clock.mono()));
-        Context {
-            started_us: self.clock.mono_us(),
-            request_id: None,
-            origin: None,
-            attempt: None,
-            upload: Upload::default(),
-            _open: self.drain.request(),
-            note: self.access_log.as_ref().and_then(AccessLog::note),
-            bounds: AnswerBounds::default(),
-        }
+        let note = self.access_log.as_ref().and_then(AccessLog::note);
+        Context::new(self.clock.mono_us(), self.drain.request(), note)
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
@@ -265,13 +141,9 @@ impl ProxyHttp for Phases {
             limits.body_rate = 0;
         }
         Course::tell(|course| course.moved(self.clock.mono()));
-        ctx.upload.part(bytes, end_of_stream, self.clock.mono_us(), &limits).map_err(|body| {
-            let kind = match body {
-                Unacceptable::TooSlow => ErrorType::ReadTimedout,
-                Unacceptable::TooLarge => ErrorType::HTTPStatus(413),
-            };
-            Error::explain(kind, "the request's body is refused").into_down()
-        })?;
+        ctx.upload
+            .part(bytes, end_of_stream, self.clock.mono_us(), &limits)
+            .map_err(Unacceptable::error)?;
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
         }
@@ -401,8 +273,7 @@ impl ProxyHttp for Phases {
         }
         let version = session.req_header().version;
         ctx.attempt()?.headers_to_client(session, response)?;
-        let framed = [CONTENT_LENGTH, TRANSFER_ENCODING];
-        if version < Version::HTTP_11 && !framed.iter().any(|n| response.headers.contains_key(n)) {
+        if ends_with_connection(version, response) {
             session.set_keepalive(None);
         }
         Ok(())
@@ -475,11 +346,9 @@ impl ProxyHttp for Phases {
         session.set_keepalive(None);
         // What follows is an answer, and no target is waited for any more.
         Course::tell(|course| course.is_answered(self.clock.mono()));
-        let may_answer =
-            session.response_written().is_none_or(|header| header.status.is_informational());
         let are_down = ctx.attempt.as_ref().is_some_and(Attempt::targets_are_down);
         let refusal = Refusal::of_failure(error)
-            .filter(|_| may_answer)
+            .filter(|_| is_unanswered(session))
             .map(|refusal| if are_down { refusal.of_all_down() } else { refusal });
         if let Some(refusal) = refusal
             && let Err(error) = refusal.write(session, &id).await
@@ -528,64 +397,18 @@ impl ProxyHttp for Phases {
     }
 }
 
-impl Context {
-    fn request_id(&self) -> HeaderValue {
-        self.request_id.clone().expect("the first hook sets it")
-    }
-
-    /// What the request takes with it to a target.
-    fn onward<'c>(&'c self, identity: &'c IdentityHeaders) -> Result<Onward<'c>> {
-        match (&self.origin, &self.request_id) {
-            (Some(origin), Some(request_id)) => Ok(Onward { origin, identity, request_id }),
-            (Some(_) | None, _) => {
-                Err(Error::explain(ErrorType::InternalError, "a request without an origin"))
-            }
-        }
-    }
-
-    fn client(&self) -> Option<IpAddr> {
-        self.origin.as_ref()?.client
-    }
-
-    fn attempt(&mut self) -> Result<&mut Attempt> {
-        self.attempt.as_mut().ok_or_else(no_target)
-    }
-}
-
-/// Whether a client wants its connection closed (RFC 9112, section 9.6).
-fn closes(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(CONNECTION).into_iter();
-    let mut tokens = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
-}
-
-/// Whether a client sends its body only when it is told to go on (RFC 9110, section 10.1.1). One of
-/// HTTP/2 cannot be told through Pingora, and sends it by itself.
-fn waits_for_word(request: &RequestHeader) -> bool {
-    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    request.version == Version::HTTP_11
-        && request.headers.contains_key(EXPECT)
-        && request.headers.get_all(EXPECT).into_iter().all(is_known)
-}
-
-fn no_target() -> Box<Error> {
-    Error::explain(ErrorType::InternalError, "a request without a target")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::testkit::{
-        Act, Origin, World, body, field, ok, service, status, table, until, with_green,
+        Act, Origin, World, body, field, service, status, table, until, with_green,
     };
     use crate::core::model::{
         CookieAttributes, GreenFor, IssuedCookie, ReleaseTraffic, Side, Span, Stickiness,
         StickyFallback, Wanted, WhenIdle,
     };
-
-    const GET: &str = "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n";
 
     #[tokio::test]
     async fn a_swapped_table_moves_all_requests_and_opens_no_new_connection() {
@@ -744,48 +567,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_come_while_a_request_is_in_flight_do_no_harm() {
-        let slow = |_: &str, _| {
-            let mut acts = vec![Act::Wait(Duration::from_millis(300))];
-            acts.extend(ok("slow"));
-            acts
-        };
-        for early in [GET, "\r\n"] {
-            let origin = Origin::new(slow).await;
-            let world = World::new(service(0, &[origin.address], &[]));
-            let mut client = world.client().await;
-            client.send(GET).await;
-            until("the target has the request", || origin.seen().len() == 1).await;
-            client.send(early).await;
-            assert_eq!(status(&client.answer().await), 200);
-            if early == "\r\n" {
-                client.send(GET).await;
-            }
-            assert_eq!(status(&client.answer().await), 200);
-            assert_eq!(origin.seen().len(), 2);
-            client.send(&format!("{GET}{GET}")).await;
-            assert_eq!(status(&client.answer().await), 200);
-            assert_eq!(status(&client.answer().await), 200);
-            assert_eq!(origin.seen().len(), 4);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_closes_its_sending_half_gets_its_answer() {
-        let origin = Origin::new(|_, _| {
-            let mut acts = vec![Act::Wait(Duration::from_millis(100))];
-            acts.extend(ok("late"));
-            acts
-        })
-        .await;
-        let world = World::new(service(0, &[origin.address], &[]));
-        let mut client = world.client().await;
-        client.send(GET).await;
-        client.half_close().await;
-        assert_eq!(body(&client.answer().await), "late");
-    }
-
-    #[tokio::test]
     async fn our_own_answers_say_so_and_keep_the_connection_where_that_is_safe() {
         let world = World::new(service(0, &[], &[]));
         let mut client = world.client().await;
@@ -808,33 +589,6 @@ mod tests {
         assert!(client.rest().await.ends_with("\r\n\r\n"));
         let tested = world.test_client().await.get("/", "").await;
         assert_eq!(field(&tested, "x-tidegate-error"), Some("no_green"));
-    }
-
-    #[tokio::test]
-    async fn what_is_not_admitted_is_answered_and_the_connection_closed() {
-        let origin = Origin::saying("fine").await;
-        let world = World::new(service(0, &[origin.address], &[]));
-        let large =
-            format!("GET / HTTP/1.1\r\nhost: shop.test\r\nx: {}\r\n\r\n", "a".repeat(33_000));
-        let check = async |request: &str, expected: &str| {
-            let mut client = world.client().await;
-            client.send(request).await;
-            let answer = client.rest().await;
-            assert_eq!(field(&answer, "x-tidegate-error"), Some(expected), "{answer}");
-            assert_eq!(field(&answer, "connection"), Some("close"));
-        };
-        check("GET / HTTP/1.1\r\n\r\n", "bad_request").await;
-        check(&large, "header_too_large").await;
-        check(
-            "CONNECT shop.test:443 HTTP/1.1\r\nhost: shop.test:443\r\n\r\n",
-            "method_not_allowed",
-        )
-        .await;
-        let upgrade = "POST / HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-        check(upgrade, "upgrade_not_served").await;
-        let body = "POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 3, 3\r\n\r\nabc";
-        check(body, "bad_request").await;
-        assert!(origin.seen().is_empty());
     }
 
     #[tokio::test]

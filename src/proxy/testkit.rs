@@ -1,18 +1,15 @@
-//! What the tests of this folder share: origins that follow a script, a client that sees every
-//! byte, and a proxy over real sockets.
+//! What the tests of this folder share: a client that sees every byte, a proxy over real sockets,
+//! and origins that follow a script (`originkit`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::core::analysis::comparison::{ClusterGuard, Cohort, Counters, MetricSet};
@@ -27,6 +24,7 @@ use crate::core::routing::{
 };
 use crate::telemetry::Recorder;
 
+pub(super) use super::originkit::{Act, Origin, ok};
 use super::running::start_with;
 use super::seats::Seats;
 use super::{AccessLog, ProxyParts, RunningProxy, bind};
@@ -34,112 +32,12 @@ use super::{AccessLog, ProxyParts, RunningProxy, bind};
 /// No test waits longer than this for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One act of an origin.
-#[derive(Clone, Debug)]
-pub(super) enum Act {
-    Send(String),
-    Wait(Duration),
-    Close,
-}
-
-/// A 200 with this body.
-pub(super) fn ok(body: &str) -> Vec<Act> {
-    vec![Act::Send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))]
-}
-
-/// An origin: every request it got, and how many connections.
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
-    seen: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Origin {
-    /// An origin whose acts depend on the request (header and body) and its number from 0.
-    pub(super) async fn new(
-        script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
-    ) -> Self {
-        Self::accepting(None, script).await
-    }
-
-    /// The same over TLS.
-    pub(super) async fn over_tls(
-        tls: Arc<ServerConfig>,
-        script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
-    ) -> Self {
-        Self::accepting(Some(TlsAcceptor::from(tls)), script).await
-    }
-
-    async fn accepting(
-        tls: Option<TlsAcceptor>,
-        script: impl Fn(&str, usize) -> Vec<Act> + Send + Sync + 'static,
-    ) -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let address = socket.local_addr().expect("bound");
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let (script, log, count) = (Arc::new(script), Arc::clone(&seen), Arc::clone(&connections));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = socket.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                let (tls, script, log) = (tls.clone(), Arc::clone(&script), Arc::clone(&log));
-                tokio::spawn(async move {
-                    match tls {
-                        Some(tls) => {
-                            if let Ok(stream) = tls.accept(stream).await {
-                                serve(stream, script, log).await;
-                            }
-                        }
-                        None => serve(stream, script, log).await,
-                    }
-                });
-            }
-        });
-        Self { address, seen, connections }
-    }
-
-    pub(super) async fn saying(body: &'static str) -> Self {
-        Self::new(move |_, _| ok(body)).await
-    }
-
-    pub(super) fn seen(&self) -> Vec<String> {
-        self.seen.lock().expect("no test panics inside").clone()
-    }
-
-    pub(super) fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
-
-async fn serve(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    script: Arc<impl Fn(&str, usize) -> Vec<Act>>,
-    log: Arc<Mutex<Vec<String>>>,
-) {
-    let mut buffer = Vec::new();
-    while let Some(request) = message(&mut stream, &mut buffer).await {
-        let acts = {
-            let mut log = log.lock().expect("no test panics inside");
-            log.push(request.clone());
-            script(&request, log.len() - 1)
-        };
-        for act in acts {
-            match act {
-                Act::Send(text) => {
-                    // TLS keeps what is not flushed.
-                    stream.write_all(text.as_bytes()).await.unwrap_or(());
-                    stream.flush().await.unwrap_or(());
-                }
-                Act::Wait(time) => sleep(time).await,
-                Act::Close => return,
-            }
-        }
-    }
-}
-
 /// Reads one message with its body by `content-length`, and in a request also by chunks; `None` at
 /// the end of the stream.
-async fn message(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<String> {
+pub(super) async fn message(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(buffer).into_owned();
         if let Some(end) = text.find("\r\n\r\n").map(|at| at + 4) {

@@ -1,5 +1,10 @@
 //! The body of a request on its way: how much came, how fast, and whether it is whole.
 
+use http::header::EXPECT;
+use http::{HeaderValue, Version};
+use pingora_core::{Error, ErrorType};
+use pingora_http::RequestHeader;
+
 use crate::core::model::ClientLimits;
 
 /// Why a body is not waited for any longer.
@@ -9,6 +14,17 @@ pub(super) enum Unacceptable {
     TooLarge,
     /// It comes more slowly than the listener allows.
     TooSlow,
+}
+
+impl Unacceptable {
+    /// The error that ends such a request.
+    pub(super) fn error(self) -> Box<Error> {
+        let kind = match self {
+            Self::TooSlow => ErrorType::ReadTimedout,
+            Self::TooLarge => ErrorType::HTTPStatus(413),
+        };
+        Error::explain(kind, "the request's body is refused").into_down()
+    }
 }
 
 /// What is known of a request's body.
@@ -70,6 +86,15 @@ impl Upload {
         }
         Ok(())
     }
+}
+
+/// Whether a client sends its body only when it is told to go on (RFC 9110, section 10.1.1). One of
+/// HTTP/2 cannot be told through Pingora, and sends it by itself.
+pub(super) fn waits_for_word(request: &RequestHeader) -> bool {
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    request.version == Version::HTTP_11
+        && request.headers.contains_key(EXPECT)
+        && request.headers.get_all(EXPECT).into_iter().all(is_known)
 }
 
 /// How long a body may be slow at its beginning.

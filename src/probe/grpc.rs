@@ -1,18 +1,16 @@
 //! The gRPC health protocol, version 1: `grpc.health.v1.Health/Check`, unary, over HTTP/2: with
 //! prior knowledge in plain text, agreed by ALPN over TLS.
 //!
-//! Two messages of one field each do not need a Protocol Buffers library. The connection is driven
-//! in the check's own task, so that a check that runs out of time leaves nothing behind.
-
-use std::pin::pin;
+//! Two messages of one field each do not need a Protocol Buffers library.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::RecvStream;
-use h2::client::{Builder, SendRequest};
+use h2::client::SendRequest;
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode};
 
 use super::ProbeFailure;
+use super::exchange::over;
 use super::line::Io;
 
 /// Asks a target over a new connection how a service of it is; `origin` is its scheme and address.
@@ -23,19 +21,8 @@ pub(super) async fn ask(stream: impl Io, origin: &str, service: &str) -> Result<
         .header(USER_AGENT, "tidegate-probe")
         .body(())
         .map_err(|error| ProbeFailure::unsendable(&error))?;
-    let (sender, connection) = Builder::new()
-        .enable_push(false)
-        .max_header_list_size(HEADER_LIMIT)
-        .handshake::<_, Bytes>(stream)
-        .await
-        .map_err(|error| ProbeFailure::broken(&error))?;
-    let mut exchange = pin!(exchange(sender, request, question(service)));
-    tokio::select! {
-        biased;
-        result = &mut exchange => result,
-        // A connection that is over has handed on all it had: the exchange ends with that.
-        _ = connection => exchange.await,
-    }
+    let question = question(service);
+    over(stream, HEADER_LIMIT, |sender| exchange(sender, request, question)).await
 }
 
 async fn exchange(

@@ -1,19 +1,15 @@
 //! A check by path over HTTP/2: one request on a connection of its own.
-//!
-//! The connection is driven in the check's own task, so that a check that runs out of time leaves
-//! nothing behind.
-
-use std::pin::pin;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use h2::client::{Builder, SendRequest};
+use h2::client::SendRequest;
 use http::Request;
 use http::header::USER_AGENT;
 
 use crate::core::model::StatusRange;
 
 use super::ProbeFailure;
+use super::exchange::over;
 use super::line::Io;
 
 /// The request of a check.
@@ -30,19 +26,7 @@ pub(super) async fn ask(
     request: Request<()>,
     expected: StatusRange,
 ) -> Result<(), ProbeFailure> {
-    let (sender, connection) = Builder::new()
-        .enable_push(false)
-        .max_header_list_size(HEADER_LIMIT)
-        .handshake::<_, Bytes>(stream)
-        .await
-        .map_err(|error| ProbeFailure::broken(&error))?;
-    let mut exchange = pin!(exchange(sender, request, expected));
-    tokio::select! {
-        biased;
-        result = &mut exchange => result,
-        // A connection that is over has handed on all it had: the exchange ends with that.
-        _ = connection => exchange.await,
-    }
+    over(stream, HEADER_LIMIT, |sender| exchange(sender, request, expected)).await
 }
 
 async fn exchange(

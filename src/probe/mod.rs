@@ -7,6 +7,7 @@
 //! once.
 
 mod check;
+mod exchange;
 mod grpc;
 mod http2;
 mod line;

@@ -132,13 +132,7 @@ mod tests {
     #[test]
     fn both_sides_of_a_service_are_one_series_for_each_kind() {
         let recorder = Recorder::default();
-        let meter = |side, group: &str| {
-            recorder.register(&MeterKey {
-                service: "shop".parse().expect("valid"),
-                side,
-                target_group: group.parse().expect("valid"),
-            })
-        };
+        let meter = |side, group: &str| recorder.register(&MeterKey::of("shop", side, group));
         let (blue, green) = (meter(Side::Blue, "a"), meter(Side::Green, "b"));
         recorder.retried(blue, RetryKind::Retry);
         recorder.retried(green, RetryKind::Retry);

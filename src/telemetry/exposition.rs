@@ -178,9 +178,7 @@ mod tests {
 
     fn recorder() -> Recorder {
         let recorder = Recorder::default();
-        let target_group = "shop-b".parse().expect("valid");
-        let key = MeterKey { service: service(), side: Side::Green, target_group };
-        let id = recorder.register(&key);
+        let id = recorder.register(&MeterKey::of("shop", Side::Green, "shop-b"));
         for (kind, latency_us) in [
             (OutcomeKind::Status(200), 900),
             (OutcomeKind::Status(200), 40_000),

@@ -31,13 +31,7 @@ mod tests {
     #[test]
     fn both_sides_of_a_service_have_a_series_over_all_groups() {
         let recorder = Recorder::default();
-        let meter = |side, group: &str| {
-            recorder.register(&MeterKey {
-                service: "shop".parse().expect("valid"),
-                side,
-                target_group: group.parse().expect("valid"),
-            })
-        };
+        let meter = |side, group: &str| recorder.register(&MeterKey::of("shop", side, group));
         let green = [meter(Side::Green, "a"), meter(Side::Green, "b")];
         meter(Side::Blue, "a");
         recorder.late_failure(green[0]);

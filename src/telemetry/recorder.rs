@@ -344,16 +344,20 @@ const TURNS: u8 = 4;
 const OVERFLOW: MeterId = MeterId(u32::MAX);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(service: &str, side: Side, target_group: &str) -> MeterKey {
-        MeterKey {
+impl MeterKey {
+    /// A key in short, of names that are valid.
+    pub(crate) fn of(service: &str, side: Side, target_group: &str) -> Self {
+        Self {
             service: service.parse().expect("valid"),
             side,
             target_group: target_group.parse().expect("valid"),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn outcome(kind: OutcomeKind) -> Outcome {
         Outcome { kind, latency_us: 1_000, rescued: false }
@@ -362,7 +366,8 @@ mod tests {
     #[test]
     fn a_key_has_one_meter_however_often_it_is_registered() {
         let recorder = Recorder::default();
-        let (blue, green) = (key("shop", Side::Blue, "a"), key("shop", Side::Green, "b"));
+        let (blue, green) =
+            (MeterKey::of("shop", Side::Blue, "a"), MeterKey::of("shop", Side::Green, "b"));
         let id = recorder.register(&blue);
         assert_ne!(recorder.register(&green), id);
         assert_eq!(recorder.register(&blue), id);
@@ -373,7 +378,7 @@ mod tests {
     #[test]
     fn every_kind_of_outcome_lands_in_its_place() {
         let recorder = Recorder::default();
-        let id = recorder.register(&key("shop", Side::Blue, "a"));
+        let id = recorder.register(&MeterKey::of("shop", Side::Blue, "a"));
         for status in [100, 200, 204, 301, 404, 503, 700, 99] {
             recorder.record(id, outcome(OutcomeKind::Status(status)));
         }
@@ -397,7 +402,7 @@ mod tests {
     #[test]
     fn recording_allocates_nothing() {
         let recorder = Recorder::default();
-        let id = recorder.register(&key("shop", Side::Blue, "a"));
+        let id = recorder.register(&MeterKey::of("shop", Side::Blue, "a"));
         let seen = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(id))));
         assert_eq!(seen.count_total, 1, "allocations are seen at all");
         let allocated = allocation_counter::measure(|| {
@@ -414,7 +419,7 @@ mod tests {
     #[test]
     fn concurrent_records_add_up() {
         let recorder = Recorder::default();
-        let keys = [key("shop", Side::Blue, "a"), key("shop", Side::Green, "b")];
+        let keys = [MeterKey::of("shop", Side::Blue, "a"), MeterKey::of("shop", Side::Green, "b")];
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let (recorder, key) = (&recorder, &keys[thread % 2]);
@@ -437,10 +442,10 @@ mod tests {
     fn a_side_keeps_its_counts_when_roles_change_hands() {
         let recorder = Recorder::default();
         for (side, group) in [(Side::Green, "b"), (Side::Blue, "b"), (Side::Green, "a")] {
-            let id = recorder.register(&key("shop", side, group));
+            let id = recorder.register(&MeterKey::of("shop", side, group));
             recorder.record(id, outcome(OutcomeKind::Status(200)));
         }
-        let service = key("shop", Side::Blue, "a").service;
+        let service = MeterKey::of("shop", Side::Blue, "a").service;
         assert_eq!(recorder.side(&service, Side::Green).requests(), 2);
         assert_eq!(recorder.side(&service, Side::Blue).requests(), 1);
     }
@@ -448,7 +453,8 @@ mod tests {
     #[test]
     fn a_turn_counts_nothing_of_the_turns_before_it_and_all_are_told_together() {
         let recorder = Recorder::default();
-        let (blue, green) = (key("shop", Side::Blue, "a"), key("shop", Side::Green, "b"));
+        let (blue, green) =
+            (MeterKey::of("shop", Side::Blue, "a"), MeterKey::of("shop", Side::Green, "b"));
         let first = recorder.register(&green);
         let of_blue = recorder.register(&blue);
         recorder.begin_turn(&green.service);
@@ -471,7 +477,7 @@ mod tests {
     #[test]
     fn turns_go_round_however_many_there_are() {
         let recorder = Recorder::default();
-        let green = key("shop", Side::Green, "b");
+        let green = MeterKey::of("shop", Side::Green, "b");
         let meters: std::collections::BTreeSet<u32> = (0..1_000)
             .map(|_| {
                 recorder.begin_turn(&green.service);
@@ -485,9 +491,10 @@ mod tests {
     fn keys_beyond_the_last_meter_share_the_overflow_meter() {
         let recorder = Recorder::default();
         for i in 0..Recorder::METERS {
-            recorder.register(&key(&format!("s{i}"), Side::Blue, "a"));
+            recorder.register(&MeterKey::of(&format!("s{i}"), Side::Blue, "a"));
         }
-        let (one, other) = (key("one", Side::Blue, "a"), key("other", Side::Blue, "a"));
+        let (one, other) =
+            (MeterKey::of("one", Side::Blue, "a"), MeterKey::of("other", Side::Blue, "a"));
         for key in [&one, &other] {
             recorder.record(recorder.register(key), outcome(OutcomeKind::Status(200)));
         }
@@ -499,9 +506,9 @@ mod tests {
     #[test]
     fn the_observed_weight_is_that_of_the_last_minute() {
         let recorder = Recorder::default();
-        let blue = recorder.register(&key("shop", Side::Blue, "a"));
-        let green = recorder.register(&key("shop", Side::Green, "b"));
-        let service = key("shop", Side::Blue, "a").service;
+        let blue = recorder.register(&MeterKey::of("shop", Side::Blue, "a"));
+        let green = recorder.register(&MeterKey::of("shop", Side::Green, "b"));
+        let service = MeterKey::of("shop", Side::Blue, "a").service;
         let at = |secs: u64| MonoTime::from_ms(secs * 1_000);
         recorder.record(green, outcome(OutcomeKind::Status(200)));
         recorder.tick(at(0));
@@ -514,7 +521,7 @@ mod tests {
         assert_eq!(recorder.observed(&service), Observed { green: 1, total: 4 });
         recorder.tick(at(61));
         assert_eq!(recorder.observed(&service), Observed::default());
-        let unknown = key("other", Side::Blue, "a").service;
+        let unknown = MeterKey::of("other", Side::Blue, "a").service;
         assert_eq!(recorder.observed(&unknown), Observed::default());
     }
 }

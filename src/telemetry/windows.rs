@@ -88,12 +88,7 @@ mod tests {
     fn a_gate_reads_the_window_it_asks_for() {
         let (recorder, windows) = (Recorder::default(), Windows::default());
         let service: ServiceName = "shop".parse().expect("valid");
-        let key = MeterKey {
-            service: service.clone(),
-            side: Side::Green,
-            target_group: "b".parse().expect("valid"),
-        };
-        let meter = recorder.register(&key);
+        let meter = recorder.register(&MeterKey::of("shop", Side::Green, "b"));
         let sample = |second: u64| {
             windows.sample(MonoTime::from_ms(second * 1_000), &recorder, [&service].into_iter());
         };

@@ -13,12 +13,14 @@ mod overrides;
 mod queries;
 mod recovering;
 mod reloading;
+mod remains;
 mod reviving;
 mod roles;
 mod splits;
 mod starting;
 mod targets;
 mod watching;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,23 +29,24 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use remains::{COMPONENT, Process, Remains};
+use words::{
+    actor, id_of, name, outage, percent, persisted, put, record, refused, request, roles, split,
+    targets,
+};
 
 use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::{Chain, Entry};
 use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Target, Weight};
-use crate::core::rollout::{Actor, GateAnswer, GateCall, StateName, Verb};
+use crate::core::rollout::{GateAnswer, GateCall, StateName, Verb};
 use crate::core::routing::RoutingTable;
-use crate::probe::Prober;
-use crate::promql::Asker;
-use crate::resolve::Resolver;
-use crate::store::{
-    Faulty, Key, LedgerQuery, MemoryStore, Snapshot, Store, StoreError, TableImage, Transaction,
-};
-use crate::telemetry::{GateCallsGauge, Recorder, Windows};
+use crate::store::{Faulty, LedgerQuery, MemoryStore, Store, StoreError, TableImage};
+use crate::telemetry::{GateCallsGauge, Recorder};
 
 /// One service whose rollouts take no time, unless they are told to.
 const SHOP: &str = "
@@ -78,28 +81,8 @@ fn gated() -> String {
     format!("{}{gates}\n", SHOP.replacen("strategy", &uses, 1))
 }
 
-/// What stands in for a component: nobody runs it here.
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 /// How long a condition is waited for.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// What outlives a process.
-struct Remains {
-    store: Arc<Faulty<MemoryStore>>,
-    /// What the table file holds; `None` without one.
-    served: Option<TableImage>,
-    folder: TempDir,
-    draws: AtomicU64,
-    process: Process,
-}
-
-/// What outlives a control side, and ends with its process.
-struct Process {
-    clock: Clock,
-    table: Arc<ArcSwap<RoutingTable>>,
-    recorder: Arc<Recorder>,
-    kept: Arc<tokio::sync::Mutex<Kept>>,
-}
 
 /// A running writer.
 struct Rig {
@@ -134,79 +117,6 @@ impl AskGates for Script {
 
     fn calls(&self) -> Vec<GateCallsGauge> {
         Vec::new()
-    }
-}
-
-impl Process {
-    fn new() -> Self {
-        let (table, recorder, kept) = (Arc::default(), Arc::default(), Arc::default());
-        Self { clock: Clock::start(), table, recorder, kept }
-    }
-}
-
-impl Remains {
-    fn none() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("probe.wasm"), COMPONENT).unwrap();
-        let store = Arc::new(Faulty::new(MemoryStore::new()));
-        let (draws, process) = (AtomicU64::new(1), Process::new());
-        Self { store, served: None, folder, draws, process }
-    }
-
-    async fn start(self, config: &str) -> Rig {
-        self.try_start(config).await.expect("what is stored fits the configuration")
-    }
-
-    async fn try_start(self, config: &str) -> Result<Rig, RecoverError> {
-        let stored = self.store.inner().load().await.map_err(|error| error.to_string());
-        self.start_with(config, stored)
-    }
-
-    /// Starts where the store cannot be read.
-    fn start_unreadable(self, config: &str) -> Result<Rig, RecoverError> {
-        self.start_with(config, Err("it is torn".to_owned()))
-    }
-
-    /// Starts with what was read of the store.
-    fn start_with(
-        self,
-        config: &str,
-        stored: Result<Snapshot, String>,
-    ) -> Result<Rig, RecoverError> {
-        let gates: Arc<Script> = Arc::default();
-        let Self { store, served, folder, draws, process } = self;
-        let Process { clock, table, recorder, kept } = process;
-        let readable = stored.is_ok();
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, config).unwrap();
-        let (table_writer, images) = TableWriter::new();
-        let outbox = if readable { Outbox::new() } else { Outbox::closed() };
-        let (inbox, messages) = mpsc::channel(Writer::INBOX);
-        let shared = Arc::clone(&store) as Arc<dyn Store>;
-        let recovered = Recovered {
-            config: Arc::new(Config::load(&file).unwrap()),
-            file: Some(file),
-            clock,
-            stored,
-            store: readable.then(|| Arc::clone(&shared)),
-            served,
-            table: Arc::clone(&table),
-            recorder,
-            windows: Arc::new(Windows::default()),
-            prober: Arc::new(Prober::start(tokio::runtime::Handle::current())),
-            table_writer,
-            gates: Arc::clone(&gates) as Arc<dyn AskGates>,
-            prepare: Arc::new(|_| Ok(())),
-            resolver: Arc::new(Resolver::start(tokio::runtime::Handle::current())),
-            kept: Arc::clone(&kept).try_lock_owned().expect("the writer before is gone"),
-            asker: Arc::new(Asker::start(tokio::runtime::Handle::current())),
-        };
-        let watchdog = Watchdog::new(clock);
-        let channel = (inbox.clone(), messages);
-        let (writer, handle) = recovered.into_writer(outbox.clone(), watchdog, channel)?;
-        let saver = tokio::spawn(outbox.clone().run(shared, inbox));
-        let tasks = [saver, tokio::spawn(writer.run())];
-        Ok(Rig { store, handle, table, gates, clock, images, folder, draws, outbox, tasks, kept })
     }
 }
 
@@ -384,70 +294,4 @@ impl Rig {
         let about = entries.into_iter().filter(|entry| entry.rollout.as_ref() == Some(id));
         about.map(|entry| entry.kind).collect()
     }
-}
-
-/// A record of the store with its version there; `None` if there is none.
-async fn record(store: &Faulty<MemoryStore>, key: &str) -> Option<(serde_json::Value, u64)> {
-    let records = store.inner().load().await.unwrap().records;
-    let found = records.into_iter().find(|record| record.key.as_str() == key)?;
-    Some((serde_json::from_str(&found.value).unwrap(), found.version))
-}
-
-/// Puts a record into the store.
-async fn put(store: &Faulty<MemoryStore>, key: &str, value: String) {
-    let key: Key = key.parse().unwrap();
-    let transaction = Transaction { puts: vec![(key, value)], ..Transaction::default() };
-    store.inner().commit(transaction).await.unwrap();
-}
-
-fn actor() -> Actor {
-    Actor { name: "ann".to_owned(), origin: "test".to_owned() }
-}
-
-fn request(command: Command) -> Request {
-    Request { command, actor: actor(), reason: Some("because".to_owned()), if_match: None }
-}
-
-fn split(green: &str) -> Command {
-    Command::SetSplit { service: name("shop"), green: percent(green) }
-}
-
-fn roles(change: RoleChange) -> Command {
-    Command::Roles { service: name("shop"), change }
-}
-
-fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    text.parse().unwrap()
-}
-
-fn percent(text: &str) -> Weight {
-    name(text)
-}
-
-fn targets(ports: &[u16]) -> Vec<Target> {
-    ports.iter().map(|port| Target { address: name(&format!("127.0.0.1:{port}")) }).collect()
-}
-
-/// The rollout that an answer is about.
-fn id_of(reply: Reply) -> RolloutId {
-    let Reply::Started { rollout } = reply else { panic!("{reply:?}") };
-    rollout.id.clone()
-}
-
-/// Whether an answer says that the change is saved.
-fn persisted(reply: &Reply) -> bool {
-    let (Reply::Service { persisted, .. } | Reply::Rollout { persisted, .. }) = reply else {
-        panic!("{reply:?}")
-    };
-    *persisted
-}
-
-fn refused(answer: Result<Reply, Refusal>, code: &str) -> Refusal {
-    let refusal = answer.expect_err("refused");
-    assert_eq!(refusal.code(), code, "{refusal}");
-    refusal
-}
-
-fn outage() -> StoreError {
-    StoreError::Full
 }

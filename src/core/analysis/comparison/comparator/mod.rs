@@ -13,23 +13,25 @@
 //! Of a fleet, a cohort is opened here when every proxy has reported it, and observed with the sum
 //! of their counters (B2); nothing else changes.
 
+mod answers;
+mod marks;
+
 use std::collections::VecDeque;
 
 use crate::core::model::{Side, Weight};
 
-use super::bets::{BetTable, compares};
+use super::bets::BetTable;
 use super::cells::Cells;
 use super::cohort::Cohort;
-use super::epochs::{Epoch, Epochs, share};
+use super::epochs::{Epoch, Epochs};
 use super::folded::{Folded, Slot};
-use super::latch::{AbsoluteAlarm, Crossing, Latch, place};
+use super::latch::{Crossing, Latch, place};
 use super::leave_one_out::LeaveOneOut;
-use super::metric::{Metric, PerMetric};
+use super::metric::PerMetric;
 use super::rules::Rules;
 use super::saved::Saved;
-use super::standing::{Absolute, Point, Standing};
+use super::standing::{Absolute, Point};
 use super::tally::Tally;
-use crate::core::analysis::verdict::{Failure, Missing, NoComparison, Unavailable, Verdict};
 
 /// A cohort was opened that is not later than the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -198,67 +200,6 @@ impl Comparator {
         }
     }
 
-    /// What is to be said now.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        if self.latch.fault {
-            return Verdict::Unavailable { why: Unavailable::Fault };
-        }
-        if let Some(crossing) = self.latch.crossing {
-            return Verdict::Fail(self.failure(&crossing));
-        }
-        let Some(newest) = self.newest() else {
-            return Verdict::NoComparison { why: NoComparison::NotBegun };
-        };
-        if let Some(why) = blindness(newest.weight) {
-            return Verdict::NoComparison { why };
-        }
-        if newest.dormant.contains(Metric::Errors) {
-            return Verdict::Unavailable { why: Unavailable::UnitsForgotten };
-        }
-        let rule = self.rules.certificate.filter(|rule| rule.gating.iter().any(Option::is_some));
-        let Some(rule) = rule else {
-            // A certificate that needs nothing would be one of silence.
-            return Verdict::Insufficient { missing: Missing::NotByStatistics };
-        };
-        let mut gating = rule.gating.iter().zip(self.latch.certified);
-        if gating.all(|(needed, certified)| needed.is_none() || certified) {
-            return Verdict::Pass;
-        }
-        Verdict::Insufficient { missing: self.missing() }
-    }
-
-    /// The moment of the rollback; `None` if there was none.
-    #[must_use]
-    pub fn crossed(&self) -> Option<&Crossing> {
-        self.latch.crossing.as_ref()
-    }
-
-    /// The anytime-valid p-value: one over the largest evidence so far, at most 1.
-    #[must_use]
-    pub fn p_value(&self) -> f64 {
-        1.0 / self.latch.highest.max(1.0)
-    }
-
-    /// The largest evidence so far; at least 1.
-    #[must_use]
-    pub fn highest(&self) -> f64 {
-        self.latch.highest
-    }
-
-    /// How many times as often as blue green fails, at least; `None` if nothing is shown (B12).
-    #[must_use]
-    pub fn ratio_lower_bound(&self) -> Option<f64> {
-        self.latch.refuted.lower_bound()
-    }
-
-    /// The alarm of the absolute process of a side; `None` if it never alarmed since it was armed,
-    /// or if there is no objective.
-    #[must_use]
-    pub fn absolute_alarm(&self, side: Side) -> Option<AbsoluteAlarm> {
-        self.latch.alarms[place(side)]
-    }
-
     /// Clears the alarm of a side and begins its process anew with the next cohort: when a person
     /// has dealt with it. The level then holds for each arming.
     pub fn rearm(&mut self, side: Side) {
@@ -346,57 +287,6 @@ impl Comparator {
         best
     }
 
-    fn mark_alarms(&mut self, at: &Standing, cohort: u64) {
-        let Some(rule) = self.rules.absolute else {
-            return;
-        };
-        if self.latch.alarms.iter().all(Option::is_some) {
-            return;
-        }
-        let values = at.alone(&self.absolute.bets);
-        for (alarm, value) in self.latch.alarms.iter_mut().zip(values) {
-            if alarm.is_none() && value >= rule.alpha.boundary() {
-                *alarm = Some(AbsoluteAlarm { cohort, value: value.min(f64::MAX) });
-            }
-        }
-    }
-
-    fn mark_certificates(&mut self, at: &Standing, cohort: &Cohort) {
-        let Some(rule) = self.rules.certificate else {
-            return;
-        };
-        if cohort.step_key() != self.latch.step {
-            return;
-        }
-        let tallies = at.step.of(self.latch.step);
-        let epoch = self.epochs.of(cohort.epoch);
-        for place in Metric::ALL.map(Metric::index) {
-            if !self.latch.certified[place]
-                && let Some(table) = &epoch.certificates[place]
-            {
-                self.latch.certified[place] = table.value(tallies[place]) >= rule.beta.boundary();
-            }
-        }
-    }
-
-    /// Tests the ratios at one prefix; testing at fewer is always valid.
-    fn mark_ratios(&mut self, until: Option<u64>) {
-        let mut tests = self.folded.ratios;
-        let mut epoch = self.folded.cohort.map(|cohort| cohort.epoch);
-        for slot in self.slots.iter().take_while(|slot| Some(slot.cohort.number) <= until) {
-            if epoch != Some(slot.cohort.epoch) {
-                let closing = epoch.map(|epoch| &self.epochs.of(epoch).ratios);
-                tests.enter(slot.cohort.epoch, closing);
-                epoch = Some(slot.cohort.epoch);
-            }
-            tests.add(slot.cells.rows[Metric::Errors.index()].against_rollback());
-        }
-        if let Some(epoch) = epoch {
-            let tables = &self.epochs.of(epoch).ratios;
-            self.latch.refuted.mark(tests.refuted(tables, self.rules.alpha.boundary()));
-        }
-    }
-
     /// The prefix with the most evidence that suffices without any one target of green.
     fn without_any_one(&mut self) -> Option<Point> {
         let without = LeaveOneOut {
@@ -430,49 +320,4 @@ impl Comparator {
             tallies: self.known(),
         }
     }
-
-    fn failure(&self, crossing: &Crossing) -> Failure {
-        let shares = Metric::ALL.iter().zip(crossing.shares);
-        let largest = shares.max_by(|(_, one), (_, other)| one.total_cmp(other));
-        let metric = largest.map_or(Metric::Errors, |(metric, _)| *metric);
-        Failure {
-            metric,
-            share: crossing.shares[metric.index()],
-            evidence: crossing.point.total,
-            settled: crossing.tallies[metric.index()],
-            at_least: self.ratio_lower_bound(),
-        }
-    }
-
-    /// The most that any gating metric misses.
-    fn missing(&self) -> Missing {
-        let (Some(rule), Some(newest)) = (self.rules.certificate, self.newest()) else {
-            return Missing::NotByStatistics;
-        };
-        let epoch = self.epochs.of(newest.epoch);
-        let known = self.known();
-        let places = Metric::ALL.map(Metric::index);
-        let mut most = 0;
-        for place in places.into_iter().filter(|place| !self.latch.certified[*place]) {
-            let Some(table) = &epoch.certificates[place] else {
-                continue;
-            };
-            match table.missing(known[place], rule.beta.boundary()) {
-                Some(missing) => most = most.max(missing),
-                None => return Missing::Unknown,
-            }
-        }
-        Missing::Green(most)
-    }
-}
-
-/// Why green and blue cannot be compared at a weight; `None` if they can.
-fn blindness(weight: Weight) -> Option<NoComparison> {
-    if weight == Weight::ZERO {
-        return Some(NoComparison::GreenHasNothing);
-    }
-    if weight == Weight::FULL {
-        return Some(NoComparison::GreenHasEverything);
-    }
-    (!compares(share(weight))).then_some(NoComparison::WeightTooExtreme)
 }

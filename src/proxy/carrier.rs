@@ -134,7 +134,7 @@ async fn by_http1(client: &Client<Connector, Empty<Bytes>>, request: Request<()>
     Some(status)
 }
 
-/// A stream to a target.
+/// A stream to a target, or in tests to a listener.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}

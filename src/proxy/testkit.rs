@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +24,7 @@ use crate::core::routing::{
 };
 use crate::telemetry::Recorder;
 
+pub(super) use super::carrier::Io;
 pub(super) use super::originkit::{Act, Origin, ok};
 use super::running::start_with;
 use super::seats::Seats;
@@ -74,11 +75,6 @@ pub(super) fn field<'t>(message: &'t str, name: &str) -> Option<&'t str> {
         found.eq_ignore_ascii_case(name).then_some(value.trim())
     })
 }
-
-/// What a client speaks on.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A client's connection.
 pub(super) struct Client {

@@ -4,7 +4,7 @@
 //! generations is decided elsewhere; what must survive them (a target's requests in flight, its
 //! health, its connection pool) hangs on shared state that is carried from table to table.
 //!
-//! Nothing here takes a lock or allocates once a table is built.
+//! No request takes a lock or allocates here.
 
 mod blue_latencies;
 mod cohort;

@@ -91,6 +91,11 @@ impl LiveTarget {
         self.health() == TargetHealth::Unknown && !self.is_ejected()
     }
 
+    /// Whether it may be given requests as far as anybody knows: it is able, or unchecked.
+    pub(super) fn may_serve(&self) -> bool {
+        self.is_able() || self.is_unchecked()
+    }
+
     /// How much of its part of the traffic it takes, in basis points; less than the whole while it
     /// starts slowly.
     #[must_use]

@@ -129,10 +129,9 @@ impl ServiceRoute {
     /// nothing but failures of late. Such a side is asked only because there is no better one.
     #[must_use]
     pub fn is_down(&self, side: Side) -> bool {
-        let may_serve = |t: &Arc<LiveTarget>| {
-            (t.is_able() || t.is_unchecked()) && t.consecutive_failures() < FAILURES_OF_LATE
-        };
-        !self.side(side).targets.iter().any(may_serve)
+        let is_up =
+            |t: &Arc<LiveTarget>| t.may_serve() && t.consecutive_failures() < FAILURES_OF_LATE;
+        !self.side(side).targets.iter().any(is_up)
     }
 
     fn pick_of(

@@ -27,7 +27,7 @@ impl ServiceRoute {
     /// routed by panic or to green, and none of the service says anything about green.
     #[must_use]
     pub fn blue_may_serve(&self) -> bool {
-        self.blue.targets.iter().any(|target| target.is_able() || target.is_unchecked())
+        self.blue.targets.iter().any(|target| target.may_serve())
     }
 }
 

@@ -71,7 +71,7 @@ fn margins(node: &Node<'_>, preset: MarginPreset) -> [MarginSpec; 5] {
         let usual = usual.of(metric);
         let check = |own: &MarginSpec| {
             let ratio = own.ratio_milli.map_or(usual.rho0(), ratio);
-            let delta = own.delta.map_or(usual.delta(), share);
+            let delta = own.delta.map_or(usual.delta(), Weight::share);
             let margins = Margins::new(ratio, delta, usual.centre())?;
             let found = margins.theta();
             if found < 1.0 { Ok(()) } else { Err(MarginsError::Vacuous { found }) }
@@ -90,7 +90,7 @@ fn certificate(node: &Node<'_>) -> [MarginSpec; 2] {
         let check = |own: &MarginSpec| {
             let ratio = own.ratio_milli.map_or(usual.rho1(), ratio);
             // Both have the centre 0, so that theta is delta.
-            let delta = own.delta.map_or(usual.theta(), share);
+            let delta = own.delta.map_or(usual.theta(), Weight::share);
             CertificateMargins::new(ratio, delta, usual.centre()).map(|_| ())
         };
         fields.take(metric.as_str()).map(|node| margin(&node, check)).unwrap_or_default()
@@ -160,10 +160,6 @@ fn tolerance(node: &Node<'_>) -> (Option<Weight>, Option<Span>) {
     let absolute = fields.take("absolute").and_then(|node| short_span(&node, MOST_TOLERANCE));
     fields.finish();
     (relative, absolute)
-}
-
-fn share(weight: Weight) -> f64 {
-    f64::from(weight.bp()) / f64::from(Weight::FULL.bp())
 }
 
 fn ratio(milli: u32) -> f64 {

@@ -19,10 +19,8 @@ use super::{Refusal, World};
 impl World {
     /// Has every name that is registered resolved, and every file of targets read.
     pub(super) fn watch_names(&mut self) {
-        let groups = self.config.services.values().flat_map(|spec| &spec.target_groups);
-        let listed = groups.filter_map(|name| self.groups.get(name));
-        let names: BTreeSet<TargetName> = listed
-            .flat_map(|group| &group.record.targets)
+        let names: BTreeSet<TargetName> = self
+            .targets_of_services()
             .filter(|target| target.address.is_of_dns())
             .map(|target| target.address.clone())
             .collect();
@@ -41,10 +39,15 @@ impl World {
 
     /// Whether a target of a service is a name without an address.
     fn lacks_addresses(&self) -> bool {
+        self.targets_of_services()
+            .any(|target| self.kept.live.resolved().of(&target.address).is_empty())
+    }
+
+    /// What is registered in the groups of services.
+    fn targets_of_services(&self) -> impl Iterator<Item = &Target> {
         let groups = self.config.services.values().flat_map(|spec| &spec.target_groups);
-        let listed = groups.filter_map(|name| self.groups.get(name));
-        let mut targets = listed.flat_map(|group| &group.record.targets);
-        targets.any(|target| self.kept.live.resolved().of(&target.address).is_empty())
+        let groups = groups.filter_map(move |name| self.groups.get(name));
+        groups.flat_map(|group| &group.record.targets)
     }
 
     /// Takes what the resolver found, and publishes if that makes a difference.

@@ -51,15 +51,13 @@ impl Records {
 }
 
 fn name<T: FromStr<Err: Display>>(record: &Record) -> Result<T, RecoverError> {
-    record.key.name().parse().map_err(|error: T::Err| RecoverError::Record {
-        key: record.key.as_str().to_owned(),
-        why: error.to_string(),
-    })
+    record.key.name().parse().map_err(|error: T::Err| unreadable(record, &error))
 }
 
 fn parse<T: serde::de::DeserializeOwned>(record: &Record) -> Result<T, RecoverError> {
-    serde_json::from_str(&record.value).map_err(|error| RecoverError::Record {
-        key: record.key.as_str().to_owned(),
-        why: error.to_string(),
-    })
+    serde_json::from_str(&record.value).map_err(|error| unreadable(record, &error))
+}
+
+fn unreadable(record: &Record, why: &impl Display) -> RecoverError {
+    RecoverError::Record { key: record.key.as_str().to_owned(), why: why.to_string() }
 }

@@ -1,7 +1,7 @@
 //! Settling: when a rollout from before the start has seen enough of its own world to be judged.
 //!
 //! Enough are an answer of DNS about every name, checks that have decided about every target of its
-//! two groups, and a first datapoint of each of its alarms on own numbers: an alarm that cannot say
+//! two groups, and a first judgement of each of its alarms on numbers: an alarm that cannot say
 //! anything yet is not silent. What another service waits for is no reason to look away from this
 //! one.
 

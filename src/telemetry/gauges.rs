@@ -253,10 +253,9 @@ impl ServiceGauges {
     }
 
     fn weights(&self) -> Vec<Metric> {
-        let ratio = |weight: Weight| f64::from(weight.bp()) / f64::from(Weight::FULL.bp());
         [
-            ("configured", Some(ratio(self.configured))),
-            ("in_force", Some(ratio(self.in_force))),
+            ("configured", Some(self.configured.share())),
+            ("in_force", Some(self.in_force.share())),
             ("observed", self.observed),
         ]
         .into_iter()

@@ -1,14 +1,14 @@
 //! Starting a rollout.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::core::ledger::Draft;
 use crate::core::model::{
-    AlarmName, AlarmState, AnalysisTerms, FinalBake, RolloutId, Salt, ServiceSpec, Side, Span,
-    Strategy, StrategyName, TargetGroup, Weight,
+    AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Side, Span, Strategy,
+    StrategyName, TargetGroup, Weight,
 };
 use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
 use crate::store::Transaction;
@@ -111,9 +111,8 @@ impl World {
 
     fn forget_repeatable(&mut self) -> Vec<crate::store::Key> {
         let now = self.now.wall;
-        let old: BTreeMap<_, _> =
-            self.repeatable.extract_if(.., |_, known| now.since(known.at) >= REMEMBERED).collect();
-        old.keys().map(|scope| key("idempotency", &scope.to_string())).collect()
+        let old = self.repeatable.extract_if(.., |_, known| now.since(known.at) >= REMEMBERED);
+        old.map(|(scope, _)| key("idempotency", &scope.to_string())).collect()
     }
 
     fn check_start(&self, request: &Request, start: &StartRollout) -> Result<(), Refusal> {
@@ -166,7 +165,7 @@ impl World {
             green_revision: start.revision.clone(),
             strategy: strategy.name().clone(),
             steps: strategy.steps().to_vec(),
-            final_bake: FinalBake { ..final_bake },
+            final_bake,
             gates: self.bound_gates(spec),
             alarms: self.watched_alarms(spec, start),
             policies: spec.policies,

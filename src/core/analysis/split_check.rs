@@ -74,7 +74,7 @@ fn ln_evidence(drawn: Drawn) -> f64 {
         let wrong = if weight == Weight::ZERO { green } else { blue };
         return if wrong == 0 { 0.0 } else { f64::INFINITY };
     }
-    let w = f64::from(weight.bp()) / f64::from(Weight::FULL.bp());
+    let w = weight.share();
     let (a, b, green, blue) = (100.0 * w, 100.0 * (1.0 - w), green as f64, blue as f64);
     ln_beta(a + green, b + blue) - ln_beta(a, b) - green * w.ln() - blue * (-w).ln_1p()
 }

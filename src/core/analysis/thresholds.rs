@@ -1,9 +1,9 @@
 //! Latency thresholds: what counts as slow, fixed before an epoch begins.
 //!
 //! Slow is, for blue, more than blue's own quantile of the previous epochs; for green, more than
-//! that and a tolerance of 10 % and 2 ms (section 6.1). If the threshold is not exactly blue's
-//! quantile only power suffers: validity needs no more than that it is known before the request's
-//! coin is flipped. A request keeps the thresholds of its arrival.
+//! that and a tolerance, by default 10 % and 2 ms (section 6.1). If the threshold is not exactly
+//! blue's quantile only power suffers: validity needs no more than that it is known before the
+//! request's coin is flipped. A request keeps the thresholds of its arrival.
 
 use std::collections::VecDeque;
 

@@ -65,6 +65,12 @@ impl Weight {
         self.0
     }
 
+    /// The weight as a part of the whole, 0..=1.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::FULL.0)
+    }
+
     /// What is left of 100 %.
     #[must_use]
     pub fn complement(self) -> Self {

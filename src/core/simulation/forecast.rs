@@ -111,7 +111,7 @@ impl Scenario {
 
     fn certificate(&self, weight: Weight) -> Option<Certificate> {
         let rule = self.judging.rules.certificate?;
-        let w = f64::from(weight.bp()) / f64::from(Weight::FULL.bp());
+        let w = weight.share();
         let mut most = 0;
         for margins in rule.gating.into_iter().flatten() {
             let table = CertificateTable::new(w, margins);

@@ -139,7 +139,7 @@ impl<'a> Simulation<'a> {
         }
         self.minutes.weigh(weight);
         let until = self.at_us + TICK_US;
-        let w = f64::from(weight.bp()) / f64::from(Weight::FULL.bp());
+        let w = weight.share();
         while self.arrival_us < until {
             self.run.settle_until(self.arrival_us);
             if self.is_caught() {

@@ -27,7 +27,7 @@ impl Epoch {
         margins: &MarginTable,
         certificate: Option<&CertificateRule>,
     ) -> Self {
-        let w = share(weight);
+        let w = weight.share();
         Self {
             index,
             weight,
@@ -40,11 +40,6 @@ impl Epoch {
             }),
         }
     }
-}
-
-/// Green's weight as a probability.
-pub(super) fn share(weight: Weight) -> f64 {
-    f64::from(weight.bp()) / f64::from(Weight::FULL.bp())
 }
 
 /// The epoch of what was folded last and those of all open cohorts, oldest first.

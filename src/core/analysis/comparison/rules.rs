@@ -41,10 +41,10 @@ impl Rules {
             return Ok(None);
         };
         let margins = margin_table(spec)?;
-        let rule = CertificateRule { gating: gating(spec)?, beta: Level::new(share(spec.beta))? };
+        let rule = CertificateRule { gating: gating(spec)?, beta: Level::new(spec.beta.share())? };
         Ok(Some(Self {
             margins: if terms.sticky { margins.for_units() } else { margins },
-            alpha: Level::new(share(spec.alpha))?.for_attempt(terms.attempt),
+            alpha: Level::new(spec.alpha.share())?.for_attempt(terms.attempt),
             // Of users only the first failure is a datum: there is nothing to certify with (B9).
             certificate: (!terms.sticky).then_some(rule),
             absolute: terms.slo.map(|slo| AbsoluteRule::for_objective(slo.share())),
@@ -95,7 +95,8 @@ fn margin_table(spec: &AnalysisSpec) -> Result<MarginTable, MarginsError> {
 
 fn own_margins(usual: Margins, own: &MarginSpec) -> Result<Margins, MarginsError> {
     let ratio = own.ratio_milli.map_or(usual.rho0(), ratio);
-    let margins = Margins::new(ratio, own.delta.map_or(usual.delta(), share), usual.centre())?;
+    let margins =
+        Margins::new(ratio, own.delta.map_or(usual.delta(), Weight::share), usual.centre())?;
     if margins.theta() >= 1.0 {
         return Err(MarginsError::Vacuous { found: margins.theta() });
     }
@@ -107,14 +108,10 @@ fn gating(spec: &AnalysisSpec) -> Result<[Option<CertificateMargins>; METRICS], 
     for (metric, own) in [Metric::Errors, Metric::Client4xx].into_iter().zip(&spec.certificate) {
         let usual = CertificateMargins::usual(metric);
         let ratio = own.ratio_milli.map_or(usual.rho1(), ratio);
-        let delta = own.delta.map_or(usual.theta() - usual.rho1() * usual.centre(), share);
+        let delta = own.delta.map_or(usual.theta() - usual.rho1() * usual.centre(), Weight::share);
         gating[metric.index()] = Some(CertificateMargins::new(ratio, delta, usual.centre())?);
     }
     Ok(gating)
-}
-
-fn share(weight: Weight) -> f64 {
-    f64::from(weight.bp()) / f64::from(Weight::FULL.bp())
 }
 
 fn ratio(milli: u32) -> f64 {

@@ -110,7 +110,7 @@ impl Trial {
         let mut end_us = 0;
         let mut arrival_us = 0;
         for (step, (weight, length)) in (0..).zip(&self.steps) {
-            let w = f64::from(weight.bp()) / f64::from(Weight::FULL.bp());
+            let w = weight.share();
             let start_us = end_us;
             end_us += length.ms() * 1_000;
             run.tick(start_us, step, *weight);

@@ -1,7 +1,6 @@
 //! What a comparison says: its verdict, and the evidence that it rests on.
 
 use super::super::bets::compares;
-use super::super::epochs::share;
 use super::super::latch::{AbsoluteAlarm, Crossing, place};
 use super::super::metric::Metric;
 use super::Comparator;
@@ -113,5 +112,5 @@ fn blindness(weight: Weight) -> Option<NoComparison> {
     if weight == Weight::FULL {
         return Some(NoComparison::GreenHasEverything);
     }
-    (!compares(share(weight))).then_some(NoComparison::WeightTooExtreme)
+    (!compares(weight.share())).then_some(NoComparison::WeightTooExtreme)
 }

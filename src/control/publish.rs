@@ -38,6 +38,7 @@ impl World {
             })
             .collect();
         let table = RoutingTable { generation: self.generation, listeners, services };
+        table.mark_carriers();
         self.table.store(Arc::new(table));
         self.kept.config = Some(Arc::clone(&self.config));
         self.changed = true;

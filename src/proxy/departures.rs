@@ -74,6 +74,8 @@ struct Seen {
     /// The role in which it carried weight last: which roles there are now says nothing about why
     /// it lost it.
     role: Side,
+    /// The table in which it carried weight last, as far as was seen.
+    carried_in: u64,
     /// When what still runs on it has to leave; `None` while it may stay.
     leave_at: Option<MonoTime>,
 }
@@ -115,26 +117,21 @@ impl Groups {
     fn look_at(&mut self, service: &ServiceRoute, now: MonoTime) {
         for side in [Side::Blue, Side::Green] {
             let route = service.side(side);
-            let fresh = || Seen { live: Arc::clone(&route.live), role: side, leave_at: None };
-            if carries(service, side) {
+            let carried_in = route.live.carried_in();
+            let fresh =
+                || Seen { live: Arc::clone(&route.live), role: side, carried_in, leave_at: None };
+            if service.carries(side) {
                 self.seen.insert(route.group.clone(), fresh());
-            } else {
-                // It may have gained and lost its weight since the last look, with nobody seeing it.
-                let seen = self.seen.entry(route.group.clone()).or_insert_with(fresh);
-                let patience = patience(service, seen.role);
-                seen.leave_at.get_or_insert_with(|| now.plus(patience));
+                continue;
             }
+            // It may have gained and lost its weight since the last look, with nobody seeing it.
+            let seen = self.seen.entry(route.group.clone()).or_insert_with(fresh);
+            if seen.carried_in != carried_in {
+                (seen.carried_in, seen.leave_at) = (carried_in, None);
+            }
+            let patience = patience(service, seen.role);
+            seen.leave_at.get_or_insert_with(|| now.plus(patience));
         }
-    }
-}
-
-/// Whether requests may still come to a side.
-fn carries(service: &ServiceRoute, side: Side) -> bool {
-    let green = service.exposure.split.green();
-    match side {
-        Side::Blue => green.bp() < 10_000,
-        // A test listener answers from a green without weight.
-        Side::Green => green.bp() > 0 || service.exposure.green_exists,
     }
 }
 
@@ -204,6 +201,23 @@ mod tests {
         assert!(!green.is_over());
         assert!(groups.observe(&moved(&mut route, 0), at(71)));
         assert!(green.is_over() && !blue.is_over());
+    }
+
+    #[test]
+    fn weight_that_nobody_saw_come_and_go_begins_its_time_anew() {
+        let address = |port: u16| ([127, 0, 0, 1], port).into();
+        let mut route = service(0, &[address(1)], &[address(2)]);
+        route.drain.timeout = Span::from_secs(30);
+        let mut groups = Groups::default();
+        groups.observe(&moved(&mut route, 0), at(0));
+        let unseen = moved(&mut route, 5_000);
+        unseen.mark_carriers();
+        let (_, green) = stays(unseen.services.values().next().expect("there is one"));
+        assert!(!groups.observe(&moved(&mut route, 0), at(20)));
+        assert!(!groups.observe(&moved(&mut route, 0), at(49)), "its time began at 20 s");
+        assert!(!green.is_over());
+        assert!(groups.observe(&moved(&mut route, 0), at(50)));
+        assert!(green.is_over());
     }
 
     #[test]

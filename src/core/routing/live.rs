@@ -93,6 +93,7 @@ impl LiveTarget {
 pub struct LiveGroup {
     rotation: AtomicU32,
     departures: AtomicU64,
+    carried_in: AtomicU64,
 }
 
 impl LiveGroup {
@@ -105,6 +106,18 @@ impl LiveGroup {
     #[must_use]
     pub fn departures(&self) -> u64 {
         self.departures.load(Ordering::Acquire)
+    }
+
+    /// The newest table in which requests could come to the group, by its generation; 0 before
+    /// the first.
+    #[must_use]
+    pub fn carried_in(&self) -> u64 {
+        self.carried_in.load(Ordering::Acquire)
+    }
+
+    /// Notes that requests can come to the group in a table, before anybody loads it.
+    pub fn carry(&self, generation: u64) {
+        self.carried_in.store(generation, Ordering::Release);
     }
 
     /// Tells what runs on the group to leave; what begins later stays.

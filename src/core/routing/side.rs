@@ -72,6 +72,17 @@ pub struct ServiceRoute {
 }
 
 impl ServiceRoute {
+    /// Whether requests may come to a side.
+    #[must_use]
+    pub fn carries(&self, side: Side) -> bool {
+        let green = self.exposure.split.green();
+        match side {
+            Side::Blue => green.bp() < 10_000,
+            // A test listener answers from a green without weight.
+            Side::Green => green.bp() > 0 || self.exposure.green_exists,
+        }
+    }
+
     /// The side for a draw that is uniform over 0..10 000: green exactly below its weight.
     #[must_use]
     pub fn side_by_draw(&self, draw: u16) -> Side {

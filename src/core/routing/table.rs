@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::model::{
-    Destination, ListenerName, RequestFields, RequestMatch, Rule, RuleActions, ServiceName,
+    Destination, ListenerName, RequestFields, RequestMatch, Rule, RuleActions, ServiceName, Side,
     WhenIdle,
 };
 
@@ -96,6 +96,21 @@ pub struct RoutingTable {
     pub listeners: BTreeMap<ListenerName, ListenerRoutes>,
     /// Every service by name.
     pub services: BTreeMap<ServiceName, Arc<ServiceRoute>>,
+}
+
+impl RoutingTable {
+    /// Notes at every group to which requests can come that they can, in this table. To be called
+    /// before the table is published: a group that had weight for a moment that nobody saw is then
+    /// told from one that had none.
+    pub fn mark_carriers(&self) {
+        for service in self.services.values() {
+            for side in [Side::Blue, Side::Green] {
+                if service.carries(side) {
+                    service.side(side).live.carry(self.generation);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,23 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain, descriptors }
     }
 
+    /// Serves a connection to its end, or until it is cut.
+    async fn hold(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        if self.recorder.pressure().sheds_connection(self.drain.open()) {
+            return;
+        }
+        let mut cut = self.drain.cut_signal();
+        tokio::select! {
+            biased;
+            served = self.serve(stream, shutdown) => {
+                if let Err(event) = served {
+                    self.recorder.edge(event);
+                }
+            }
+            _ = cut.wait_for(|cut| *cut) => {}
+        }
+    }
+
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
         if self.descriptors.are_scarce(stream.id()) {
             return Err(EdgeEvent::ListenerFull);
@@ -64,7 +81,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         let _entry = self.turnstile.enter().map_err(refused)?;
         self.recorder.edge(EdgeEvent::Accepted);
         let limit = Duration::from(self.listener.limits.header);
-        let opened = timeout(limit, self.open(stream)).await;
+        // Boxed, so that what a handshake needs is given back when it is over.
+        let opened = timeout(limit, Box::pin(self.open(stream))).await;
         let opened = opened.unwrap_or(Err(EdgeEvent::HeaderTimeout))?;
         let Opened { wire, connection, _entry } = opened;
         let is_http2 = wire.is_http2();
@@ -160,20 +178,13 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let _open = self.drain.connection();
-        if self.recorder.pressure().sheds_connection(self.drain.open()) {
-            return None;
-        }
-        let mut cut = self.drain.cut_signal();
-        tokio::select! {
-            biased;
-            served = self.serve(stream, shutdown) => {
-                if let Err(event) = served {
-                    self.recorder.edge(event);
-                }
-            }
-            _ = cut.wait_for(|cut| *cut) => {}
-        }
+        let (edge, open, shutdown) = (Arc::clone(self), self.drain.connection(), shutdown.clone());
+        // Pingora's own task has room for a handshake that it never makes, to the end of the
+        // connection: it ends here, and another that is a quarter of its size goes on.
+        tokio::spawn(async move {
+            edge.hold(stream, &shutdown).await;
+            drop(open);
+        });
         None
     }
 

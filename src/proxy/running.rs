@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::connectors::TransportConnector;
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
@@ -286,10 +287,15 @@ fn accept(
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
     let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
     let mut service = Service::new(name.clone(), edge);
-    service.add_tcp(&name);
+    let buffers = L4BufferSettings::default().read(READ_AHEAD);
+    service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));
     async move { service.start_service(Some(fds), stop, ACCEPT_LOOPS).await }
 }
 
+/// The bytes read from a client in one go by who wants few: room for the PROXY header, which is read
+/// by the byte. Who wants more, as HTTP and TLS do, reads past it; Pingora's own 64 KiB are cleared
+/// for each connection, and hardly used.
+const READ_AHEAD: usize = 2_048;
 /// How often the files of certificates are looked at.
 const FOLLOW_FILES: Duration = Duration::from_secs(2);
 /// The most idle connections to targets that each worker thread adds to a listener's pool.

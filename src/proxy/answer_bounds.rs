@@ -1,9 +1,10 @@
-//! How much a target may say before its answer: bounds on its header, and on 1xx answers.
+//! How much a target may say around its answer: bounds on its header, on 1xx answers, on trailers.
 //!
 //! Pingora reads a header of up to a mebibyte, and as many 1xx answers as come. What is above the
 //! bounds is a broken answer. Its connection of HTTP/1.1 is not used again; on one of HTTP/2, which
 //! others share, its stream alone is reset.
 
+use http::HeaderMap;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
@@ -25,8 +26,19 @@ impl AnswerBounds {
         if self.interim > MAX_INTERIM {
             return refuse("too many 1xx answers");
         }
-        if size(header) > MAX_HEADER {
+        if size(&header.headers) > MAX_HEADER {
             return refuse("the header of the answer is too large");
+        }
+        Ok(())
+    }
+
+    /// Takes the trailers that came from a target.
+    ///
+    /// # Errors
+    /// They are too large, or too many. The error is the target's.
+    pub(super) fn admit_trailers(trailers: &HeaderMap) -> Result<()> {
+        if trailers.len() > MAX_TRAILERS || size(trailers) > MAX_HEADER {
+            return refuse("the trailers of the answer are too large");
         }
         Ok(())
     }
@@ -38,23 +50,26 @@ fn refuse(why: &'static str) -> Result<()> {
     Err(error)
 }
 
-/// The size of a header as HTTP/1.1 writes it, its first line left out.
-fn size(header: &ResponseHeader) -> usize {
+/// The size of fields as HTTP/1.1 writes them.
+fn size(fields: &HeaderMap) -> usize {
     let line = |name: &http::HeaderName, value: &http::HeaderValue| {
         name.as_str().len() + ": ".len() + value.len() + "\r\n".len()
     };
-    header.headers.iter().map(|(name, value)| line(name, value)).sum()
+    fields.iter().map(|(name, value)| line(name, value)).sum()
 }
 
 /// The most 1xx answers to one request.
 const MAX_INTERIM: u32 = 32;
-/// The largest header of an answer, in bytes.
+/// The largest header of an answer, and the largest trailers, in bytes.
 const MAX_HEADER: usize = 256 * 1_024;
+/// The most trailers of an answer: as many as Pingora takes fields in a header.
+const MAX_TRAILERS: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::super::testkit::{Act, Origin, World, body, field, ok, service, status};
     use super::*;
+    use http::HeaderValue;
 
     fn header(status: u16, bytes: usize) -> ResponseHeader {
         let mut header = ResponseHeader::build(status, None).expect("valid");
@@ -67,6 +82,20 @@ mod tests {
         let line = "x-large: \r\n".len();
         AnswerBounds::default().admit(&header(200, MAX_HEADER - line)).expect("it fits");
         AnswerBounds::default().admit(&header(200, MAX_HEADER - line + 1)).expect_err("too large");
+    }
+
+    #[test]
+    fn trailers_are_admitted_up_to_their_size_and_number() {
+        let one = |bytes: usize| header(200, bytes - "x-large: \r\n".len()).headers.clone();
+        AnswerBounds::admit_trailers(&one(MAX_HEADER)).expect("they fit");
+        AnswerBounds::admit_trailers(&one(MAX_HEADER + 1)).expect_err("too large");
+        let mut many = HeaderMap::new();
+        for _ in 0..MAX_TRAILERS {
+            many.append("x", HeaderValue::from_static("1"));
+        }
+        AnswerBounds::admit_trailers(&many).expect("not too many");
+        many.append("x", HeaderValue::from_static("1"));
+        AnswerBounds::admit_trailers(&many).expect_err("one too many");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Context {
     /// For the access log; `None` for a request that is not logged.
     pub(super) note: Option<Note>,
     pub(super) bounds: AnswerBounds,
+    /// Whether the answer goes out in chunks that trailers may follow.
+    pub(super) takes_trailers: bool,
 }
 
 impl Context {
@@ -44,6 +46,7 @@ impl Context {
             _open: open,
             note,
             bounds: AnswerBounds::default(),
+            takes_trailers: false,
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Course {
     is_unreadable: AtomicBool,
     /// Whether a target is being connected to, which Pingora bounds.
     is_connecting: AtomicBool,
+    /// The end of the answer's chunks; none where Pingora's own ends them.
+    last_chunk: OnceLock<Bytes>,
 }
 
 /// Who was waited for too long.
@@ -263,6 +265,18 @@ impl Course {
     /// Whether it is ended because its target took too long.
     pub(super) fn has_late_target(&self) -> bool {
         self.late.load(Ordering::Acquire) == LATE_TARGET
+    }
+
+    /// The chunks of its answer end with this, in the place of what Pingora ends them with.
+    pub(super) fn ends_chunks_with(&self, last_chunk: Bytes) {
+        // An answer has trailers once.
+        let _ = self.last_chunk.set(last_chunk);
+    }
+
+    /// What the chunks of the answer end with to the request under way in this task; `None` where
+    /// Pingora's own end will do.
+    pub(super) fn last_chunk() -> Option<Bytes> {
+        CURRENT.try_with(|course| course.last_chunk.get().cloned()).ok().flatten()
     }
 
     /// The course of the request under way in this task.

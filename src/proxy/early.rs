@@ -5,37 +5,19 @@
 //! its place: one that says whose it is, and has an id as every answer of the proxy's own.
 
 use super::course::Course;
+use super::substitute::Substitute;
 
-/// An answer that is written in the place of Pingora's.
-#[derive(Debug)]
-pub(super) struct EarlyAnswer {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl EarlyAnswer {
-    /// The answer in the place of these bytes; `None` unless they are Pingora's refusal of a request
-    /// that no hook has seen.
-    pub(super) fn instead_of(bytes: &[u8]) -> Option<Self> {
-        if !bytes.starts_with(REFUSAL) || !bytes.ends_with(b"\r\n\r\n") {
-            return None;
-        }
-        let course = Course::current().filter(|course| !course.has_header())?;
-        course.cannot_be_read();
-        let id = format!("{:032x}", rand::random::<u128>());
-        tracing::debug!(request_id = %id, "a request cannot be read");
-        Some(Self { bytes: answer(&id, date_of(bytes)), written: 0 })
+/// The answer in the place of these bytes; `None` unless they are Pingora's refusal of a request
+/// that no hook has seen.
+pub(super) fn instead_of(bytes: &[u8]) -> Option<Substitute> {
+    if !bytes.starts_with(REFUSAL) || !bytes.ends_with(b"\r\n\r\n") {
+        return None;
     }
-
-    /// What is still to be written.
-    pub(super) fn rest(&self) -> &[u8] {
-        self.bytes.get(self.written..).unwrap_or_default()
-    }
-
-    /// So many more bytes were written.
-    pub(super) fn wrote(&mut self, count: usize) {
-        self.written += count;
-    }
+    let course = Course::current().filter(|course| !course.has_header())?;
+    course.cannot_be_read();
+    let id = format!("{:032x}", rand::random::<u128>());
+    tracing::debug!(request_id = %id, "a request cannot be read");
+    Some(Substitute::of(answer(&id, date_of(bytes))))
 }
 
 /// The answer. It has no body: whether the request was a HEAD is not known.
@@ -107,7 +89,7 @@ mod tests {
             // Outside of a request nobody refuses anything.
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
         ] {
-            assert!(EarlyAnswer::instead_of(bytes.as_bytes()).is_none(), "{bytes}");
+            assert!(instead_of(bytes.as_bytes()).is_none(), "{bytes}");
         }
     }
 }

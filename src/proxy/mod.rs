@@ -9,7 +9,7 @@
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
-//!   tells a client to go on where its target does not (`word`);
+//!   tells a client to go on where its target does not (`word`), and ends chunks with `trailers`;
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
@@ -86,10 +86,12 @@ mod selection;
 mod session_limits;
 #[cfg(test)]
 mod streams;
+mod substitute;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod timeouts;
+mod trailers;
 #[cfg(test)]
 mod transports;
 mod trust;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::EXPECT;
+use http::header::{EXPECT, TE};
 use http::{HeaderMap, StatusCode};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -24,6 +24,7 @@ use crate::telemetry::{EdgeEvent, Recorder};
 use super::access_log::AccessLog;
 use super::access_record::End;
 use super::answer::Refusal;
+use super::answer_bounds::AnswerBounds;
 use super::attempt::Attempt;
 use super::connection::Connection;
 use super::context::{Context, no_target};
@@ -37,6 +38,7 @@ use super::mirror::Mirror;
 use super::retry::is_unanswered;
 use super::route::Route;
 use super::seats::Seats;
+use super::trailers;
 use super::tunnel::Tunnels;
 use super::upload::{Unacceptable, Upload, waits_for_word};
 use super::word::SILENCE;
@@ -219,7 +221,7 @@ impl ProxyHttp for Phases {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
@@ -227,6 +229,10 @@ impl ProxyHttp for Phases {
         let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
         if attempt.is_over_http2() {
             request.remove_header(&EXPECT);
+            if trailers::are_taken_by(session.req_header()) {
+                // It holds for one hop, and on this one it is the proxy that takes them.
+                request.insert_header(TE, "trailers")?;
+            }
         }
         ctx.onward(&self.identity)?.to_target(request, &attempt.actions, attempt.target())
     }
@@ -254,6 +260,7 @@ impl ProxyHttp for Phases {
         trailers: &mut HeaderMap,
         ctx: &mut Context,
     ) -> Result<()> {
+        AnswerBounds::admit_trailers(trailers)?;
         ctx.attempt()?.grpc_status(trailers);
         Ok(())
     }
@@ -272,11 +279,27 @@ impl ProxyHttp for Phases {
             session.set_keepalive(None);
         }
         let version = session.req_header().version;
-        ctx.attempt()?.headers_to_client(session, response)?;
+        let attempt = ctx.attempt()?;
+        attempt.headers_to_client(session, response)?;
+        ctx.takes_trailers =
+            attempt.is_over_http2() && trailers::may_follow(response, session.req_header());
         if ends_with_connection(version, response) {
             session.set_keepalive(None);
         }
         Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        trailers::to_client(trailers);
+        if ctx.takes_trailers {
+            trailers::follow_chunks(trailers);
+        }
+        Ok(None)
     }
 
     fn response_body_filter(

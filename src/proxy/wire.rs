@@ -18,8 +18,10 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::early::EarlyAnswer;
+use super::early;
 use super::inspector::{Inspector, Misplaced};
+use super::substitute::Substitute;
+use super::trailers;
 use super::word::Word;
 
 /// What a stream is spoken on.
@@ -46,9 +48,11 @@ pub(super) struct Wire {
     /// What was found where it does not belong; nothing is read after it.
     misplaced: Option<Misplaced>,
     /// Under way in the place of what Pingora writes; `None` while it writes for itself.
-    early: Option<EarlyAnswer>,
+    substitute: Option<Substitute>,
     /// What a client that waits to be told to go on was told.
     word: Word,
+    /// Whether what Pingora writes next is the rest of what it wrote before.
+    is_rest: bool,
 }
 
 impl Wire {
@@ -59,10 +63,20 @@ impl Wire {
         patience: Duration,
     ) -> Self {
         let (stalled, misplaced) = (None, None);
-        let (inspector, early) = (None, None);
-        let word = Word::default();
-        let mut wire =
-            Self { io, digest, speaks, patience, stalled, inspector, misplaced, early, word };
+        let (inspector, substitute) = (None, None);
+        let (word, is_rest) = (Word::default(), false);
+        let mut wire = Self {
+            io,
+            digest,
+            speaks,
+            patience,
+            stalled,
+            inspector,
+            misplaced,
+            substitute,
+            word,
+            is_rest,
+        };
         wire.inspector = (!wire.is_http2()).then(Inspector::default);
         wire
     }
@@ -97,21 +111,31 @@ impl Wire {
         }
     }
 
-    /// Writes an answer of ours in the place of so many bytes of Pingora's.
-    fn write_early(
+    /// What is written in the place of these bytes of Pingora's; `None` where they go out as they
+    /// are.
+    fn instead_of(&self, bytes: &[u8]) -> Option<Substitute> {
+        if self.is_rest {
+            // It may look like anything.
+            return None;
+        }
+        early::instead_of(bytes).or_else(|| trailers::instead_of(bytes))
+    }
+
+    /// Writes something of ours in the place of so many bytes of Pingora's.
+    fn write_instead(
         &mut self,
         cx: &mut Context<'_>,
-        mut early: EarlyAnswer,
+        mut substitute: Substitute,
         instead_of: usize,
     ) -> Poll<io::Result<usize>> {
-        while !early.rest().is_empty() {
-            let written = Pin::new(&mut self.io).poll_write(cx, early.rest());
+        while !substitute.rest().is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, substitute.rest());
             match self.bound(cx, written) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => early.wrote(count),
+                Poll::Ready(Ok(count)) => substitute.wrote(count),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.early = Some(early);
+                    self.substitute = Some(substitute);
                     return Poll::Pending;
                 }
             }
@@ -171,17 +195,20 @@ impl AsyncWrite for Wire {
             let finished = this.word.finish(&mut this.io, cx);
             ready!(self.bound(cx, finished))?;
         }
-        let early = match self.early.take() {
-            None if self.inspector.is_some() => EarlyAnswer::instead_of(bytes),
+        let substitute = match self.substitute.take() {
+            None if self.inspector.is_some() => self.instead_of(bytes),
             under_way => under_way,
         };
-        if let Some(early) = early {
-            return self.write_early(cx, early, bytes.len());
+        if let Some(substitute) = substitute {
+            return self.write_instead(cx, substitute, bytes.len());
         }
         if self.word.is_repeated_by(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
+            self.is_rest = *count < bytes.len();
+        }
         self.bound(cx, written)
     }
 
@@ -204,7 +231,8 @@ impl AsyncWrite for Wire {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        // So that what stands in a chunk is never written by itself: it may look like the last one.
+        true
     }
 }
 

@@ -115,7 +115,7 @@ impl Scene {
         for request in 0..each {
             self.pass(worker, request);
             let bits = chance.bits();
-            let unit = self.sticky.then_some(bits >> 40);
+            let unit = self.sticky.then_some(bits >> 47);
             if let Some(ticket) = self.counters.arrive(side(bits), weight(), unit) {
                 self.counters.settle(black_box(ticket), outcome(bits), MonoTime::from_ms(request));
             }

@@ -147,7 +147,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_crowd_loses_nothing(threads in 2_u64..5, requests in 1_u64..3_000, seed in any::<u64>()) {
+    fn a_crowd_loses_nothing(
+        threads in 2_u64..5,
+        requests in 1_u64..3_000,
+        seed in any::<u64>(),
+    ) {
         let (done, found, scene) = play(Crowd { threads, requests, sticky: false, seed });
         prop_assert!(found.iter().all(Cells::is_complete));
         let sum = found.iter().fold(Cells::default(), |sum, more| sum.plus(more));
@@ -156,7 +160,11 @@ proptest! {
     }
 
     #[test]
-    fn a_crowd_of_users_counts_each_once(threads in 2_u64..5, requests in 1_u64..3_000, seed in any::<u64>()) {
+    fn a_crowd_of_users_counts_each_once(
+        threads in 2_u64..5,
+        requests in 1_u64..3_000,
+        seed in any::<u64>(),
+    ) {
         let (done, found, scene) = play(Crowd { threads, requests, sticky: true, seed });
         prop_assert!(found.iter().all(Cells::is_complete));
         let sum = found.iter().fold(Cells::default(), |sum, more| sum.plus(more));

@@ -35,8 +35,8 @@ analysis-table: prepare ## The tables of docs/analysis.md: Tidegate and checkers
 faults: prepare ## Load, faults and attacks in their full size; results in target/faults.json
 	scripts/faults.sh
 
-bench: prepare ## Time of a selection, of a start, and memory of an idle process
-	cargo bench --locked --bench selection --bench start
+bench: prepare ## Time of a selection, of the comparison, of a start, and memory of an idle process
+	cargo bench --locked --bench selection --bench comparison --bench start
 
 plugins: ## Builds the gates into plugins/dist
 	plugins/build.sh

@@ -143,9 +143,9 @@ impl Attempt {
     ) -> Self {
         let policy = &self.service.retries;
         self.service.live.retries.deposit(policy.budget);
-        self.repeatable = Repeatable::of(request, policy);
-        self.chance = chance;
         self.is_grpc = grpc::is_call(&request.headers);
+        self.repeatable = Repeatable::of(request, self.is_grpc, policy);
+        self.chance = chance;
         if self.is_grpc {
             Course::tell(Course::streams);
         }

@@ -109,14 +109,14 @@ impl Evidence {
 
     /// All that the header says is known: `grpc` is the status of HTTP that stands for the status
     /// in it of a call of gRPC, `None` where it has none.
-    pub(super) fn header_ended(&mut self, grpc: Option<u16>, recorder: &Recorder, now_us: u64) {
+    pub(super) fn header_ended(&mut self, grpc: Option<u16>, recorder: &Recorder) {
         let Stand::Answered { grade, latency_us } = self.stand else { return };
         let grade = match grpc {
             Some(200) | None => grade,
             Some(_) => Grade::Failure,
         };
         self.stand = if grade == Grade::Failure { Stand::Over } else { Stand::Settled };
-        self.settle(grade, latency_us, recorder, now_us);
+        self.settle(grade, latency_us, recorder, self.sent_us + latency_us);
     }
 
     /// An attempt failed, or what an answer's header promised did not come.
@@ -139,7 +139,7 @@ impl Evidence {
 
     /// The request is over: one of which nothing is known was given up by its client.
     pub(super) fn over(&mut self, recorder: &Recorder, now_us: u64) {
-        self.header_ended(None, recorder, now_us);
+        self.header_ended(None, recorder);
         if self.stand == Stand::Open {
             self.settle(Grade::Failure, 0, recorder, now_us);
         }

@@ -6,8 +6,6 @@ use pingora_http::RequestHeader;
 
 use crate::core::model::{RetryMethod, RetryPolicy};
 
-use super::grpc;
-
 /// How far a request may be sent twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeatable {
@@ -21,9 +19,9 @@ pub(super) enum Repeatable {
 }
 
 impl Repeatable {
-    /// Judges a request.
-    pub(super) fn of(request: &RequestHeader, policy: &RetryPolicy) -> Self {
-        if request.headers.contains_key(UPGRADE) || grpc::is_call(&request.headers) {
+    /// Judges a request; `is_call` tells whether it is one of gRPC.
+    pub(super) fn of(request: &RequestHeader, is_call: bool, policy: &RetryPolicy) -> Self {
+        if is_call || request.headers.contains_key(UPGRADE) {
             return Self::Stream;
         }
         let by_choice = |method: &RetryMethod| match method {
@@ -45,6 +43,7 @@ pub(super) fn is_harmless(method: &Method) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::grpc;
     use super::*;
 
     #[test]
@@ -52,7 +51,7 @@ mod tests {
         let check = |method: Method, methods: &[RetryMethod], expected| {
             let request = RequestHeader::build(method, b"/", None).expect("valid");
             let policy = RetryPolicy { methods: methods.to_vec(), ..RetryPolicy::default() };
-            assert_eq!(Repeatable::of(&request, &policy), expected);
+            assert_eq!(Repeatable::of(&request, false, &policy), expected);
         };
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
             check(method, &[], Repeatable::Always);
@@ -72,7 +71,8 @@ mod tests {
         let check = |name: &'static str, value: &'static str, expected| {
             let mut request = RequestHeader::build(Method::GET, b"/", None).expect("valid");
             request.insert_header(name, value).expect("valid");
-            assert_eq!(Repeatable::of(&request, &RetryPolicy::default()), expected);
+            let is_call = grpc::is_call(&request.headers);
+            assert_eq!(Repeatable::of(&request, is_call, &RetryPolicy::default()), expected);
         };
         check("content-type", "application/grpc", Repeatable::Stream);
         check("content-type", "Application/gRPC+proto", Repeatable::Stream);

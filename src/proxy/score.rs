@@ -56,7 +56,7 @@ impl Score {
 
     /// All that the header says is known, and the status of HTTP that stands for its `grpc-status`.
     pub(super) fn header_ended(&mut self, grpc: Option<u16>) {
-        self.evidence.header_ended(grpc, &self.recorder, self.clock.mono_us());
+        self.evidence.header_ended(grpc, &self.recorder);
     }
 
     /// A target refused the request untouched, and it is tried again: no failure to count, but not

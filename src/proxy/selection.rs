@@ -351,7 +351,7 @@ mod tests {
                         let mut evidence = Evidence::arrive(selection, 0);
                         evidence.sent(1);
                         evidence.answered(status, 2);
-                        evidence.header_ended(None, &recorder, 3);
+                        evidence.header_ended(None, &recorder);
                         evidence.failed(MeterId(0), &recorder, 4);
                         evidence.over(&recorder, 5);
                     }

@@ -43,6 +43,13 @@ impl Thresholds {
         })
     }
 
+    /// How many of the thresholds an answer without an error exceeds: those that are lower before
+    /// those that are higher.
+    #[must_use]
+    pub fn exceeded(&self, side: Side, latency_us: u64) -> usize {
+        self.slow(side, latency_us).iter().filter(|slow| **slow).count()
+    }
+
     /// The metrics without a threshold.
     #[must_use]
     pub fn dormant(&self) -> MetricSet {
@@ -174,5 +181,6 @@ mod tests {
         assert_eq!(thresholds.slow(Side::Blue, 101), [true, false, true]);
         assert_eq!(thresholds.slow(Side::Green, 110), [false, false, false]);
         assert_eq!(thresholds.slow(Side::Green, 111), [true, false, true]);
+        assert_eq!([100, 101].map(|us| thresholds.exceeded(Side::Blue, us)), [0, 2]);
     }
 }

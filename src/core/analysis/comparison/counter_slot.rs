@@ -1,8 +1,10 @@
 //! The atomics of one cohort: one place of the ring, used by one cohort after the other.
 //!
-//! Who counts may be held up for as long as it takes the ring to come round, so every word also
-//! says which turn of the ring its counts are of, and a step that finds another turn does nothing.
-//! What is late is dropped, never counted for another cohort (C5).
+//! What is late is dropped, never counted for another cohort (C5): a place takes nothing any more
+//! long before it is used again, and each count knows of which turn it is ([`Count`]).
+//!
+//! It is eleven cache lines. What requests read is on one, what they count on others, blue's and
+//! green's apart.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,86 +13,59 @@ use crate::core::model::{Side, Weight};
 
 use super::cells::{Cells, ENDPOINTS, Row};
 use super::cohort::Cohort;
-use super::metric::{Metric, MetricSet, PerMetric};
+use super::count::{Count, Turn};
+use super::metric::{Metric, MetricSet};
+use super::outcome_counts::{Events, OutcomeCounts};
 
 /// The counters of one cohort.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    /// The cohort's number and one more; 0 for a place that was never used.
+    /// The cohort's number and one more; 0 for a place that takes no outcomes.
     number: AtomicU64,
-    /// The weight's basis points, and above them the dormant metrics.
+    /// The weight's basis points, above them the dormant metrics, and above them how often the
+    /// weight had changed before it and one more, which is 0 for a place that was never used.
     terms: AtomicU64,
-    /// How often the weight had changed before it.
-    run: AtomicU64,
     /// Blue's and green's threshold of each latency metric; `UNKNOWN` for none.
     thresholds: [[AtomicU64; 2]; 3],
-    /// Every request, green's and blue's.
-    arrivals: Pair,
-    /// In a sticky service: those that are a datum, in the order of [`Class`].
-    data: [Pair; 3],
-    /// Bad and ok ones, of green and of blue, for the absolute process.
-    absolute: [Pair; 2],
-    /// The same per metric.
-    outcomes: PerMetric<[Pair; 2]>,
-    bad_by_endpoint: PerMetric<[Count; ENDPOINTS]>,
+    entry: Entry,
+    blue: OutcomeCounts<1>,
+    /// The last place is that of no target.
+    green: OutcomeCounts<GREEN_PLACES>,
 }
 
-/// The metrics that have their data in common in a sticky service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// The units without an error so far.
-    Errors,
-    /// The units without a client error so far.
-    Client4xx,
-    /// The units that were never met before.
-    Met,
-}
-
-impl Class {
-    pub(super) const ALL: [Self; 3] = [Self::Errors, Self::Client4xx, Self::Met];
-
-    /// The class of a metric.
-    pub(super) fn of(metric: Metric) -> Self {
-        match metric {
-            Metric::Errors => Self::Errors,
-            Metric::Client4xx => Self::Client4xx,
-            Metric::LatencyP50 | Metric::LatencyP90 | Metric::LatencyP99 => Self::Met,
-        }
-    }
-}
-
-/// One turn of the ring, as the words remember it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn(u64);
-
-impl Turn {
-    /// The turn of a number in a ring of so many places.
-    pub(super) fn of(number: u64, ring: u64) -> Self {
-        Self(number / ring)
-    }
-
-    fn of_pair(self) -> u64 {
-        self.0 & (u64::MAX >> PAIR_TURN)
-    }
-
-    fn of_count(self) -> u32 {
-        (self.0 & 0xff) as u32
-    }
+/// Who arrived.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Entry {
+    /// In a sticky service, of green and of blue: those that are a datum in something, by the set
+    /// of what they are one in, less one.
+    data: [[Count; DATA_SETS]; 2],
+    /// Green's and blue's arrivals, once the cohort is closed; before that, less those that were
+    /// taken back too late for its final counts.
+    arrived: [AtomicU32; 2],
 }
 
 impl Slot {
-    /// Whether the present cohort of this place has this number.
+    /// Whether outcomes of the cohort of this number are taken here.
     pub(super) fn is(&self, number: u64) -> bool {
         self.number.load(Ordering::Acquire) == number + 1
+    }
+
+    /// Takes no more outcomes of a cohort, if it is its place.
+    pub(super) fn retire(&self, number: u64) {
+        if self.is(number) {
+            self.number.store(0, Ordering::Release);
+        }
     }
 
     /// Takes the place for a cohort. The turn changes first: who still counts for the last cohort
     /// finds it out before anything else of the new one.
     pub(super) fn begin(&self, cohort: &Cohort, run: u64, thresholds: &Thresholds, turn: Turn) {
-        self.arrivals.begin(turn);
-        let pairs = self.data.iter().chain(&self.absolute).chain(self.outcomes.iter().flatten());
-        pairs.for_each(|pair| pair.begin(turn));
-        self.bad_by_endpoint.iter().flatten().for_each(|count| count.begin(turn));
+        self.number.store(0, Ordering::Release);
+        self.blue.begin(turn);
+        self.green.begin(turn);
+        self.entry.data.iter().flatten().for_each(|count| count.begin(turn));
+        self.entry.arrived.iter().for_each(|count| count.store(0, Ordering::Release));
         for (slot, threshold) in self.thresholds.iter().zip(thresholds.each) {
             let known = threshold.map(|known| [known.blue_us, known.green_us]);
             for (word, us) in slot.iter().zip(known.unwrap_or([UNKNOWN; 2])) {
@@ -100,8 +75,7 @@ impl Slot {
         // Without a threshold nothing can be said, on neither side.
         let dormant = cohort.dormant.union(thresholds.dormant());
         let terms = u64::from(cohort.weight.bp()) | u64::from(dormant.bits()) << DORMANT;
-        self.terms.store(terms, Ordering::Release);
-        self.run.store(run, Ordering::Release);
+        self.terms.store(terms | (run + 1) << RUN, Ordering::Release);
         self.number.store(cohort.number + 1, Ordering::Release);
     }
 
@@ -121,156 +95,131 @@ impl Slot {
         Thresholds { each }
     }
 
-    /// Counts an arrival; `false` if it is too late, or there are too many.
-    pub(super) fn arrive(&self, side: Side, turn: Turn) -> bool {
-        self.arrivals.add(of_side(side), turn)
+    /// Counts what an arrival in a sticky service is a datum in; `false` if it is too late.
+    pub(super) fn arrive_in(&self, data: MetricSet, side: Side, turn: Turn) -> bool {
+        let set = classes(data);
+        set == 0 || self.entry.data[place(side)][set - 1].add(turn)
     }
 
-    /// Counts an arrival that is a datum in the metrics of a class.
-    pub(super) fn arrive_in(&self, class: Class, side: Side, turn: Turn) {
-        self.data[class as usize].add(of_side(side), turn);
+    /// Keeps green's and blue's arrivals of a cohort that was closed; once.
+    pub(super) fn close(&self, arrived: (u32, u32)) {
+        self.entry.arrived[place(Side::Green)].fetch_add(arrived.0, Ordering::AcqRel);
+        self.entry.arrived[place(Side::Blue)].fetch_add(arrived.1, Ordering::AcqRel);
     }
 
-    /// Counts an outcome for the absolute process; `false` if it is too late.
-    pub(super) fn settle_absolute(&self, side: Side, bad: bool, turn: Turn) -> bool {
-        self.absolute[place(side)].add(of_outcome(bad), turn)
+    /// Takes an arrival back that is among the final counts, or will be in a moment.
+    pub(super) fn take_back(&self, side: Side) {
+        self.entry.arrived[place(side)].fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts an outcome in a metric.
+    /// Green's and blue's arrivals of a cohort that was closed.
+    pub(super) fn arrived(&self) -> (u32, u32) {
+        let of = |side: Side| self.entry.arrived[place(side)].load(Ordering::Acquire);
+        (of(Side::Green), of(Side::Blue))
+    }
+
+    /// Counts an outcome. `exceeded`: how many thresholds its latency exceeds, 3 for an error;
+    /// `None` if it is no datum there. `false` if it is too late.
     pub(super) fn settle(
         &self,
-        metric: Metric,
         side: Side,
-        bad: bool,
+        events: Events,
+        exceeded: Option<usize>,
         endpoint: Option<usize>,
         turn: Turn,
-    ) {
-        if let (Side::Green, true, Some(endpoint)) = (side, bad, endpoint) {
-            // Before the outcome: no outcome is ever read without its target.
-            self.bad_by_endpoint[metric.index()][endpoint % ENDPOINTS].add(turn);
+    ) -> bool {
+        let nowhere = ENDPOINTS;
+        let place = endpoint.map_or(nowhere, |endpoint| endpoint % ENDPOINTS);
+        match side {
+            Side::Green => self.green.settle(events, exceeded, place, turn),
+            Side::Blue => self.blue.settle(events, exceeded, 0, turn),
         }
-        self.outcomes[metric.index()][place(side)].add(of_outcome(bad), turn);
     }
 
-    /// What was counted so far; outcomes are read before arrivals (D6), and targets after outcomes.
-    /// `None` if the place has another turn.
-    pub(super) fn read(&self, sticky: bool, turn: Turn) -> Option<Cells> {
-        let mut cells = Cells::default();
+    /// What was counted so far. Outcomes are read first, and then the arrivals (D6), which in a
+    /// service that is not sticky are `arrived`, and are every metric's. `None` if the place has
+    /// another turn, or if an outcome is there without its arrival: then something is there that
+    /// is about to be taken back.
+    pub(super) fn read(
+        &self,
+        sticky: bool,
+        turn: Turn,
+        arrived: impl FnOnce() -> (u32, u32),
+    ) -> Option<Cells> {
         let (_, dormant) = self.terms();
-        let awake = || Metric::ALL.into_iter().filter(|metric| !dormant.contains(*metric));
-        for metric in awake() {
-            let row = &mut cells.rows[metric.index()];
-            read_outcomes(&self.outcomes[metric.index()], row, turn)?;
-            let counts = self.bad_by_endpoint[metric.index()].each_ref();
-            // A target may already be named whose outcome was not there yet.
-            let bad = row.green_bad;
-            cells.bad_by_endpoint[metric.index()] = counts.map(|count| count.read(turn).min(bad));
+        let thresholds = self.thresholds.each_ref();
+        let of = |side: usize| thresholds.map(|slot| slot[side].load(Ordering::Acquire));
+        let blue = self.blue.read(of(BLUE_THRESHOLD), turn)?;
+        let green = self.green.read(of(GREEN_THRESHOLD), turn)?;
+        let mut cells = Cells::default();
+        for metric in Metric::ALL.into_iter().filter(|metric| !dormant.contains(*metric)) {
+            let place = metric.index();
+            cells.rows[place] = row(green.rows[place], blue.rows[place]);
+            let counts = &mut cells.bad_by_endpoint[place];
+            counts.copy_from_slice(&green.bad_by_place[place][..ENDPOINTS]);
         }
-        read_outcomes(&self.absolute, &mut cells.absolute, turn)?;
-        for metric in awake() {
-            let data = if sticky { &self.data[Class::of(metric) as usize] } else { &self.arrivals };
+        cells.absolute = row(green.absolute, blue.absolute);
+        (cells.absolute.green, cells.absolute.blue) = arrived();
+        for metric in Metric::ALL.into_iter().filter(|metric| !dormant.contains(*metric)) {
             let row = &mut cells.rows[metric.index()];
-            (row.green, row.blue) = data.read(turn)?;
+            (row.green, row.blue) = (cells.absolute.green, cells.absolute.blue);
+            if sticky {
+                row.green = self.data(metric, Side::Green, turn)?;
+                row.blue = self.data(metric, Side::Blue, turn)?;
+            }
         }
-        (cells.absolute.green, cells.absolute.blue) = self.arrivals.read(turn)?;
-        Some(cells)
+        let sound = |row: &Row| {
+            row.green_bad + row.green_ok <= row.green && row.blue_bad + row.blue_ok <= row.blue
+        };
+        cells.rows.iter().chain([&cells.absolute]).all(sound).then_some(cells)
     }
 
-    /// How many were drawn: requests, or in a sticky service units that were never met before;
-    /// green's and blue's. None if the weight had not changed as often before.
+    /// How many were drawn, but for requests of a cohort that is not closed: requests, or in a
+    /// sticky service units that were never met before; green's and blue's. None if the weight had
+    /// not changed as often before.
     pub(super) fn drawn(&self, run: u64, sticky: bool) -> (u64, u64) {
-        if self.number.load(Ordering::Acquire) == 0 || self.run.load(Ordering::Acquire) != run {
+        if self.terms.load(Ordering::Acquire) >> RUN != run + 1 {
             return (0, 0);
         }
-        let pair = if sticky { &self.data[Class::Met as usize] } else { &self.arrivals };
-        let (green, blue) = pair.counts();
-        (green.into(), blue.into())
-    }
-}
-
-/// Bad and ok ones of both sides.
-fn read_outcomes(pairs: &[Pair; 2], row: &mut Row, turn: Turn) -> Option<()> {
-    (row.green_bad, row.green_ok) = pairs[place(Side::Green)].read(turn)?;
-    (row.blue_bad, row.blue_ok) = pairs[place(Side::Blue)].read(turn)?;
-    Some(())
-}
-
-/// Two counts in one word, of which each may reach 2^24 - 1, and the turn that they are of.
-#[derive(Debug, Default)]
-struct Pair(AtomicU64);
-
-/// Which of two counts.
-#[derive(Clone, Copy, Debug)]
-enum Part {
-    First,
-    Second,
-}
-
-impl Pair {
-    fn begin(&self, turn: Turn) {
-        self.0.store(turn.of_pair() << PAIR_TURN, Ordering::Release);
-    }
-
-    /// Counts one more; `false` if the turn is over or the count is full.
-    fn add(&self, part: Part, turn: Turn) -> bool {
-        let shift = match part {
-            Part::First => COUNT,
-            Part::Second => 0,
+        if !sticky {
+            let (green, blue) = self.arrived();
+            return (green.into(), blue.into());
+        }
+        let of = |side: Side| -> u64 {
+            let sets = (1_usize..).zip(&self.entry.data[place(side)]);
+            sets.filter(|(set, _)| set & MET != 0)
+                .map(|(_, count)| u64::from(count.present()))
+                .sum()
         };
-        let next = |word: u64| {
-            let may = word >> PAIR_TURN == turn.of_pair() && (word >> shift) & MOST < MOST;
-            may.then(|| word + (1 << shift))
-        };
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
+        (of(Side::Green), of(Side::Blue))
     }
 
-    fn read(&self, turn: Turn) -> Option<(u32, u32)> {
-        let word = self.0.load(Ordering::Acquire);
-        (word >> PAIR_TURN == turn.of_pair()).then_some(split(word))
-    }
-
-    fn counts(&self) -> (u32, u32) {
-        split(self.0.load(Ordering::Acquire))
+    /// The arrivals of a sticky service that are a datum in a metric.
+    fn data(&self, metric: Metric, side: Side, turn: Turn) -> Option<u32> {
+        let sets = (1_usize..).zip(&self.entry.data[place(side)]);
+        let counted = sets.filter(|(set, _)| set & class(metric) != 0);
+        counted.map(|(_, count)| count.read(turn)).sum()
     }
 }
 
-fn split(word: u64) -> (u32, u32) {
-    (((word >> COUNT) & MOST) as u32, (word & MOST) as u32)
+fn row(green: (u32, u32), blue: (u32, u32)) -> Row {
+    let ((green_bad, green_ok), (blue_bad, blue_ok)) = (green, blue);
+    Row { green_bad, green_ok, blue_bad, blue_ok, ..Row::default() }
 }
 
-/// One count that may reach 2^24 - 1, and the turn that it is of.
-#[derive(Debug, Default)]
-struct Count(AtomicU32);
-
-impl Count {
-    fn begin(&self, turn: Turn) {
-        self.0.store(turn.of_count() << COUNT, Ordering::Release);
-    }
-
-    fn add(&self, turn: Turn) {
-        let next = |word: u32| {
-            let may = word >> COUNT == turn.of_count() && u64::from(word) & MOST < MOST;
-            may.then(|| word + 1)
-        };
-        // What is late or too much is not counted.
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-    }
-
-    fn read(&self, turn: Turn) -> u32 {
-        let word = self.0.load(Ordering::Acquire);
-        if word >> COUNT == turn.of_count() { (u64::from(word) & MOST) as u32 } else { 0 }
-    }
+/// The classes of metrics in which something is a datum.
+fn classes(data: MetricSet) -> usize {
+    let held = Metric::ALL.into_iter().filter(|metric| data.contains(*metric));
+    held.fold(0, |set, metric| set | class(metric))
 }
 
-fn of_side(side: Side) -> Part {
-    match side {
-        Side::Green => Part::First,
-        Side::Blue => Part::Second,
+/// The metrics that have their data in common in a sticky service.
+fn class(metric: Metric) -> usize {
+    match metric {
+        Metric::Errors => NO_ERROR,
+        Metric::Client4xx => NO_CLIENT_ERROR,
+        Metric::LatencyP50 | Metric::LatencyP90 | Metric::LatencyP99 => MET,
     }
-}
-
-fn of_outcome(bad: bool) -> Part {
-    if bad { Part::First } else { Part::Second }
 }
 
 fn place(side: Side) -> usize {
@@ -280,13 +229,22 @@ fn place(side: Side) -> usize {
     }
 }
 
-/// Bits of a count.
-const COUNT: u32 = 24;
-const MOST: u64 = (1 << COUNT) - 1;
-/// Where the turn of a pair begins.
-const PAIR_TURN: u32 = 2 * COUNT;
+/// The units without an error so far.
+const NO_ERROR: usize = 1;
+/// The units without a client error so far.
+const NO_CLIENT_ERROR: usize = 2;
+/// The units that were never met before.
+const MET: usize = 4;
+/// How many sets of the three there are, without the empty one.
+const DATA_SETS: usize = 7;
+/// Green's targets that are told apart, and none.
+const GREEN_PLACES: usize = ENDPOINTS + 1;
+const BLUE_THRESHOLD: usize = 0;
+const GREEN_THRESHOLD: usize = 1;
 /// Where the dormant metrics begin.
 const DORMANT: u32 = 16;
+/// Where the number of changes begins.
+const RUN: u32 = 24;
 /// No latency is above it.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -294,40 +252,54 @@ const UNKNOWN: u64 = u64::MAX;
 mod tests {
     use super::*;
 
-    #[test]
-    fn counts_of_another_turn_are_left_alone_and_full_ones_stay_full() {
-        let pair = Pair::default();
-        let (first, second) = (Turn::of(5, 4), Turn::of(9, 4));
-        pair.begin(first);
-        assert!(pair.add(Part::First, first) && pair.add(Part::Second, first));
-        assert!(!pair.add(Part::First, second));
-        assert_eq!((pair.read(first), pair.read(second)), (Some((1, 1)), None));
-        pair.begin(second);
-        assert!(!pair.add(Part::First, first), "late");
-        assert_eq!(pair.read(second), Some((0, 0)));
-        pair.0.store(second.of_pair() << PAIR_TURN | MOST, Ordering::Release);
-        assert!(!pair.add(Part::Second, second), "full");
-        assert!(pair.add(Part::First, second));
-        assert_eq!(pair.read(second), Some((1, MOST as u32)));
-        let count = Count::default();
-        count.begin(second);
-        count.add(first);
-        count.add(second);
-        assert_eq!((count.read(first), count.read(second)), (0, 1));
+    const TURN: Turn = Turn::FIRST;
+
+    fn cohort(number: u64) -> Cohort {
+        let weight = Weight::from_bp(9_999).unwrap();
+        let dormant = MetricSet::NONE.with(Metric::Client4xx);
+        Cohort { number, epoch: 1, step: 2, weight, dormant }
     }
 
     #[test]
     fn terms_and_thresholds_come_back_as_they_were_given() {
         let slot = Slot::default();
         assert!(!slot.is(0));
+        assert_eq!(slot.drawn(0, false), (0, 0));
         let known = Threshold { blue_us: 5, green_us: 6 };
         let thresholds = Thresholds { each: [Some(known), None, Some(known)] };
-        let weight = Weight::from_bp(9_999).unwrap();
-        let dormant = MetricSet::NONE.with(Metric::Client4xx);
-        let cohort = Cohort { number: 7, epoch: 1, step: 2, weight, dormant };
-        slot.begin(&cohort, 3, &thresholds, Turn::of(7, 4));
+        let cohort = cohort(7);
+        slot.begin(&cohort, 3, &thresholds, TURN);
         assert!(slot.is(7) && !slot.is(3));
         assert_eq!(slot.thresholds(), thresholds);
-        assert_eq!(slot.terms(), (weight, dormant.with(Metric::LatencyP90)));
+        assert_eq!(slot.terms(), (cohort.weight, cohort.dormant.with(Metric::LatencyP90)));
+        slot.close((4, 5));
+        assert_eq!((slot.drawn(3, false), slot.drawn(2, false)), ((4, 5), (0, 0)));
+        slot.begin(&cohort, 3, &thresholds, TURN);
+        slot.take_back(Side::Green);
+        slot.close((5, 5));
+        assert_eq!(slot.arrived(), (4, 5), "in either order");
+        slot.retire(3);
+        assert!(slot.is(7));
+        slot.retire(7);
+        assert!(!slot.is(7));
+        assert_eq!(slot.drawn(3, false), (4, 5), "what was drawn is known until it is used again");
+    }
+
+    #[test]
+    fn an_outcome_without_its_arrival_is_not_read() {
+        let slot = Slot::default();
+        slot.begin(&cohort(0), 0, &Thresholds::default(), TURN);
+        let events = Events { failed: true, in_errors: true, in_client4xx: false, bad: None };
+        assert!(slot.settle(Side::Blue, events, None, None, TURN));
+        assert_eq!(slot.read(false, TURN, || (1, 0)), None);
+        let cells = slot.read(false, TURN, || (1, 1)).expect("now it is there");
+        assert_eq!(cells.rows[0], Row { green: 1, blue: 1, blue_ok: 1, ..Row::default() });
+        assert_eq!(cells.absolute.blue_bad, 1);
+    }
+
+    #[test]
+    fn a_place_is_as_large_as_it_is_said_to_be_and_begins_a_cache_line() {
+        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (704, 64));
+        assert_eq!(size_of::<OutcomeCounts<1>>(), 64);
     }
 }

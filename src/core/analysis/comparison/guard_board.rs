@@ -10,8 +10,9 @@ use crate::core::model::MonoTime;
 use super::cells::ENDPOINTS;
 use super::guard::ClusterGuard;
 
-/// The guard of every target.
+/// The guard of every target, on cache lines of its own.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct GuardBoard {
     guard: ClusterGuard,
     places: [Place; ENDPOINTS],
@@ -41,20 +42,11 @@ impl GuardBoard {
             }
             return false;
         }
-        let mut counted = place.counted.load(Ordering::Acquire);
-        loop {
-            let good = place.good.load(Ordering::Acquire);
-            if self.guard.spares(now, moment(counted), moment(good)) {
-                return true;
-            }
-            let later = stamp.max(counted);
-            let swapped =
-                place.counted.compare_exchange(counted, later, Ordering::AcqRel, Ordering::Acquire);
-            match swapped {
-                Ok(_) => return false,
-                Err(found) => counted = found,
-            }
-        }
+        let good = moment(place.good.load(Ordering::Acquire));
+        let spares = |counted| self.guard.spares(now, moment(counted), good);
+        // Of several at once the first one finds what was there before it, and the others find it.
+        spares(place.counted.load(Ordering::Acquire))
+            || spares(place.counted.fetch_max(stamp, Ordering::AcqRel))
     }
 }
 

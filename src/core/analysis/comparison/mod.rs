@@ -31,12 +31,14 @@
 //! 2302.11401; Vovk and Wang, arXiv 1912.06116; Shin, Ramdas and Rinaldo, arXiv 2203.03532; Lindon
 //! and Kallus, arXiv 2603.25971 (why the order of events is not the order of arrival).
 
+mod arrivals;
 mod bets;
 mod cells;
 mod certificate;
 mod chance;
 mod cohort;
 mod comparator;
+mod count;
 mod counter_slot;
 mod counters;
 mod epochs;
@@ -47,6 +49,7 @@ mod latch;
 mod leave_one_out;
 mod margins;
 mod metric;
+mod outcome_counts;
 mod ratio;
 mod rules;
 mod saved;
@@ -58,6 +61,8 @@ mod wealth;
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod crowd;
 #[cfg(test)]
 mod golden;
 

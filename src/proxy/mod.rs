@@ -34,6 +34,8 @@ mod back_pressure;
 mod balancers;
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod calls;
 mod carrier;
 #[cfg(test)]
 mod comparisons;

@@ -102,6 +102,8 @@ mod upgrades;
 mod upload;
 #[cfg(test)]
 mod uploads;
+#[cfg(test)]
+mod vanishing;
 mod wire;
 #[cfg(test)]
 mod wirekit;

@@ -4,7 +4,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -18,7 +18,7 @@ use super::control::{Claim, Lasting};
 use super::parts::Parts;
 use super::upgrade::{
     Door, Inherited, Offer, SocketOf, Takeover, TakeoverError, dismiss, door_path, give,
-    known_targets,
+    known_targets, read_again,
 };
 use super::{App, AppError, RunningProxy};
 
@@ -30,11 +30,11 @@ impl App {
     /// What could not be built, or why the other process carries on.
     pub(super) fn take_over(
         config: Config,
-        file: Option<PathBuf>,
+        file: Option<&Path>,
         log: Log,
     ) -> Result<Self, AppError> {
         let door = door_path(&config.store).ok_or(TakeoverError::InMemory)?;
-        let parts = Parts::new(config, file, Some(log))?;
+        let parts = Parts::new(config, file.map(Path::to_owned), Some(log))?;
         // What is slow comes before the process that runs is asked for anything.
         let gates = parts.gates()?;
         let Some(mut takeover) = Takeover::begin(&door)? else {
@@ -53,6 +53,10 @@ impl App {
             let bound = bound.map_err(|error| placed(&parts.config, error))?;
             let admin = AdminSockets::bind(&parts.config, api, metrics)?;
             let known = takeover.pause()?;
+            // From here on the other process reloads nothing any more.
+            if read_again(&parts.config, file)?.is_some() {
+                return Err(TakeoverError::Changed.into());
+            }
             parts.serve(bound, admin, gates, Claim::Inherited, &known)
         };
         let mut app = match built() {

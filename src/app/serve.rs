@@ -47,7 +47,7 @@ pub fn serve(config: Config, file: &Path, beginning: Beginning, log: Log) -> Res
             // The terminal of whoever has started it is none of its business. One that leads a
             // group of processes cannot leave it, and stays with the shell that started it so.
             let _ = rustix::process::setsid();
-            App::take_over(config, file, log)?
+            App::take_over(config, file.as_deref(), log)?
         }
     };
     for (name, address) in app.listeners() {

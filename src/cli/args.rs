@@ -56,10 +56,7 @@ pub(super) enum Command {
     /// Show a rollout that goes wrong and takes itself back, with made-up services.
     Demo,
     /// Check a configuration file.
-    Check {
-        /// The file.
-        file: PathBuf,
-    },
+    Check(CheckArgs),
     /// Try a rollout on a virtual clock: what would happen, and when it would be caught.
     Simulate(Box<SimulateArgs>),
     /// Say what a rollout could detect at a service's traffic.
@@ -95,6 +92,16 @@ pub(super) enum Ask {
     Reload(Why),
     /// Say which side a key gets, and why.
     Explain(ExplainArgs),
+}
+
+/// What `check` is given.
+#[derive(Clone, Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The file.
+    pub(super) file: PathBuf,
+    /// Do not try the addresses of listeners and of the admin API: the file is for another machine.
+    #[arg(long)]
+    pub(super) no_bind: bool,
 }
 
 /// What `serve` is given.

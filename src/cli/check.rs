@@ -4,12 +4,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::args::CheckArgs;
 use super::failure::Failure;
 use super::plan;
 use super::screen::{Form, remark};
 use super::table::table;
 use super::{Entry, Exit, style};
 use crate::admin::json::Step;
+use crate::app::TriedAddresses;
 use crate::config::{Config, ConfigErrors};
 use crate::core::model::{ServiceSpec, Strategy, StrategyName};
 
@@ -33,10 +35,14 @@ struct Wrong<'a> {
 }
 
 /// Checks a file, and with the entry points what only the gate host, DNS and the machine can tell.
-pub(super) fn check(file: &Path, entry: &Entry, form: Form) -> Result<Exit, Failure> {
+pub(super) fn check(args: &CheckArgs, entry: &Entry, form: Form) -> Result<Exit, Failure> {
+    let file = args.file.as_path();
     match Config::load(file) {
         Ok(config) => {
-            let tried = (entry.addresses)(&config);
+            let tried = match args.no_bind {
+                true => TriedAddresses::default(),
+                false => (entry.addresses)(&config),
+            };
             let checked = (entry.check)(&config)
                 .map_err(|why| Failure::Usage(format!("{}: {why}", file.display()), None));
             if let Some(errors) = ConfigErrors::found_later(file, tried.mistakes) {
@@ -152,7 +158,7 @@ fn used(config: &Config) -> Vec<Strategy> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{TriedAddresses, UpgradeError};
+    use crate::app::UpgradeError;
     use crate::config::Mistake;
     use anstream::adapter::strip_str;
 
@@ -175,7 +181,12 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part:?} not in\n{shown}");
         }
-        assert_eq!(check(&file, &entry(), Form::Json).expect("checked"), Exit::Succeeded);
+        assert_eq!(check(&of(&file), &entry(), Form::Json).expect("checked"), Exit::Succeeded);
+    }
+
+    /// The arguments for a file, and no more.
+    fn of(file: &Path) -> CheckArgs {
+        CheckArgs { file: file.to_owned(), no_bind: false }
     }
 
     /// Entry points that find nothing.
@@ -191,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_in_use_is_a_mistake_unless_tidegate_holds_it() {
+    fn an_address_that_is_in_use_is_a_mistake_unless_tidegate_holds_it_or_none_is_tried() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/canary.yaml");
         let in_use = Entry {
             addresses: |_| TriedAddresses {
@@ -213,8 +224,10 @@ mod tests {
             ..entry()
         };
         for form in [Form::Text, Form::Json] {
-            assert_eq!(check(&file, &in_use, form).expect("checked"), Exit::Usage);
-            assert_eq!(check(&file, &held, form).expect("checked"), Exit::Succeeded);
+            assert_eq!(check(&of(&file), &in_use, form).expect("checked"), Exit::Usage);
+            assert_eq!(check(&of(&file), &held, form).expect("checked"), Exit::Succeeded);
+            let untried = CheckArgs { no_bind: true, ..of(&file) };
+            assert_eq!(check(&untried, &in_use, form).expect("checked"), Exit::Succeeded);
         }
     }
 
@@ -228,6 +241,6 @@ mod tests {
         assert!(shown.contains("t.yaml:1: listeners: "), "{shown}");
         assert!(shown.contains("t.yaml:2: servies: unknown key"), "{shown}");
         assert!(shown.ends_with("error: 2 mistakes; nothing was started or changed"), "{shown}");
-        assert_eq!(check(&file, &entry(), Form::Text).expect("checked"), Exit::Usage);
+        assert_eq!(check(&of(&file), &entry(), Form::Text).expect("checked"), Exit::Usage);
     }
 }

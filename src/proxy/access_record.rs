@@ -91,6 +91,8 @@ enum Outcome {
     Broken,
     /// The client went away.
     ClientGone,
+    /// The target's group had departed.
+    Cut,
     /// The proxy answered by itself, with this word.
     Refused(HeaderValue),
 }
@@ -227,6 +229,7 @@ impl Outcome {
             (Some(Some(Refusal::TargetTimeout)), _) => Self::Timeout,
             (Some(Some(Refusal::TargetBroken)), _) => Self::Broken,
             (Some(_) | None, Some(word)) => Self::Refused(word.clone()),
+            (Some(Some(Refusal::GroupLeft)), None) => Self::Cut,
             (Some(_), None) => Self::ClientGone,
             (None, None) => Self::Answered,
         }
@@ -239,6 +242,7 @@ impl Outcome {
             Self::Timeout => "timeout".into(),
             Self::Broken => "broken".into(),
             Self::ClientGone => "client_gone".into(),
+            Self::Cut => "cut".into(),
             Self::Refused(word) => format!("refused:{}", word.to_str().unwrap_or_default()).into(),
         }
     }

@@ -92,6 +92,8 @@ pub(super) enum Refusal {
     TargetBroken,
     /// The target did not answer in time.
     TargetTimeout,
+    /// The target's group lost its weight, and what was left on it had to end.
+    GroupLeft,
     /// A fault of the proxy.
     Internal,
 }
@@ -124,6 +126,7 @@ impl Refusal {
             Self::ConnectTimeout => (504, "connect_timeout", "the target took too long to connect"),
             Self::TargetBroken => (502, "target_broken", "the target broke off its answer"),
             Self::TargetTimeout => (504, "target_timeout", "the target took too long to answer"),
+            Self::GroupLeft => (503, "group_left", "the target has no traffic any more"),
             Self::Internal => (500, "internal", "the proxy failed"),
         }
     }
@@ -140,6 +143,9 @@ impl Refusal {
     /// The answer to a failure; `None` if the client is gone.
     pub(super) fn of_failure(error: &Error) -> Option<Self> {
         let kind = &error.etype;
+        if *kind == DEPARTED {
+            return Some(Self::GroupLeft);
+        }
         match error.esource() {
             ErrorSource::Upstream if *kind == ErrorType::ConnectTimedout => {
                 Some(Self::ConnectTimeout)
@@ -180,6 +186,7 @@ impl Refusal {
             | Self::ConnectTimeout
             | Self::TargetBroken
             | Self::TargetTimeout
+            | Self::GroupLeft
             | Self::Internal => true,
             Self::NoRule | Self::Idle | Self::NoTarget | Self::TargetLimit | Self::Overloaded => {
                 false
@@ -242,21 +249,16 @@ impl Refusal {
         session: &mut Session,
         request_id: &HeaderValue,
     ) -> pingora_core::Result<()> {
-        let (status, kind, detail) = self.parts();
+        let (_, kind, _) = self.parts();
         let mut header = ResponseHeader::build(200, Some(6))?;
         header.insert_header(CONTENT_TYPE, "application/grpc")?;
         header.insert_header("x-tidegate-error", kind)?;
         header.insert_header("x-request-id", request_id.clone())?;
-        let said = [("grpc-status", grpc::code_of(status)), ("grpc-message", detail)];
         if session.as_downstream().is_http2() {
             session.write_response_header(Box::new(header), false).await?;
-            let trailers = said.map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
-            let trailers = HeaderMap::from_iter(trailers);
-            session.as_downstream_mut().write_response_trailers(trailers).await?;
+            self.end_call(session).await?;
         } else {
-            for (name, value) in said {
+            for (name, value) in self.grpc_fields() {
                 header.insert_header(name, value)?;
             }
             header.insert_header(CONTENT_LENGTH, 0_usize)?;
@@ -266,6 +268,22 @@ impl Refusal {
         // What is left of the body is of no use; an error here changes nothing about the answer.
         let _ = session.drain_request_body().await;
         Ok(())
+    }
+
+    /// Ends a call of gRPC whose answer has begun, with its status in the trailers; tells nothing in
+    /// HTTP/1.1.
+    pub(super) async fn end_call(self, session: &mut Session) -> pingora_core::Result<()> {
+        let trailers = self
+            .grpc_fields()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let trailers = HeaderMap::from_iter(trailers);
+        session.as_downstream_mut().write_response_trailers(trailers).await
+    }
+
+    /// What a call of gRPC is told.
+    fn grpc_fields(self) -> [(&'static str, &'static str); 2] {
+        let (status, _, detail) = self.parts();
+        [("grpc-status", grpc::code_of(status)), ("grpc-message", detail)]
     }
 
     fn body(self, request_id: &HeaderValue) -> Bytes {
@@ -291,6 +309,9 @@ pub(super) fn keep_after_body(session: &mut Session) {
 pub(super) fn is_timeout(kind: &ErrorType) -> bool {
     [ErrorType::ConnectTimedout, ErrorType::ReadTimedout, ErrorType::WriteTimedout].contains(kind)
 }
+
+/// The kind of an error that ends a request because its group has departed.
+pub(super) const DEPARTED: ErrorType = ErrorType::new("Departed");
 
 const RETRY_AFTER_SECONDS: &str = "1";
 

@@ -20,7 +20,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::in_flight::{InFlight, Served};
-use super::lifeline::set_apart;
+use super::lifeline::{set_apart, set_together};
 use super::peer::{carry_bodies, connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::retry::Rescue;
@@ -207,7 +207,8 @@ impl Attempt {
     }
 
     /// The same where Pingora connects: an upload to a target of HTTP/2 gets a connection to itself
-    /// if a seat is free.
+    /// if a seat is free, and a call of gRPC one that it shares with those that have to leave with
+    /// it.
     pub(super) fn seated_peer(&mut self, seats: &Seats) -> HttpPeer {
         let mut peer = self.peer();
         self.seat = None;
@@ -216,6 +217,12 @@ impl Attempt {
         }
         if let Some(seat) = &self.seat {
             set_apart(&mut peer, seat);
+        }
+        if self.is_grpc
+            && self.is_over_http2()
+            && let Some(stay) = self.course.as_ref().and_then(|course| course.stay())
+        {
+            set_together(&mut peer, stay.departures());
         }
         self.is_apart = self.seat.is_some();
         peer

@@ -26,7 +26,7 @@ pub(super) struct Context {
     /// `None` until the request has a target.
     pub(super) attempt: Option<Attempt>,
     pub(super) upload: Upload,
-    _open: OpenRequest,
+    open: OpenRequest,
     /// For the access log; `None` for a request that is not logged.
     pub(super) note: Option<Note>,
     pub(super) bounds: AnswerBounds,
@@ -43,7 +43,7 @@ impl Context {
             origin: None,
             attempt: None,
             upload: Upload::default(),
-            _open: open,
+            open,
             note,
             bounds: AnswerBounds::default(),
             takes_trailers: false,
@@ -62,6 +62,11 @@ impl Context {
                 Err(Error::explain(ErrorType::InternalError, "a request without an origin"))
             }
         }
+    }
+
+    /// The request is one that lasts for as long as it likes.
+    pub(super) fn streams(&mut self) {
+        self.open.streams();
     }
 
     pub(super) fn client(&self) -> Option<IpAddr> {

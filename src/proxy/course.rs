@@ -54,6 +54,11 @@ pub(super) struct Course {
     is_connecting: AtomicBool,
     /// The end of the answer's chunks; none where Pingora's own ends them.
     last_chunk: OnceLock<Bytes>,
+    /// What ends the connection that a call shares with others of the same stay alone; none where
+    /// others may be on it.
+    together: ArcSwapOption<Lifeline>,
+    /// Whether it was ended because its group has departed.
+    has_departed: AtomicBool,
 }
 
 /// Who was waited for too long.
@@ -182,13 +187,53 @@ impl Course {
         self.client_waits(false);
         self.late.store(0, Ordering::Release);
         self.have_solo(None);
+        self.have_together(None);
     }
 
     /// Its connection to a target stands; it can be ended by the lifeline, if it has one.
     pub(super) fn stands_on(&self, lifeline: Option<Arc<Lifeline>>, now: MonoTime) {
         self.moved(now);
         self.is_connecting.store(false, Ordering::Relaxed);
-        self.have_solo(lifeline.map(|lifeline| Arc::new(Solo::on(lifeline))));
+        let (shared, own) = match lifeline {
+            Some(lifeline) if lifeline.is_shared() => (Some(lifeline), None),
+            own => (None, own),
+        };
+        self.have_together(shared);
+        self.have_solo(own.map(|lifeline| Arc::new(Solo::on(lifeline))));
+    }
+
+    fn have_together(&self, together: Option<Arc<Lifeline>>) {
+        if together.is_some() || self.together.load().is_some() {
+            self.together.store(together);
+        }
+    }
+
+    /// Its group departed. Ends the connection that it shares with those alone that have to leave
+    /// as well, so that it comes to its end in good order; `false` if it has none.
+    pub(super) fn depart(&self) -> bool {
+        let together = self.together.load();
+        let together = together.as_ref();
+        if let Some(lifeline) = together {
+            lifeline.cut();
+        }
+        together.is_some()
+    }
+
+    /// Whether the request under way in this task has failed because its group has departed: the
+    /// connection was ended by whichever of those that share it was the first to see that.
+    pub(super) fn departs() -> bool {
+        let departs = |course: &Arc<Self>| {
+            let departs =
+                course.together.load().is_some() && course.stay().is_some_and(Stay::is_over);
+            course.has_departed.fetch_or(departs, Ordering::Relaxed);
+            departs
+        };
+        CURRENT.try_with(departs).unwrap_or(false)
+    }
+
+    /// Whether it was ended because its group has departed.
+    pub(super) fn has_departed(&self) -> bool {
+        self.has_departed.load(Ordering::Relaxed)
     }
 
     /// To store is not cheap, and most requests have none before and after.
@@ -346,6 +391,11 @@ impl Stay {
     /// A stay that begins now.
     pub(super) fn with(group: &Arc<LiveGroup>) -> Self {
         Self { group: Arc::clone(group), departures: group.departures() }
+    }
+
+    /// How often the group had departed when it began.
+    pub(super) fn departures(&self) -> u64 {
+        self.departures
     }
 
     /// Whether the group departed since.

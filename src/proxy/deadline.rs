@@ -14,7 +14,7 @@ use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::core::model::{ClientLimits, Span};
@@ -74,6 +74,16 @@ impl<A> Guarded<A> {
         (silent > limit).then_some(laggard)
     }
 
+    /// Counts a request that has to leave, and asks its client for another connection: a client of
+    /// HTTP/2 whose connection carried nothing to that group keeps it, for a connection is bound to
+    /// no group, and what it asks for next goes to the side that has the traffic.
+    fn cuts(&self, connection: Option<&Connection>) {
+        self.recorder.edge(EdgeEvent::StreamCut);
+        if let Some(connection) = connection {
+            connection.say_goodbye();
+        }
+    }
+
     /// How long the header of a request may take.
     fn allowed(&self, connection: Option<&Arc<Connection>>) -> Duration {
         let header = Duration::from(self.limits.header);
@@ -116,7 +126,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
             let stay = course.stay().cloned();
             tokio::select! {
                 biased;
-                reusable = &mut request => return reusable,
+                reusable = &mut request => {
+                    if course.has_departed() {
+                        self.cuts(connection.as_deref());
+                    }
+                    return reusable;
+                }
                 () = sleep(SOON) => {
                     // Dropped without a word only where nothing else can end it.
                     if self.laggard(&course).is_some_and(|late| !course.end_for(late)) {
@@ -126,10 +141,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
                 () = self.end_of(stay.as_ref()) => {
                     // It may have gone on to another group since, or say goodbye by itself.
                     if course.stay().is_some_and(Stay::is_over) {
-                        self.recorder.edge(EdgeEvent::StreamCut);
-                        if let Some(connection) = connection {
-                            connection.say_goodbye();
+                        self.cuts(connection.as_deref());
+                        if course.depart()
+                            && let Ok(reusable) = timeout(LAST_WORDS, &mut request).await
+                        {
+                            return reusable;
                         }
+                        // Reset without a word: nothing else ends it from here.
                         return None;
                     }
                 }
@@ -150,6 +168,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
     }
 }
 
+/// How long a call of gRPC may take to tell its client that it is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often a request that takes long is looked at.
 const SOON: Duration = Duration::from_secs(1);
 

@@ -12,6 +12,8 @@ use tokio::time::{sleep, timeout};
 pub(super) struct Drain {
     connections: AtomicU64,
     requests: AtomicU64,
+    /// Those of the requests that last for as long as they like.
+    streams: AtomicU64,
     none_open: Notify,
     goodbye: watch::Sender<bool>,
     cut: watch::Sender<bool>,
@@ -23,6 +25,7 @@ impl Drain {
         Arc::new(Self {
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
             none_open: Notify::new(),
             goodbye: watch::Sender::new(false),
             cut: watch::Sender::new(false),
@@ -39,12 +42,17 @@ impl Drain {
     /// Counts a request until the result is dropped.
     pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
         self.requests.fetch_add(1, Ordering::AcqRel);
-        OpenRequest(Arc::clone(self))
+        OpenRequest { drain: Arc::clone(self), is_stream: false }
     }
 
     /// Requests whose header was read and whose response is not finished.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Acquire)
+    }
+
+    /// The same without those that last for as long as they like.
+    pub(super) fn requests_but_streams(&self) -> u64 {
+        self.requests().saturating_sub(self.streams.load(Ordering::Acquire))
     }
 
     /// Connections that are open.
@@ -137,11 +145,27 @@ impl Drop for OpenConnection {
 
 /// A request in flight.
 #[derive(Debug)]
-pub(super) struct OpenRequest(Arc<Drain>);
+pub(super) struct OpenRequest {
+    drain: Arc<Drain>,
+    is_stream: bool,
+}
+
+impl OpenRequest {
+    /// It is one that lasts for as long as it likes.
+    pub(super) fn streams(&mut self) {
+        if !self.is_stream {
+            self.is_stream = true;
+            self.drain.streams.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+        if self.is_stream {
+            self.drain.streams.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.drain.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -87,7 +87,9 @@ async fn a_body_that_waits_to_be_wanted_is_wanted_once() {
              content-length: 5\r\n\r\nhello",
         )
         .await;
-    let (_, answer) = answers(&mut client).await;
+    let (interim, answer) = answers(&mut client).await;
+    let wanted = interim.iter().filter(|answer| status(answer) == 100).count();
+    assert!(wanted <= 1, "{interim:?}");
     assert_eq!((status(&answer), body(&answer)), (200, "fine"));
     assert!(origin.seen()[0].ends_with("\r\n\r\nhello"), "{:?}", origin.seen());
 }

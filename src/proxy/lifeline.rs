@@ -8,6 +8,10 @@
 //! request may be on that connection, so uploads share theirs one after the other, as in HTTP/1.1.
 //!
 //! There are as many of these connections as there are seats (`seats`).
+//!
+//! Calls of gRPC are told in the same way when their group departs: they share connections with those
+//! alone that will have to leave with them, so that ending these lets every call come to its end in
+//! Pingora's hooks, where its client is told.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream as Handle};
@@ -40,11 +44,20 @@ pub(super) fn set_apart(peer: &mut HttpPeer, seat: &Arc<Seat>) {
     peer.options.custom_l4 = Some(Arc::new(Apart(Arc::downgrade(seat))));
 }
 
+/// Gives a peer connections that calls of gRPC share, and that can be ended: only calls whose stay
+/// at their group began at the same number of departures are on one, so that all have to leave at
+/// once.
+pub(super) fn set_together(peer: &mut HttpPeer, departures: u64) {
+    peer.group_key ^= TOGETHER ^ ((departures & STAYS) << STAYS_AT);
+    peer.options.custom_l4 = Some(Arc::new(Together));
+}
+
 /// What ends one connection.
 #[derive(Debug)]
 pub(super) struct Lifeline {
     handle: Handle,
-    _seat: Arc<Seat>,
+    /// `None` for a connection that requests share.
+    seat: Option<Arc<Seat>>,
 }
 
 impl Lifeline {
@@ -61,7 +74,13 @@ impl Lifeline {
         ProxyDigest::new(Box::new(response), Some(Box::new(Arc::new(self))))
     }
 
-    fn cut(&self) {
+    /// Whether requests share the connection.
+    pub(super) fn is_shared(&self) -> bool {
+        self.seat.is_none()
+    }
+
+    /// Ends the connection.
+    pub(super) fn cut(&self) {
         // One that is closed already has ended, too.
         let _ = self.handle.shutdown(Shutdown::Both);
     }
@@ -132,22 +151,37 @@ struct Apart(Weak<Seat>);
 #[async_trait]
 impl Connect for Apart {
     async fn connect(&self, address: &SocketAddr) -> Result<Socket> {
-        let inet = *address.as_inet().ok_or_else(|| {
-            Error::explain(ErrorType::SocketError, "a target without an internet address")
-        })?;
         // Whoever has it connected holds it.
         let seat = self.0.upgrade().ok_or_else(|| {
             Error::explain(ErrorType::ConnectError, "a connection that nobody waits for")
         })?;
-        let stream = TcpStream::connect(inet).await.map_err(|error| failed(&error))?;
-        let handle = stream.as_fd().try_clone_to_owned().map_err(|error| {
-            Error::explain(ErrorType::SocketError, format!("no second handle: {error}"))
-        })?;
-        let mut socket = Socket::from(stream);
-        let lifeline = Lifeline { handle: Handle::from(handle), _seat: seat };
-        socket.set_proxy_digest(lifeline.digest());
-        Ok(socket)
+        connected(address, Some(seat)).await
     }
+}
+
+/// Connects so that the connection can be ended later, with all that share it.
+#[derive(Debug)]
+struct Together;
+
+#[async_trait]
+impl Connect for Together {
+    async fn connect(&self, address: &SocketAddr) -> Result<Socket> {
+        connected(address, None).await
+    }
+}
+
+async fn connected(address: &SocketAddr, seat: Option<Arc<Seat>>) -> Result<Socket> {
+    let inet = *address.as_inet().ok_or_else(|| {
+        Error::explain(ErrorType::SocketError, "a target without an internet address")
+    })?;
+    let stream = TcpStream::connect(inet).await.map_err(|error| failed(&error))?;
+    let handle = stream.as_fd().try_clone_to_owned().map_err(|error| {
+        Error::explain(ErrorType::SocketError, format!("no second handle: {error}"))
+    })?;
+    let mut socket = Socket::from(stream);
+    let lifeline = Lifeline { handle: Handle::from(handle), seat };
+    socket.set_proxy_digest(lifeline.digest());
+    Ok(socket)
 }
 
 /// Why there is no connection, in Pingora's words.
@@ -168,6 +202,11 @@ fn failed(error: &io::Error) -> Box<Error> {
 
 /// Keeps connections that are set apart out of the pool of those that are shared.
 const APART: u64 = 1 << 63;
+/// Keeps connections of calls out of the pools of all others.
+const TOGETHER: u64 = 1 << 60;
+/// Where in the key of a pool, and within how many of its bits, the number of departures is.
+const STAYS_AT: u32 = 44;
+const STAYS: u64 = 0xffff;
 
 #[cfg(test)]
 mod tests {
@@ -177,7 +216,7 @@ mod tests {
     use rustix::net::sockopt::{socket_keepalive, tcp_user_timeout};
     use tokio::net::TcpListener;
 
-    use super::super::peer::{keepalive, peer_of};
+    use super::super::peer::{carry_bodies, keepalive, peer_of};
     use super::super::seats::Seats;
     use super::super::testkit::service;
     use super::*;
@@ -202,5 +241,22 @@ mod tests {
         assert_eq!(Duration::from_millis(limit.into()), Duration::from_secs(60));
         drop((lifeline, digest, stream));
         assert!(seats.take().is_some());
+    }
+
+    #[test]
+    fn calls_share_connections_with_those_of_the_same_stay_alone() {
+        let route = service(0, &[([127, 0, 0, 1], 9).into()], &[]);
+        let key = |departures: Option<u64>| {
+            let mut peer = peer_of(&route.blue.link, &route.blue.targets[0]);
+            carry_bodies(&mut peer);
+            if let Some(departures) = departures {
+                set_together(&mut peer, departures);
+            }
+            peer.group_key
+        };
+        assert_eq!(key(Some(0)), key(Some(0)));
+        let keys = [None, Some(0), Some(1), Some(2)].map(key);
+        let all: std::collections::BTreeSet<u64> = keys.into_iter().collect();
+        assert_eq!(all.len(), keys.len(), "{keys:?}");
     }
 }

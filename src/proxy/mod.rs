@@ -34,6 +34,8 @@ mod back_pressure;
 mod balancers;
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod calls;
 mod carrier;
 #[cfg(test)]
 mod comparisons;
@@ -102,6 +104,8 @@ mod upgrades;
 mod upload;
 #[cfg(test)]
 mod uploads;
+#[cfg(test)]
+mod vanishing;
 mod wire;
 #[cfg(test)]
 mod wirekit;

@@ -23,7 +23,7 @@ use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::access_log::AccessLog;
 use super::access_record::End;
-use super::answer::Refusal;
+use super::answer::{DEPARTED, Refusal};
 use super::answer_bounds::AnswerBounds;
 use super::attempt::Attempt;
 use super::connection::Connection;
@@ -325,6 +325,13 @@ impl ProxyHttp for Phases {
             ctx.upload.goes_on();
         }
         Course::tell(|course| course.client_waits(false));
+        if Course::departs() {
+            // `deadline` ended the connection: its group had to be left, and nobody failed.
+            error.etype = DEPARTED;
+            error.as_down();
+            error.set_retry(false);
+            return error;
+        }
         match Course::current().and_then(|course| course.take_laggard()) {
             // `deadline` ended the connection: what Pingora saw of that is not what happened.
             Some(Laggard::Client) => {
@@ -370,14 +377,19 @@ impl ProxyHttp for Phases {
         // What follows is an answer, and no target is waited for any more.
         Course::tell(|course| course.is_answered(self.clock.mono()));
         let are_down = ctx.attempt.as_ref().is_some_and(Attempt::targets_are_down);
+        let unanswered = is_unanswered(session);
         let refusal = Refusal::of_failure(error)
-            .filter(|_| is_unanswered(session))
             .map(|refusal| if are_down { refusal.of_all_down() } else { refusal });
-        if let Some(refusal) = refusal
-            && let Err(error) = refusal.write(session, &id).await
-        {
+        let told = match refusal {
+            Some(refusal) if unanswered => refusal.write(session, &id).await,
+            // The answer to the call has begun: its trailers can still tell.
+            Some(Refusal::GroupLeft) => Refusal::GroupLeft.end_call(session).await,
+            Some(_) | None => Ok(()),
+        };
+        if let Err(error) = told {
             tracing::debug!(%error, request_id = ?id, "the client did not take the answer");
         }
+        let refusal = refusal.filter(|_| unanswered);
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
     }
 

@@ -12,6 +12,7 @@ use super::attempt::Attempt;
 use super::context::{Context, no_target};
 use super::evidence::Evidence;
 use super::forward::Onward;
+use super::grpc;
 use super::phases::Phases;
 use super::score::Score;
 use super::selection::{Draws, Question, Selection};
@@ -38,7 +39,11 @@ impl Phases {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
         let request = session.req_header();
         let admitted = admit(request, raw.as_deref(), &self.listener.limits)?;
-        if self.recorder.pressure().sheds_request(self.drain.requests()) {
+        let streams = admitted.upgrade || grpc::is_call(&request.headers);
+        if streams {
+            ctx.streams();
+        }
+        if self.recorder.pressure().sheds_request(self.in_its_way(streams)) {
             return Err(Refusal::Overloaded.into());
         }
         let question = Question {
@@ -70,6 +75,12 @@ impl Phases {
             .ok_or_else(|| Refusal::no_target(selection.service, selection.side))?;
         let attempt = attempt.for_request(request, draws.side, ctx.upload.is_whole());
         Ok(if admitted.upgrade { Route::Upgrade(attempt) } else { Route::Request(attempt) })
+    }
+
+    /// How many requests count where memory is short: streams that stay open must not keep everybody
+    /// else out, but further streams.
+    fn in_its_way(&self, streams: bool) -> u64 {
+        if streams { self.drain.requests() } else { self.drain.requests_but_streams() }
     }
 
     /// Answers an upgrade; the session is at its end when this returns.

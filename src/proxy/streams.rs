@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use http::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::testkit::{Act, Client, Dead, Origin, World, field, ok, service, table, until};
+use super::testkit::{
+    Act, Client, Dead, Origin, PATIENCE, World, field, ok, service, table, until,
+};
 use super::wirekit::{H2Answer, H2Client, get, h2c_listener, post};
 use crate::core::model::{ClientLimits, ListenerSpec, Span, WhenIdle};
 use crate::telemetry::EdgeEvent;
@@ -155,6 +159,43 @@ async fn an_idle_connection_is_closed_after_its_time() {
     client.ended().await;
     assert_eq!(world.recorder.edge_count(EdgeEvent::HeaderTimeout), 0);
 }
+
+#[tokio::test]
+async fn a_client_has_so_many_streams_at_once_and_further_ones_are_refused() {
+    let origin = Origin::new(|_, _| vec![Act::Wait(Duration::from_secs(600))]).await;
+    let limits = ClientLimits { h2_streams: 3, ..ClientLimits::default() };
+    let world = world(&origin, limits);
+    let mut stream = TcpStream::connect(world.address()).await.expect("connected");
+    let header = [&[0x82, 0x86, 0x84, 0x01, 0x09][..], b"shop.test"].concat();
+    let mut asked = [PREFACE, &raw_frame(4, 0, 0, &[])].concat();
+    for number in 0..5 {
+        // END_STREAM and END_HEADERS.
+        asked.extend(raw_frame(1, 0x05, 2 * number + 1, &header));
+    }
+    stream.write_all(&asked).await.expect("sent");
+    let mut heard = Vec::new();
+    // A frame RST_STREAM that says REFUSED_STREAM, for each of the last two.
+    let refusals = [7, 9].map(|stream| raw_frame(3, 0, stream, &[0, 0, 0, 7]));
+    let has = |heard: &[u8], part: &[u8]| heard.windows(part.len()).any(|bytes| bytes == part);
+    let listen = async {
+        while !refusals.iter().all(|refusal| has(&heard, refusal)) {
+            let read = stream.read_buf(&mut heard).await.expect("read");
+            assert!(read > 0, "the connection ends: {heard:?}");
+        }
+    };
+    timeout(PATIENCE, listen).await.expect("both are refused in time");
+    until("the others are at the target", || origin.seen().len() == 3).await;
+    assert_eq!(world.proxy.in_flight(), 3);
+}
+
+/// A frame by hand: a client of a library keeps to what it is told.
+fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("short");
+    let head = [0, 0, length, kind, flags];
+    [&head[..], &stream.to_be_bytes(), payload].concat()
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[tokio::test]
 async fn a_shutdown_lets_streams_finish() {

@@ -13,7 +13,7 @@ use super::course::Stay;
 use super::testkit::{
     Act, Origin, PATIENCE, World, body, field, ok, service, status, table, until, with_green,
 };
-use crate::core::model::{Side, Span, TargetProtocol, Transport, WhenIdle};
+use crate::core::model::{MemoryLimit, Side, Span, TargetProtocol, Transport, WhenIdle};
 use crate::core::routing::{Link, MeterId, ServiceRoute};
 use crate::telemetry::{EdgeEvent, MeterKey};
 
@@ -28,6 +28,8 @@ const OTHER_AGREES: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat/2\r\n\r\n";
 /// A close frame that says 1001.
 const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
+/// How many requests are in flight at most without one being refused for want of memory.
+const ALWAYS_LET_IN: u64 = 64;
 
 /// One end of a connection.
 struct End {
@@ -398,6 +400,36 @@ async fn a_departure_cuts_a_download_and_a_short_answer_is_over_before() {
     assert_eq!(world.recorder.edge_count(EdgeEvent::StreamCut), 1);
     // What was idle is no stream: its connection goes on, and blue has no target.
     assert_eq!(status(&short.get("/short", "").await), 503);
+}
+
+#[tokio::test]
+async fn where_memory_is_short_open_tunnels_keep_out_further_ones_and_nobody_else() {
+    let origin = Origin::new(|request, _| {
+        if request.contains("pgrade") {
+            vec![Act::Send(AGREES.to_owned()), Act::Wait(Duration::from_secs(600))]
+        } else {
+            ok("fine")
+        }
+    })
+    .await;
+    let world = World::new(service(0, &[origin.address], &[]));
+    world.recorder.pressure().choose(MemoryLimit::Bytes(1));
+    world.recorder.pressure().observe(1, None);
+    let mut open = Vec::new();
+    for number in 1..=ALWAYS_LET_IN {
+        let mut client = End::to(world.address()).await;
+        client.send(ASKS.as_bytes()).await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{number}: {head}");
+        open.push(client);
+    }
+    assert_eq!(body(&world.get("").await), "fine");
+    let mut further = world.client().await;
+    further.send(ASKS).await;
+    let answer = further.answer().await;
+    assert_eq!((status(&answer), field(&answer, "x-tidegate-error")), (503, Some("overloaded")));
+    assert_eq!(world.proxy.in_flight(), ALWAYS_LET_IN, "they are all still open");
+    drop(open);
 }
 
 #[tokio::test]

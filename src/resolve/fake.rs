@@ -15,6 +15,7 @@ use tokio::time::sleep;
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     A([u8; 4]),
+    Aaaa([u16; 8]),
     Srv { priority: u16, port: u16, host: &'static str },
 }
 
@@ -143,6 +144,7 @@ impl Record {
     fn data(&self, wanted: u16) -> Option<Vec<u8>> {
         let (kind, data) = match self {
             Self::A(address) => (1, address.to_vec()),
+            Self::Aaaa(parts) => (28, parts.iter().flat_map(|part| part.to_be_bytes()).collect()),
             Self::Srv { priority, port, host } => {
                 let mut data = priority.to_be_bytes().to_vec();
                 data.extend([0, 1]);

@@ -270,6 +270,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_is_at_its_addresses_of_both_families_and_of_one_alone() {
+        let dns = Dns::start().await;
+        let v6 = Record::Aaaa([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        dns.set("shop.test", &[Record::A([10, 0, 0, 1]), v6.clone()]);
+        let resolver = watching(&dns, &["shop.test:80"]);
+        let both = addresses(&["10.0.0.1:80", "[2001:db8::1]:80"]);
+        assert_eq!(answer(&resolver, "shop.test:80").await, both);
+        dns.set("shop.test", &[v6]);
+        assert_eq!(answer(&resolver, "shop.test:80").await, addresses(&["[2001:db8::1]:80"]));
+        dns.set("shop.test", &[Record::A([10, 0, 0, 2])]);
+        assert_eq!(answer(&resolver, "shop.test:80").await, addresses(&["10.0.0.2:80"]));
+        resolver.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn an_outage_and_a_name_that_is_gone_take_nothing_away() {
         let dns = Dns::start().await;
         dns.set("shop.test", &[Record::A([10, 0, 0, 1])]);

@@ -50,7 +50,8 @@ impl Pressure {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether a request is to be refused, which counts; it is one of so many. Takes no lock.
+    /// Whether a request is to be refused, which counts; it is one of so many, as far as these are
+    /// in its way. Takes no lock.
     pub fn sheds_request(&self, in_flight: u64) -> bool {
         let sheds = self.is_high() && in_flight > FEW_REQUESTS;
         if sheds {

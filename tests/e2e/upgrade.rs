@@ -9,8 +9,8 @@ use tidegate::admin::json::Rollout;
 use tidegate::core::rollout::StateName;
 
 use crate::kit::{
-    Api, Chats, FakeSuccessor, Home, Origin, Ports, Shop, Successor, Tidegate, Turn, Visitors,
-    report, until, upgrade,
+    Api, Chats, FakePredecessor, FakeSuccessor, Home, Origin, Ports, Shop, Successor, Tidegate,
+    Turn, Visitors, report, until, upgrade,
 };
 
 const UPGRADES: usize = 10;
@@ -143,6 +143,27 @@ async fn nobody_takes_over_where_nobody_serves() {
     let said = refused(&home, &[], 3).await;
     assert!(said.contains("tidegate serve"), "{said}");
     assert_eq!(home.files(), ["tidegate.yaml"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_the_old_process_took_meanwhile_is_not_undone() {
+    let (a, b) = (Origin::start("a").await, Origin::start("b").await);
+    let good = SHOP.config(&Ports::free(), &a, &b);
+    for (changed, expected) in [
+        (good.replace("weight: 10%", "weight: 20%"), "has changed since it was read: ask"),
+        (good.replace("tell_side", "tell_sides"), "unknown key"),
+    ] {
+        assert_ne!(changed, good);
+        let home = Home::with(&good);
+        // It has read the file, and has everything but the store.
+        let old = FakePredecessor::paused(&home).await;
+        home.configure(&changed);
+        let (said, ended) = old.lets_go().await;
+        let why = said["failed"]["why"].as_str().unwrap_or_default();
+        assert!(why.contains(expected), "{said}");
+        assert!(!ended.status.success(), "{ended:?}");
+        assert!(!home.path().join("tidegate.db").exists(), "the store is the old process'");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

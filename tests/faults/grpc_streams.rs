@@ -1,6 +1,7 @@
 //! Open streams of gRPC through a promotion and a rollback, several in each connection: those of
-//! the group that loses its weight go on for the drain timeout and are then reset, and their
-//! connection is told by a GOAWAY to be followed by another; the others never notice.
+//! the group that loses its weight go on for the drain timeout and are then told that their target
+//! is unavailable, and their connection is told by a GOAWAY to be followed by another; the others
+//! never notice.
 
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ struct Call {
 /// How the calls of a group that had to go have ended.
 #[derive(Default)]
 struct Farewells {
-    /// With a reset, in its time.
-    reset: usize,
+    /// With the status UNAVAILABLE in its trailers.
+    unavailable: usize,
     /// In any other way.
     otherwise: usize,
     /// Before the drain timeout was over.
@@ -42,12 +43,12 @@ struct Farewells {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_of_grpc_outlive_a_promotion_and_a_rollback_and_are_then_reset() {
+async fn calls_of_grpc_outlive_a_promotion_and_a_rollback_and_are_then_told_to_go_elsewhere() {
     let _turn = Turn::wait().await;
     let mut row = Row::begin(
         "open streams of gRPC through promotion and rollback",
-        "0 forced ends within drain_timeout, and messages flow in it; after it each is reset, \
-         counted as cut, and its connection told by GOAWAY; the others untouched",
+        "0 forced ends within drain_timeout, and messages flow in it; after it each gets the \
+         status UNAVAILABLE, counted as cut, and its connection told by GOAWAY; the others untouched",
     );
     let (a, b) = (chatting("shop-a").await, chatting("shop-b").await);
     let scene = Scene {
@@ -155,27 +156,37 @@ async fn farewells(calls: Vec<Call>, changed: Instant) -> Farewells {
     for call in calls {
         ends.spawn(async move {
             let Call { questions, mut answers, connection, target: _ } = call;
-            let end = timeout(PATIENCE, answers.data()).await;
+            let status = timeout(PATIENCE, status_of(&mut answers)).await;
             let after = changed.elapsed();
-            let is_reset = matches!(end, Ok(Some(Err(error))) if error.is_reset());
+            let is_unavailable = status.is_ok_and(|status| status.as_deref() == Some("14"));
             // A connection that was told to go takes no more calls, and is whole otherwise.
             let next = timeout(PATIENCE, refused(connection)).await;
             let is_told = next.is_ok_and(|reason| reason == Some(Reason::NO_ERROR));
             drop(questions);
-            (is_reset, is_told, after)
+            (is_unavailable, is_told, after)
         });
     }
     let mut farewells = Farewells::default();
     while let Some(end) = ends.join_next().await {
-        let (is_reset, is_told, after) = end.expect("no panic");
-        farewells.reset += usize::from(is_reset);
-        farewells.otherwise += usize::from(!is_reset);
+        let (is_unavailable, is_told, after) = end.expect("no panic");
+        farewells.unavailable += usize::from(is_unavailable);
+        farewells.otherwise += usize::from(!is_unavailable);
         farewells.untold += usize::from(!is_told);
         farewells.early += usize::from(after < DRAIN_TIMEOUT);
         let ms = u64::try_from(after.as_millis()).expect("a short time");
         farewells.last_ms = farewells.last_ms.max(ms);
     }
     farewells
+}
+
+/// Waits for the end of a call; gives the status in its trailers, `None` if it ends in any other way
+/// or says something more.
+async fn status_of(answers: &mut RecvStream) -> Option<String> {
+    if answers.data().await.is_some() {
+        return None;
+    }
+    let trailers = answers.trailers().await.ok()??;
+    Some(trailers.get("grpc-status")?.to_str().ok()?.to_owned())
 }
 
 /// Waits until a connection takes no more calls; gives the reason of the GOAWAY, `None` if it ended
@@ -192,14 +203,14 @@ async fn refused(mut connection: SendRequest<Bytes>) -> Option<Reason> {
 
 impl Farewells {
     fn judge(&self, row: &mut Row, about: &str) {
-        let Self { reset, otherwise, early, untold, last_ms } = self;
-        row.measure(&format!("{about}_reset"), *reset);
+        let Self { unavailable, otherwise, early, untold, last_ms } = self;
+        row.measure(&format!("{about}_told_unavailable"), *unavailable);
         row.measure(&format!("{about}_ended_otherwise"), *otherwise);
         row.measure(&format!("{about}_ended_early"), *early);
         row.measure(&format!("{about}_without_goaway"), *untold);
         row.measure(&format!("{about}_last_after_ms"), *last_ms);
         row.require(&format!("{about}: none before the drain timeout"), *early == 0);
-        row.require(&format!("{about}: all by a reset"), *otherwise == 0);
+        row.require(&format!("{about}: all by UNAVAILABLE"), *otherwise == 0);
         row.require(&format!("{about}: all connections are told"), *untold == 0);
         row.require(&format!("{about}: all soon after the drain timeout"), *last_ms < 10_000);
     }

@@ -32,7 +32,7 @@ enum Bar {
     Ended,
     /// So many streams are reset, or the connection is ended.
     Reset(u32),
-    /// It costs the server next to nothing, and may go on.
+    /// It costs the server so little that it answers a ping behind it, or the connection is ended.
     Borne,
 }
 
@@ -42,6 +42,8 @@ struct Reaction {
     ending: Option<Ending>,
     resets: u32,
     answers: u32,
+    /// Whether the ping behind all of it was answered.
+    is_over: bool,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,14 +111,14 @@ async fn run(tidegate: &Tidegate, attack: &Attack) -> Reaction {
         let sent = timeout(WRITE, writing.write_all(&round)).await;
         sending = sent.is_ok_and(|sent| sent.is_ok());
     }
-    let patience = match attack.bar {
-        Bar::Ended | Bar::Reset(_) => LONGEST,
-        Bar::Borne => SETTLE,
-    };
+    if attack.bar == Bar::Borne {
+        // A server that has ended the connection takes no more, which its end says as well.
+        let _ = timeout(WRITE, writing.write_all(&frame(PING, 0, 0, &LAST))).await;
+    }
     let bar = attack.bar;
-    let over = reaction.wait_for(|reaction| bar != Bar::Borne && bar.holds(reaction));
+    let over = reaction.wait_for(|reaction| bar.holds(reaction));
     // Whether it came in time is for the caller to judge, by what has come.
-    let _ = timeout(patience, over).await;
+    let _ = timeout(LONGEST, over).await;
     // What is still under way at the targets is let come to its end.
     sleep_until(Instant::now() + SETTLE).await;
     let reacted = *reaction.borrow();
@@ -140,6 +142,9 @@ fn listen(mut frames: Frames, told: watch::Sender<Reaction>) -> JoinHandle<()> {
                 }
                 (1, None) => reaction.answers += 1,
                 (3, None) => reaction.resets += 1,
+                (PING, None) if frame.is_acknowledgement() => {
+                    reaction.is_over |= frame.payload == LAST;
+                }
                 (_, None) => {}
             });
         }
@@ -151,7 +156,7 @@ impl Bar {
         match self {
             Self::Ended => reaction.ending.is_some(),
             Self::Reset(streams) => reaction.ending.is_some() || reaction.resets >= streams,
-            Self::Borne => true,
+            Self::Borne => reaction.ending.is_some() || reaction.is_over,
         }
     }
 }
@@ -250,6 +255,9 @@ fn stream(number: u32) -> u32 {
     2 * number + 1
 }
 
+const PING: u8 = 6;
+/// What is in the ping behind an attack.
+const LAST: [u8; 8] = *b"the last";
 const END_STREAM: u8 = 0x01;
 const END_HEADERS: u8 = 0x04;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];

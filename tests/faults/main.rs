@@ -38,6 +38,7 @@ mod silent;
 mod slow;
 mod slow_http2;
 mod standstill;
+mod upgrades;
 mod victim;
 mod websockets;
 mod weights;

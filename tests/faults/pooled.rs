@@ -78,7 +78,7 @@ impl Closes {
 
     fn requests(self) -> u64 {
         match self {
-            Self::AtOnce | Self::Reset => sized(1_500, 49_600),
+            Self::AtOnce | Self::Reset => sized(1_500, 49_800),
             Self::Idle => sized(32, 400),
         }
     }

@@ -1,5 +1,5 @@
 //! Clients that are slow on purpose: a header that never ends, a body that hardly comes, an answer
-//! that nobody reads. All of them are cut by their deadline, and a good client never notices.
+//! that nobody reads, nothing at all. All of them are cut by their deadline, and a good client never notices.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::kit::{Turn, until};
 use crate::rig::{
@@ -137,6 +137,53 @@ async fn clients_that_do_not_read_their_answer_are_cut() {
     row.end();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_say_nothing_are_cut() {
+    let _turn = Turn::wait().await;
+    raise_own_limit();
+    let mut row = Row::begin(
+        "silent clients",
+        "new connections cut by the deadline of a header, used ones after keepalive; a good client \
+         served within 1 s throughout",
+    );
+    let blue = Target::sound("blue").await;
+    let connections = sized(50, 2_000);
+    let scene = Scene {
+        listener: ", limits: { header: 1s, keepalive: 1s, connections_per_client: 20000 }"
+            .to_owned(),
+        blue: vec![blue.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let bystander = Bystander::start(tidegate.public(), Speaks::Http1);
+    for (about, is_used) in [("new", false), ("used", true)] {
+        let mut clients = JoinSet::new();
+        for _ in 0..connections {
+            let mut client = Client::open(tidegate.public()).await.expect("connected");
+            if is_used {
+                let asked = client.ask(b"GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await;
+                assert_eq!(asked.expect("an answer").status, 200);
+            }
+            let began = Instant::now();
+            clients.spawn(async move {
+                let said = timeout(SILENCE * 3, client.rest()).await.ok()?;
+                said.is_empty().then(|| began.elapsed())
+            });
+        }
+        let ends: Vec<Option<Duration>> = clients.join_all().await;
+        let cut = ends.iter().flatten().count();
+        let last = ends.iter().flatten().max().copied().unwrap_or_default();
+        let ms = u64::try_from(last.as_millis()).expect("a short time");
+        row.measure(&format!("{about}_connections"), connections);
+        row.measure(&format!("{about}_cut_without_a_word"), cut);
+        row.measure(&format!("{about}_last_cut_after_ms"), ms);
+        row.require(&format!("{about}: all are cut"), cut == connections);
+        row.require(&format!("{about}: all are cut in time"), last <= SILENCE + LEEWAY);
+    }
+    bystander.stop(&mut row, "").await;
+    row.end();
+}
+
 /// Clients that send their head at once and then a byte now and then.
 #[derive(Clone, Copy)]
 struct Drip {
@@ -225,6 +272,9 @@ impl Cuts {
 
 /// How long clients do not read, of which one second is allowed.
 const UNREAD: Duration = Duration::from_secs(4);
+/// How long a connection may be silent: the whole time of a header, or that of an idle connection
+/// and of a header together.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long a body may be slow at its beginning.
 const GRACE: Duration = Duration::from_secs(10);
 /// For a machine that is busy.

@@ -71,6 +71,40 @@ async fn websockets_outlive_a_promotion_and_a_rollback_and_are_closed_cleanly() 
     row.end();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_is_to_cut_closes_websockets_of_green_at_once_and_no_others() {
+    let _turn = Turn::wait().await;
+    raise_own_limit();
+    let mut row = Row::begin(
+        "open WebSockets through a rollback with streams_on_rollback: cut",
+        "all of green closed with 1001 within 2 s of the abort, long before drain_timeout; the \
+         others untouched",
+    );
+    let (a, b) = (echo("shop-a").await, echo("shop-b").await);
+    let scene = Scene {
+        service: ", drain_timeout: 1h, streams_on_rollback: cut, min_green: 0".to_owned(),
+        blue: vec![a.address()],
+        green: vec![b.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let api = tidegate.api();
+    let rollout = baking_at(&api, "v1", "50%").await;
+    let (leaving, staying) = open_both(&tidegate, "shop-b").await;
+    row.measure("through_rollback", leaving.len() + staying.len());
+    let changed = Instant::now();
+    tell(&api, &rollout, "abort").await;
+    let Farewells { clean, early: _, cut, last_ms } = farewells(leaving, changed).await;
+    row.measure("closed_with_1001", clean);
+    row.measure("cut", cut);
+    row.measure("last_after_ms", last_ms);
+    row.require("all with 1001", cut == 0);
+    row.require("all at once", last_ms <= 2_000);
+    drop(still_echo(&mut row, "rollback", staying).await);
+    ends_as(&api, &rollout, StateName::RolledBack).await;
+    row.end();
+}
+
 /// Opens all of them; gives those at the target that is going to leave, and the others.
 async fn open_both(tidegate: &Tidegate, leaving: &str) -> (Vec<Chat>, Vec<Chat>) {
     let mut opened = Vec::new();

@@ -2,14 +2,13 @@
 //! and target have seen: what one protocol carries must not become something else in the other.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::case::Must;
 use crate::http2::{Frames, Http2, frame, literal};
-use crate::kit::{PATIENCE, Ports, Tidegate};
+use crate::kit::{PATIENCE, Ports, Tidegate, until};
 use crate::message::Request;
 use crate::run::{MARK, PROBE, same};
 use crate::stream::{END_HEADERS, END_STREAM, Stream, Way, groups};
@@ -41,7 +40,7 @@ pub(crate) async fn check(group: &str) {
     let tidegate = Tidegate::start(|ports| config(ports, address)).await;
     let mut wrong = Vec::new();
     for (number, case) in cases.iter().enumerate() {
-        if let Err(fault) = run(tidegate.public(), &target, case, number).await {
+        if let Err(fault) = run(&tidegate, &target, case, number).await {
             wrong.push(format!("{}: {fault}\n    {}", case.name, case.rule));
         }
     }
@@ -50,18 +49,19 @@ pub(crate) async fn check(group: &str) {
 }
 
 async fn run(
-    address: SocketAddr,
+    tidegate: &Tidegate,
     target: &Target,
     case: &Stream,
     number: usize,
 ) -> Result<(), String> {
     let (again, fresh) = (format!("{PROBE}again/{number}"), format!("{PROBE}fresh/{number}"));
+    let address = tidegate.public();
     let (outcome, after) = talk(address, case, &again).await;
-    let next = ask(address, &fresh).await;
     if case.must == Must::Either && outcome != answered(case) {
-        // What was taken before it was found out is let come to its target.
-        sleep(SETTLE).await;
+        // What was taken before it was found out is let come to its target, and to its end there.
+        until("nothing is under way", async || is_idle(tidegate).await).await;
     }
+    let next = ask(address, &fresh).await;
     let mut seen = target.take_seen();
     seen.requests.retain(|request| !request.target.starts_with(PROBE));
     if next != answer_for(&fresh) {
@@ -83,6 +83,13 @@ async fn run(
         Some(after) if after == answer_for(&again) => Ok(()),
         Some(after) => Err(format!("after {outcome:?}, another stream got {after:?}")),
     }
+}
+
+/// Whether the proxy has nothing in flight to the target. A change, though it changes nothing, is
+/// answered with what is so now; what can be read is as old as the last look.
+async fn is_idle(tidegate: &Tidegate) -> bool {
+    let service = tidegate.api().split("shop", "0%").await;
+    service.blue.targets.iter().all(|target| target.in_flight == 0)
 }
 
 /// What holds of every vector.
@@ -262,8 +269,6 @@ store: {{ path: tidegate.db }}
 
 /// The stream of the request behind a vector.
 const AGAIN: u32 = 101;
-/// How long a request may take from the proxy to the target.
-const SETTLE: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_status_is_read_in_every_form() {

@@ -32,6 +32,12 @@ pub(in crate::app) enum TakeoverError {
     /// It cannot be heard.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// The process that runs may have reloaded the file meanwhile.
+    #[error("the configuration file has changed since it was read: ask for the upgrade again")]
+    Changed,
+    /// The file that was read without mistakes has some now.
+    #[error("the configuration file has changed since it was read, and has mistakes now: {0}")]
+    Mistaken(String),
     /// The process that has just started does not answer.
     #[error("the new process does not serve: {0}")]
     NotServing(String),

@@ -8,6 +8,8 @@
 //!  │ binds what it has not got              │
 //!  ├─ pause ───────────────────────────────►│ ends its control side: the store is closed;
 //!  │◄────── what is known of targets ───────┤ the proxy goes on with its last table
+//!  │ gives up if its file has changed: a    │
+//!  │ reload of the old one is not undone    │
 //!  │ opens the store, recovers, accepts     │
 //!  ├─ ready ───────────────────────────────►│
 //!  │◄──────────────────────────── yours ────┤
@@ -53,6 +55,7 @@ mod health;
 mod holder;
 mod launch;
 mod message;
+mod reading;
 #[cfg(test)]
 mod stalls;
 mod take;
@@ -72,6 +75,7 @@ pub(super) use give::{dismiss, give};
 pub(super) use health::{KnownTarget, known_targets, remember};
 pub(super) use holder::{Holder, holder};
 pub(super) use message::SocketOf;
+pub(super) use reading::read_again;
 pub(super) use take::{Inherited, Takeover};
 
 /// The socket beside the database on which a process hears of its successor; `None` for a store in

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::analysis::Counts;
-use crate::core::model::{MonoTime, Revision, RolloutId, ServiceName, Side, Span};
+use crate::core::model::{MonoTime, Revision, RolloutId, ServiceName, Span};
 use crate::core::rollout::{Actor, Event, Spec, Verb};
 
 use super::draft::{About, EntryKind, entry};
@@ -74,6 +74,7 @@ impl World {
             let by = Actor::tidegate();
             let kind = EntryKind::EvidenceCrossed;
             active.drafts.push(entry(kind, about, &detail, (&by, None), self.now.wall));
+            self.verdict_fell(id);
             if let Some(seen) = self.observation(id) {
                 self.feed(id, Event::Observed(seen));
             }
@@ -120,6 +121,19 @@ impl World {
         if let Some(comparing) = &mut active.comparing {
             comparing.accept(now, weight);
         }
+        self.count(id);
+        if let Some(active) = self.rollouts.get_mut(id) {
+            active.running.accept();
+        }
+    }
+
+    /// A verdict against green fell, whoever said it: what green is sent from now on is counted
+    /// apart.
+    pub(super) fn verdict_fell(&mut self, id: &RolloutId) {
+        self.count(id);
+        if let Some(active) = self.rollouts.get_mut(id) {
+            active.running.verdict_fell();
+        }
     }
 
     /// How long a request of a rollout's service may take until its answer begins.
@@ -143,12 +157,9 @@ impl World {
     pub(super) fn count(&mut self, id: &RolloutId) -> Option<Counts> {
         let active = self.rollouts.get_mut(id)?;
         let service = &active.rollout.spec().service;
-        let green = self.recorder.present(service, Side::Green);
+        let green = self.recorder.green_in(service, active.running.turn());
         let before = active.running.tally;
         active.running.add(green.clone());
-        if let Some(comparing) = &mut active.comparing {
-            active.running.tally.sent_after_verdict += comparing.take_sent_after_verdict();
-        }
         let totals = self.kept.totals.entry(service.clone()).or_default();
         totals.count_growth(before, active.running.tally);
         Some(green)

@@ -37,6 +37,7 @@ mod records;
 mod recover;
 mod refusal;
 mod reload;
+mod remainder;
 mod request;
 mod resume;
 mod service;

@@ -8,7 +8,6 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::core::analysis::Counts;
 use crate::core::ledger::Draft;
 use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
@@ -27,7 +26,7 @@ use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
+use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -97,9 +96,8 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// A rollout that begins, or goes on; what green's meter counted before is not its own.
-    pub(super) fn new(rollout: Rollout, tally: Tally, meter: Counts) -> Self {
-        let running = Running::resume(tally, meter);
+    /// A rollout that begins, or goes on.
+    pub(super) fn new(rollout: Rollout, running: Running) -> Self {
         Self {
             rollout,
             running,

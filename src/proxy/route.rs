@@ -64,6 +64,10 @@ impl Phases {
         let score = || {
             let meter = selection.service.side(selection.side).meter;
             let evidence = Evidence::arrive(&selection, started_us);
+            if selection.side == Side::Green {
+                // What is in flight when a rollout ends is known by what began.
+                self.recorder.begun(meter);
+            }
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us, evidence)
         };
         let attempt = Attempt::first(&selection, draws.target, score)

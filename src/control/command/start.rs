@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::core::ledger::Draft;
 use crate::core::model::{
-    AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Side, Span, Strategy,
+    AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Span, Strategy,
     StrategyName, TargetGroup, Weight,
 };
 use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
@@ -17,6 +17,7 @@ use super::super::change::{After, Start};
 use super::super::comparing::Comparing;
 use super::super::draft::{About, EntryKind, entry, fact};
 use super::super::record::{GroupRecord, IdempotencyRecord, RolloutRecord, key, text};
+use super::super::tally::Running;
 use super::super::world::Active;
 use super::super::{Refusal, Reply, Request, StartRollout, Tally, World};
 use super::Done;
@@ -249,12 +250,14 @@ impl World {
         }
         self.repeatable.extend(start.repeatable);
         // What is in flight of the last rollout is counted when it ends, and not as this one's.
-        self.recorder.begin_turn(&spec.service);
+        self.begin_turn(&spec.service);
         self.windows.forget(&spec.service);
-        let meter = self.recorder.present(&spec.service, Side::Green);
+        let turn = self.recorder.turn(&spec.service);
+        let meter = self.recorder.green_in(&spec.service, turn);
         let seq = start.rollout.seq();
         let comparing = Comparing::begin(&spec, self.longest_answer(&spec));
-        let active = Active::new(start.rollout, Tally::default(), meter);
+        let running = Running::resume(Tally::default(), turn, meter);
+        let active = Active::new(start.rollout, running);
         let active = Active { comparing, ..active };
         self.rollouts.insert(spec.id.clone(), active);
         self.configure_alarms();

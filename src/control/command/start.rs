@@ -154,6 +154,10 @@ impl World {
         let spec = self.config.services.get(&start.service).ok_or_else(missing)?;
         let state = self.services.get(&start.service).ok_or_else(missing)?;
         let strategy = self.strategy(start.strategy.as_ref().unwrap_or(&spec.strategy))?;
+        if let (Some(why), Some(step)) = (spec.never_certified(), strategy.wants_certificate()) {
+            let (service, strategy) = (spec.name.clone(), strategy.name().clone());
+            return Err(Refusal::NeverCertified { service, strategy, step, why });
+        }
         let final_bake = strategy.final_bake().unwrap_or(spec.policies.final_bake);
         let blue = state.record.blue.clone();
         Ok(Spec {

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod analysis_view;
+mod assignment;
 mod change;
 mod close;
 mod command;

@@ -246,6 +246,7 @@ impl World {
         if let Some(state) = self.services.get_mut(&spec.service) {
             state.active = None;
         }
+        self.apply_postponed(&spec.service);
         self.configure_alarms();
         let totals = self.kept.totals.entry(spec.service.clone()).or_default();
         totals.count_end(active.rollout.state().name());

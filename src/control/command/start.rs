@@ -10,7 +10,7 @@ use crate::core::model::{
     AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Span, Strategy,
     StrategyName, TargetGroup, Weight,
 };
-use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
+use crate::core::rollout::{Assignment, BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
 use crate::store::Transaction;
 
 use super::super::change::{After, Start};
@@ -184,6 +184,7 @@ impl World {
                 sticky: spec.stickiness.is_some(),
                 attempt: self.attempt(&spec.name, &start.revision),
             },
+            assignment: Assignment::of(spec.stickiness.as_ref()),
         })
     }
 

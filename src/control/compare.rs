@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::analysis::Counts;
-use crate::core::model::{MonoTime, Revision, RolloutId, ServiceName, Span};
+use crate::core::model::{MonoTime, RolloutId, Span};
 use crate::core::rollout::{Actor, Event, Spec, Verb};
 
 use super::draft::{About, EntryKind, entry};
@@ -141,15 +141,6 @@ impl World {
         let service = self.config.services.get(&spec.service);
         let timeouts = service.map(|service| service.timeouts).unwrap_or_default();
         timeouts.connect.saturating_add(timeouts.write).saturating_add(timeouts.read)
-    }
-
-    /// Which rollout of its revision the next one of a service is, from 1. Those that had no
-    /// traffic count too: that can only make the next one more careful.
-    pub(super) fn attempt(&self, service: &ServiceName, revision: &Revision) -> u32 {
-        let earlier = self.history.iter().filter_map(|view| view.spec.as_ref());
-        let earlier =
-            earlier.filter(|spec| spec.service == *service && spec.green_revision == *revision);
-        u32::try_from(earlier.count()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// Adds up what a rollout's requests came to since the last look; gives what green's meter

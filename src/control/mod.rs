@@ -11,6 +11,7 @@
 mod alarms;
 mod analysis_view;
 mod assignment;
+mod attempts;
 mod change;
 mod close;
 mod command;

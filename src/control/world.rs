@@ -18,6 +18,7 @@ use crate::resolve::Resolver;
 use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
+use super::attempts::Attempts;
 use super::change::{Changes, ReplyTo};
 use super::comparing::Comparing;
 use super::group::Group;
@@ -76,6 +77,8 @@ pub struct World {
     pub(super) resolver: Arc<Resolver>,
     pub(super) lists: Lists,
     pub(super) asker: Arc<Asker>,
+    /// How often each revision of a service was rolled out.
+    pub(super) attempts: BTreeMap<ServiceName, Attempts>,
 }
 
 /// A rollout in the writer's hands.

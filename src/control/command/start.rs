@@ -64,6 +64,7 @@ impl World {
             evidence: None,
         };
         transaction.puts.push((key("rollout", spec.id.as_str()), text(&record)));
+        transaction.puts.push(self.attempts_with(&spec));
         if let Some(group) = self.groups.get(&spec.green) {
             let record = GroupRecord {
                 targets: start.targets.clone().unwrap_or_else(|| group.record.targets.clone()),
@@ -254,6 +255,7 @@ impl World {
             state.active = Some(spec.id.clone());
         }
         self.repeatable.extend(start.repeatable);
+        self.count_attempt(&spec);
         // What is in flight of the last rollout is counted when it ends, and not as this one's.
         self.begin_turn(&spec.service);
         self.windows.forget(&spec.service);

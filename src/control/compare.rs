@@ -35,12 +35,9 @@ impl World {
         self.keep_latencies();
     }
 
-    /// Evaluates the comparisons in which green failed since the last time.
-    pub(super) fn compare_failures(&mut self) {
-        let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
-        for id in &ids {
-            self.evaluate(id, Occasion::Failure);
-        }
+    /// Evaluates a comparison in which green failed since the last time.
+    pub(super) fn evaluate_failure(&mut self, id: &RolloutId) {
+        self.evaluate(id, Occasion::Failure);
     }
 
     fn evaluate(&mut self, id: &RolloutId, occasion: Occasion) {

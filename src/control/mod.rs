@@ -19,6 +19,7 @@ mod compare;
 mod comparing;
 mod draft;
 mod ejection;
+mod failures;
 mod gates;
 mod group;
 mod handle;

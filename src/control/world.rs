@@ -9,7 +9,9 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::Draft;
-use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
+use crate::core::model::{
+    MonoTime, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
+};
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
@@ -96,6 +98,8 @@ pub(super) struct Active {
     pub(super) comparing: Option<Comparing>,
     /// What an earlier life has left of its comparison; `None` if it left nothing.
     pub(super) analysis: Option<AnalysisView>,
+    /// When its comparison was last evaluated out of turn, because green failed.
+    pub(super) out_of_turn: MonoTime,
 }
 
 impl Active {
@@ -109,6 +113,7 @@ impl Active {
             unsettled: false,
             comparing: None,
             analysis: None,
+            out_of_turn: MonoTime::default(),
         }
     }
 }

@@ -138,9 +138,14 @@ impl Comparing {
         evaluation.crossed
     }
 
+    /// Whether green failed since the last evaluation.
+    pub(super) fn has_failed(&self) -> bool {
+        self.counters.green_bad() > self.green_bad
+    }
+
     /// The same after a failure of green; only if there was one, and not too often.
     pub(super) fn evaluate_failure(&mut self, now: MonoTime, green_targets: usize) -> bool {
-        let due = self.counters.green_bad() > self.green_bad
+        let due = self.has_failed()
             && self.calendar.as_mut().is_some_and(|calendar| calendar.may_evaluate(now));
         due && self.evaluate(now, green_targets)
     }

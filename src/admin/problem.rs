@@ -116,6 +116,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         ) => StatusCode::CONFLICT,
         Refusal::VersionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
         Refusal::NoStrategy(_)
+        | Refusal::NeverCertified { .. }
         | Refusal::NotItsAlarm(_)
         | Refusal::NoAlarm(_)
         | Refusal::IdempotencyMismatch

@@ -91,6 +91,14 @@ impl RehearsalArgs {
             let why = format!("there is no strategy {name} in {}", self.config.display());
             wrong(why, format!("the file declares {known}; predefined names work too"))
         })?;
+        if let (Some(why), Some(step)) = (service.never_certified(), strategy.wants_certificate()) {
+            let why = format!(
+                "steps[{step}] of {name} wants the comparison's certificate, which service {} \
+                 never gets: {why}",
+                service.name
+            );
+            return Err(wrong(why, "choose a strategy that asks for `samples`".to_owned()));
+        }
         if self.users.is_some() && service.stickiness.is_none() {
             let why = format!("service {} is not sticky: it has no users to count", service.name);
             return Err(wrong(why, "leave --users out".to_owned()));

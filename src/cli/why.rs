@@ -118,11 +118,19 @@ fn of_metric(metric: &MetricEvidence) -> String {
 
 fn requests(rollout: &Rollout) -> String {
     let Rollout { green_requests, green_failed, rescued, leaked, sent_after_verdict, .. } = rollout;
-    format!(
+    let mut said = format!(
         "Green was given {green_requests} requests: {green_failed} failed there, {rescued} of them \
          were answered by a second attempt, {leaked} were seen by a user; {sent_after_verdict} \
          were sent after the verdict."
-    )
+    );
+    if rollout.in_flight > 0 {
+        said.push_str(&format!(" {} are not over yet.", rollout.in_flight));
+    }
+    if rollout.outcomes_missing > 0 {
+        let missing = rollout.outcomes_missing;
+        said.push_str(&format!(" Of {missing} it is not known what they came to."));
+    }
+    said
 }
 
 fn ms(us: u64) -> Span {

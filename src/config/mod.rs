@@ -222,15 +222,16 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let groups = target_groups.map(|node| target_groups::target_groups(&node, base_dir));
     let TargetGroups { groups: target_groups, transports, files: targets_files } =
         groups.unwrap_or_default();
+    let own_strategies = strategies.as_ref().map(strategies::strategies).unwrap_or_default();
     Config {
         admin: admin::admin(admin.as_ref(), base_dir, &mut addresses),
         listeners: listeners
             .map(|node| listeners::listeners(&node, &declared, base_dir, &mut addresses))
             .unwrap_or_default(),
         services: services
-            .map(|node| services::services(&node, &declared, &target_groups))
+            .map(|node| services::services(&node, &declared, &target_groups, &own_strategies))
             .unwrap_or_default(),
-        strategies: strategies.as_ref().map(strategies::strategies).unwrap_or_default(),
+        strategies: own_strategies,
         alarms: alarms.map(|node| alarms::alarms(&node, &declared)).unwrap_or_default(),
         gates: gates.map(|node| gates::gates(&node, base_dir)).unwrap_or_default(),
         store: store::store(store.as_ref(), base_dir),

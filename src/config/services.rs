@@ -16,8 +16,8 @@ use super::release::release;
 use super::retries::retries;
 use super::stickiness::stickiness;
 use crate::core::model::{
-    AlarmName, Balance, DrainPolicy, OutlierSpec, Panic, ServiceName, ServiceSpec, Span,
-    StreamsOnRollback, TargetGroup, TargetGroupName, Timeouts,
+    AlarmName, Balance, DrainPolicy, OutlierSpec, Panic, ServiceName, ServiceSpec, Span, Strategy,
+    StrategyName, StreamsOnRollback, TargetGroup, TargetGroupName, Timeouts,
 };
 
 /// Reads the section.
@@ -25,9 +25,34 @@ pub(super) fn services(
     node: &Node<'_>,
     declared: &Declared<'_>,
     groups: &BTreeMap<TargetGroupName, TargetGroup>,
+    strategies: &BTreeMap<StrategyName, Strategy>,
 ) -> BTreeMap<ServiceName, ServiceSpec> {
     let mut pairs = Pairs { declared, groups, users: BTreeMap::new() };
-    node.named(MAX_SERVICES, |name, node| service(name, node, declared, &mut pairs))
+    node.named(MAX_SERVICES, |name, node| {
+        let service = service(name, node, declared, &mut pairs)?;
+        check_certificates(node, &service, strategies);
+        Some(service)
+    })
+}
+
+/// Checks that the service's strategy asks for nothing that its comparison never gives.
+fn check_certificates(
+    node: &Node<'_>,
+    service: &ServiceSpec,
+    strategies: &BTreeMap<StrategyName, Strategy>,
+) {
+    let step = strategies.get(&service.strategy).and_then(Strategy::wants_certificate);
+    let (Some(why), Some(step)) = (service.never_certified(), step) else {
+        return;
+    };
+    if let Some(node) = node.child("strategy") {
+        let name = &service.strategy;
+        let message = format!(
+            "steps[{step}] of {name} wants the comparison's certificate, which this service never \
+             gets: {why}"
+        );
+        node.mistake_with_fix(message, WITHOUT_CERTIFICATE);
+    }
 }
 
 fn service(
@@ -182,6 +207,10 @@ const PANICS: [(&str, Panic); 2] = [("try_all", Panic::TryAll), ("refuse", Panic
 /// A tenth first, everything after five minutes: cautious without being asked.
 const DEFAULT_STRATEGY: &str = "CodeDeployDefault.ECSCanary10Percent5Minutes";
 
+/// What to do instead of asking for a certificate that is never given.
+const WITHOUT_CERTIFICATE: &str = "let the step ask for `samples` instead of `evidence` and `promote_early`, or choose another \
+     strategy";
+
 /// The most services of a configuration.
 const MAX_SERVICES: usize = 1_000;
 /// The most alarms of a service.
@@ -255,6 +284,28 @@ mod tests {
         let alarms =
             format!("{}alarms: {{ x: {{ pushed: true }} }}\n", with_service("alarms: [x, x]"));
         refuses(&alarms, "services.shop.alarms[1]: alarm x is listed twice");
+    }
+
+    #[test]
+    fn a_strategy_may_not_ask_for_a_certificate_that_is_never_given() {
+        let text = |keys: &str, asks: &str| {
+            let step = format!("{{ weight: 1%, bake: 2m, {asks} }}");
+            format!(
+                "{}strategies: {{ own: {{ steps: [{step}] }} }}\n",
+                with_service(&format!("strategy: own, {keys}"))
+            )
+        };
+        let never = "services.shop.strategy: steps[0] of own wants the comparison's certificate, \
+                     which this service never gets: ";
+        for asks in ["evidence: pass", "promote_early: true"] {
+            refuses(&text("analysis: off", asks), &format!("{never}`analysis` is off"));
+            let sticky = text("stickiness: { header: x-user-id }", asks);
+            refuses(&sticky, &format!("{never}it has `stickiness`"));
+            refuses(&sticky, "; let the step ask for `samples`");
+            parse(&text("slo: 99.9%", asks)).unwrap();
+        }
+        parse(&text("analysis: off", "promote_early: false")).unwrap();
+        parse(&text("stickiness: { header: x-user-id }", "samples: 500")).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::node::Node;
 use super::policies::{MAX_SAMPLES, final_bake};
+use crate::core::analysis::comparison::compares;
 use crate::core::model::{
     Approval, OnApprovalTimeout, Shift, Span, Step, Strategy, StrategyError, StrategyName, Weight,
 };
@@ -85,13 +86,17 @@ fn step(node: &Node<'_>) -> Option<Step> {
             let bake = fields.require("bake").and_then(|node| node.quantity::<Span>());
             let samples = fields.take("samples").and_then(|node| node.count(1..=MAX_SAMPLES));
             let evidence = fields.take("evidence");
-            let promote_early = fields.take("promote_early").and_then(|node| node.flag());
+            let early = fields.take("promote_early");
+            let promote_early = early.as_ref().and_then(Node::flag);
             fields.finish();
             let samples = samples.map(u64::from);
-            if let Some(node) = evidence.as_ref().filter(|_| weight == Some(Weight::FULL)) {
+            let wants =
+                evidence.as_ref().or(early.as_ref().filter(|_| promote_early == Some(true)));
+            let blind = weight.filter(|weight| !compares(weight.share()));
+            if let Some((node, weight)) = wants.zip(blind) {
                 node.mistake_with_fix(
-                    "at 100% there is nothing to compare green with",
-                    "ask for it at a smaller weight, and give the service an `slo` for the rest",
+                    format!("at {weight} there is nothing to compare green with"),
+                    "ask for it at another weight, and give the service an `slo` for the rest",
                 );
             }
             let asked = evidence.and_then(|node| node.word(&EVIDENCE));
@@ -188,6 +193,14 @@ mod tests {
         check(
             "{ weight: 100%, bake: 2m, evidence: pass }",
             "evidence: at 100% there is nothing to compare green with",
+        );
+        check(
+            "{ weight: 0.01%, bake: 2m, evidence: pass, promote_early: true }",
+            "evidence: at 0.01% there is nothing to compare green with",
+        );
+        check(
+            "{ weight: 99.99%, bake: 2m, promote_early: true }",
+            "promote_early: at 99.99% there is nothing to compare green with",
         );
         check(
             "{ weight: 1%, bake: 2m, promote_early: 1 }",

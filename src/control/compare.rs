@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::analysis::Counts;
-use crate::core::model::{MonoTime, Revision, RolloutId, ServiceName, Side, Span};
+use crate::core::model::{MonoTime, RolloutId, Span};
 use crate::core::rollout::{Actor, Event, Spec, Verb};
 
 use super::draft::{About, EntryKind, entry};
@@ -35,12 +35,9 @@ impl World {
         self.keep_latencies();
     }
 
-    /// Evaluates the comparisons in which green failed since the last time.
-    pub(super) fn compare_failures(&mut self) {
-        let ids: Vec<RolloutId> = self.rollouts.keys().cloned().collect();
-        for id in &ids {
-            self.evaluate(id, Occasion::Failure);
-        }
+    /// Evaluates a comparison in which green failed since the last time.
+    pub(super) fn evaluate_failure(&mut self, id: &RolloutId) {
+        self.evaluate(id, Occasion::Failure);
     }
 
     fn evaluate(&mut self, id: &RolloutId, occasion: Occasion) {
@@ -74,6 +71,7 @@ impl World {
             let by = Actor::tidegate();
             let kind = EntryKind::EvidenceCrossed;
             active.drafts.push(entry(kind, about, &detail, (&by, None), self.now.wall));
+            self.verdict_fell(id);
             if let Some(seen) = self.observation(id) {
                 self.feed(id, Event::Observed(seen));
             }
@@ -120,6 +118,19 @@ impl World {
         if let Some(comparing) = &mut active.comparing {
             comparing.accept(now, weight);
         }
+        self.count(id);
+        if let Some(active) = self.rollouts.get_mut(id) {
+            active.running.accept();
+        }
+    }
+
+    /// A verdict against green fell, whoever said it: what green is sent from now on is counted
+    /// apart.
+    pub(super) fn verdict_fell(&mut self, id: &RolloutId) {
+        self.count(id);
+        if let Some(active) = self.rollouts.get_mut(id) {
+            active.running.verdict_fell();
+        }
     }
 
     /// How long a request of a rollout's service may take until its answer begins.
@@ -129,26 +140,14 @@ impl World {
         timeouts.connect.saturating_add(timeouts.write).saturating_add(timeouts.read)
     }
 
-    /// Which rollout of its revision the next one of a service is, from 1. Those that had no
-    /// traffic count too: that can only make the next one more careful.
-    pub(super) fn attempt(&self, service: &ServiceName, revision: &Revision) -> u32 {
-        let earlier = self.history.iter().filter_map(|view| view.spec.as_ref());
-        let earlier =
-            earlier.filter(|spec| spec.service == *service && spec.green_revision == *revision);
-        u32::try_from(earlier.count()).unwrap_or(u32::MAX).saturating_add(1)
-    }
-
     /// Adds up what a rollout's requests came to since the last look; gives what green's meter
     /// counted in all.
     pub(super) fn count(&mut self, id: &RolloutId) -> Option<Counts> {
         let active = self.rollouts.get_mut(id)?;
         let service = &active.rollout.spec().service;
-        let green = self.recorder.present(service, Side::Green);
+        let green = self.recorder.green_in(service, active.running.turn());
         let before = active.running.tally;
         active.running.add(green.clone());
-        if let Some(comparing) = &mut active.comparing {
-            active.running.tally.sent_after_verdict += comparing.take_sent_after_verdict();
-        }
         let totals = self.kept.totals.entry(service.clone()).or_default();
         totals.count_growth(before, active.running.tally);
         Some(green)

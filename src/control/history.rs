@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::model::{RolloutId, Span, WallTime};
 
-use super::RolloutView;
+use super::{RolloutView, Tally};
 
 /// Ended rollouts, oldest first.
 #[derive(Debug, Default)]
@@ -29,6 +29,17 @@ impl History {
     pub(super) fn restore(&mut self, mut views: Vec<Arc<RolloutView>>) {
         views.sort_by_key(|view| (view.ended, view.id.clone()));
         self.ended = views.into();
+    }
+
+    /// Corrects what the requests of one came to; whether it is still there.
+    pub(super) fn restate(&mut self, id: &RolloutId, tally: Tally) -> bool {
+        let Some(view) = self.ended.iter_mut().rev().find(|view| view.id == *id) else {
+            return false;
+        };
+        if view.tally != tally {
+            Arc::make_mut(view).tally = tally;
+        }
+        true
     }
 
     fn prune(&mut self, now: WallTime) -> Vec<RolloutId> {

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::core::analysis::Counts;
 use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
 use super::ejection::GroupWatch;
 use super::latencies::Latencies;
 use super::links::Links;
+use super::remainder::Remainder;
+use super::tally::Running;
 use super::totals::Totals;
 
 /// Belongs to the process and is locked by the control side that runs, from its beginning to its
@@ -28,13 +29,15 @@ pub struct Kept {
     pub(super) watches: BTreeMap<TargetGroupName, GroupWatch>,
     /// Counters of the services, which only grow.
     pub(super) totals: BTreeMap<ServiceName, Totals>,
-    /// What green's meter had counted when a rollout was saved last: requests go on without a
-    /// control side, and what they come to is still the rollout's.
-    pub(super) counted: BTreeMap<RolloutId, Counts>,
+    /// What the requests of each rollout had come to when it was saved last: they go on without a
+    /// control side, and are still the rollout's.
+    pub(super) counted: BTreeMap<RolloutId, Running>,
     /// Blue's latencies, for thresholds.
     pub(super) latencies: Latencies,
     /// That of the last table; `None` before the first one.
     pub(super) config: Option<Arc<Config>>,
+    /// What is left of rollouts that are over.
+    pub(super) remainders: BTreeMap<RolloutId, Remainder>,
 }
 
 impl Kept {

@@ -10,6 +10,8 @@
 
 mod alarms;
 mod analysis_view;
+mod assignment;
+mod attempts;
 mod change;
 mod close;
 mod command;
@@ -17,6 +19,7 @@ mod compare;
 mod comparing;
 mod draft;
 mod ejection;
+mod failures;
 mod gates;
 mod group;
 mod handle;
@@ -37,6 +40,7 @@ mod records;
 mod recover;
 mod refusal;
 mod reload;
+mod remainder;
 mod request;
 mod resume;
 mod service;

@@ -27,6 +27,7 @@ impl World {
         let settled = self.settled_rollouts();
         let probed = self.unsettled && self.prober.all_decided() && self.resolver.all_asked();
         self.look();
+        self.count_remainders();
         self.settle(&settled);
         if probed {
             self.unsettled = false;

@@ -22,13 +22,14 @@ impl World {
             return;
         };
         let (next, effects) = active.rollout.clone().handle(event, self.now);
-        let taken_back = matches!(next.state(), State::RolledBack(_));
+        let fell = matches!(next.state(), State::RolledBack(_)) || next.regression().is_some();
         active.rollout = next;
-        if let Some(comparing) = active.comparing.as_mut().filter(|_| taken_back) {
-            comparing.verdict_fell();
-        }
         if active.rollout.state().ending().is_some() {
             active.ended.get_or_insert(self.now.wall);
+        }
+        if fell {
+            // Before the table is swapped.
+            self.verdict_fell(id);
         }
         self.perform(id, effects);
         self.retire_if_over(id);
@@ -61,7 +62,8 @@ impl World {
         }
     }
 
-    /// Puts what the requests of a rollout that ends came to into its ledger, if it had any.
+    /// Puts what the requests of a rollout that ends came to into its ledger, if it had any; what
+    /// is in flight is told when it is over.
     fn tell_counts(&mut self, id: &RolloutId) {
         self.count(id);
         let Some(active) = self.rollouts.get_mut(id) else {
@@ -70,12 +72,7 @@ impl World {
         if !active.rollout.had_traffic() {
             return;
         }
-        let tally = active.running.tally;
-        let detail = serde_json::json!({
-            "green_requests": tally.green_requests, "green_failed": tally.green_failed,
-            "rescued": tally.rescued, "leaked": tally.leaked(),
-            "sent_after_verdict": tally.sent_after_verdict,
-        });
+        let detail = active.running.tell();
         let service = Some(active.rollout.spec().service.clone());
         let about = About { service, rollout: Some(id.clone()) };
         let by = Actor::tidegate();
@@ -84,7 +81,16 @@ impl World {
     }
 
     fn expose(&mut self, id: &RolloutId, exposure: Exposure) {
-        let service = self.rollouts.get(id).map(|active| active.rollout.spec().service.clone());
+        let active = self.rollouts.get(id);
+        let service = active.map(|active| active.rollout.spec().service.clone());
+        let stays = active.is_some_and(|active| {
+            let is_over = matches!(active.rollout.state(), State::Stopped(_));
+            is_over && active.running.turn() == self.recorder.turn(&active.rollout.spec().service)
+        });
+        if let Some(service) = service.as_ref().filter(|_| stays) {
+            // Green keeps its weight: what it is given with that is not the rollout's.
+            self.begin_turn(service);
+        }
         if let Some(state) = service.and_then(|service| self.services.get_mut(&service)) {
             state.exposure = exposure;
             self.publish();
@@ -139,7 +145,7 @@ impl World {
             },
         };
         transaction.puts.push((key("rollout", id.as_str()), text(&record)));
-        self.kept.counted.insert(id.clone(), active.running.counted().clone());
+        self.kept.counted.insert(id.clone(), active.running.clone());
         if let State::RolledBack(ending) = rollout.state() {
             let rollback = RollbackRecord {
                 id: spec.rollback_id.clone(),
@@ -240,6 +246,7 @@ impl World {
         if let Some(state) = self.services.get_mut(&spec.service) {
             state.active = None;
         }
+        self.apply_postponed(&spec.service);
         self.configure_alarms();
         let totals = self.kept.totals.entry(spec.service.clone()).or_default();
         totals.count_end(active.rollout.state().name());
@@ -251,6 +258,9 @@ impl World {
         }
         if !gone.is_empty() {
             self.forget(&gone);
+        }
+        if active.rollout.had_traffic() {
+            self.keep_remainder(active);
         }
         self.changed = true;
     }

@@ -52,7 +52,7 @@ impl World {
             exposure: state.exposure,
             blue: self.side(spec, Side::Blue, &state.record.blue),
             green: self.side(spec, Side::Green, state.green(spec)),
-            stickiness: spec.stickiness.clone(),
+            stickiness: self.stickiness(spec, state),
             balance: spec.balance,
             panic: spec.panic,
             timeouts: spec.timeouts,

@@ -8,6 +8,7 @@ use crate::core::model::{AlarmName, ServiceName, Sha256, TargetGroupName};
 use crate::store::Record;
 
 use super::RecoverError;
+use super::attempts::Attempts;
 use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
 
 /// Every record that this release knows.
@@ -18,6 +19,7 @@ pub(super) struct Records {
     pub(super) rollouts: Vec<RolloutRecord>,
     pub(super) alarms: BTreeMap<AlarmName, AlarmRecord>,
     pub(super) repeatable: BTreeMap<Sha256, IdempotencyRecord>,
+    pub(super) attempts: BTreeMap<ServiceName, Attempts>,
 }
 
 impl Records {
@@ -41,6 +43,9 @@ impl Records {
                 }
                 "idempotency" => {
                     read.repeatable.insert(name(record)?, parse(record)?);
+                }
+                "attempts" => {
+                    read.attempts.insert(name(record)?, parse(record)?);
                 }
                 // Another release may keep more than this one knows.
                 _ => {}

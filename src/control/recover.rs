@@ -178,6 +178,7 @@ impl Recovered {
             resolver: self.resolver,
             lists: Lists::default(),
             asker: self.asker,
+            attempts: BTreeMap::new(),
         };
         // Where names were last time, until DNS is heard: it may be down, too.
         for (name, addresses) in &past.served.resolved {
@@ -187,6 +188,7 @@ impl Recovered {
         }
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut past.records.rollouts), &past)?;
+        world.restore_attempts(std::mem::take(&mut past.records.attempts));
         world.configure_alarms();
         for (alarm, record) in past.records.alarms {
             world.alarms.push(&alarm, record);

@@ -1,7 +1,8 @@
 //! Why a request was not carried out. Nothing was changed.
 
 use crate::core::model::{
-    AlarmName, RolloutId, ServiceName, StrategyName, TargetError, TargetGroupName, Weight,
+    AlarmName, NeverCertified, RolloutId, ServiceName, StrategyName, TargetError, TargetGroupName,
+    Weight,
 };
 use crate::core::rollout::{self, Hold};
 use crate::store::StoreError;
@@ -116,6 +117,21 @@ pub enum Refusal {
         /// The service.
         service: ServiceName,
     },
+    /// A strategy asks for what the comparison of the service never gives.
+    #[error(
+        "steps[{step}] of {strategy} wants the comparison's certificate, which service {service} \
+         never gets: {why}"
+    )]
+    NeverCertified {
+        /// The service.
+        service: ServiceName,
+        /// The strategy.
+        strategy: StrategyName,
+        /// The place of the step in its list.
+        step: usize,
+        /// Why.
+        why: NeverCertified,
+    },
 }
 
 impl Refusal {
@@ -149,6 +165,7 @@ impl Refusal {
             Self::StoreSlow => "store_slow",
             Self::ShuttingDown => "shutting_down",
             Self::GroupServes { .. } => "group_serves",
+            Self::NeverCertified { .. } => "never_certified",
         }
     }
 
@@ -187,6 +204,9 @@ impl Refusal {
                 Some("add or remove targets one by one, or abort the rollout".to_owned())
             }
             Self::GroupServes { .. } => Some("name the targets that take over".to_owned()),
+            Self::NeverCertified { .. } => {
+                Some("choose a strategy that asks for `samples` or for nothing".to_owned())
+            }
             Self::NoService(_)
             | Self::NoRollout(_)
             | Self::NoGroup(_)

@@ -28,7 +28,8 @@ impl World {
         self.nothing_is_being_saved()?;
         let config = self.with_younger_lists(config, read);
         self.check_reload(&config)?;
-        let ignored = self.reload_groups(&config);
+        let mut ignored = self.reload_groups(&config);
+        ignored.extend(self.postponed(&config));
         let before = std::mem::replace(&mut self.config, Arc::clone(&config));
         let (old, new) = (&before.targets_files, &config.targets_files);
         self.lists.reloaded(read, |group| old.get(group) == new.get(group));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::core::analysis::comparison::Saved;
-use crate::core::model::{RolloutId, ServiceSpec, Side, WallTime};
+use crate::core::model::{RolloutId, ServiceSpec, WallTime};
 use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Spec, Verb};
 
 use super::comparing::Comparing;
@@ -12,6 +12,7 @@ use super::past::Past;
 use super::record::RolloutRecord;
 use super::reload::lost_for;
 use super::snapshot::{of_machine, of_rollback_record};
+use super::tally::Running;
 use super::world::Active;
 use super::{RecoverError, RolloutView, Tally, World};
 
@@ -44,17 +45,18 @@ impl World {
         ended.sort_by_key(|(at, rollout, ..)| std::cmp::Reverse((*at, rollout.spec().id.clone())));
         let mut seen = BTreeSet::new();
         let mut views = Vec::new();
-        for (at, rollout, tally, analysis) in ended {
+        for (at, rollout, told, analysis) in ended {
             let service = &rollout.spec().service;
             let newest = seen.insert(service.clone());
             if newest && rollout.has_gates_to_ask() && self.may_restore(rollout.spec()) {
                 rollbacks.retain(|rollback| rollback.of != rollout.spec().id);
                 let id = rollout.spec().id.clone();
-                self.restore_ended(*rollout, tally, at, past)?;
+                self.restore_ended(*rollout, told, at, past)?;
                 if let Some(active) = self.rollouts.get_mut(&id) {
                     active.analysis = analysis;
                 }
             } else {
+                let tally = self.restore_remainder(&rollout, told, at, analysis.as_ref());
                 let view = of_machine(&rollout, tally, Some(at));
                 views.push(Arc::new(RolloutView { analysis, ..view }));
             }
@@ -63,6 +65,7 @@ impl World {
         self.history.restore(views);
         // Another process may have ended some in the meantime.
         self.kept.counted.retain(|id, _| self.rollouts.contains_key(id));
+        self.kept.remainders.retain(|id, _| !self.rollouts.contains_key(id));
         Ok(())
     }
 
@@ -114,9 +117,13 @@ impl World {
         // Green exists for the first table already: a file that says otherwise means a rollback.
         state.exposure = past.in_force(&spec.service, &spec.blue, rollout.exposure());
         let counted = self.kept.counted.get(&spec.id).cloned();
-        let present = || self.recorder.present(&spec.service, Side::Green);
-        let meter = counted.unwrap_or_else(present);
-        let active = Active { unsettled: true, ..Active::new(rollout, tally, meter) };
+        let left = self.kept.remainders.get(&spec.id).map(|left| left.running().clone());
+        let mut running = counted.or(left).unwrap_or_else(|| {
+            let turn = self.recorder.turn(&spec.service);
+            Running::restore(tally, turn, self.recorder.green_in(&spec.service, turn))
+        });
+        running.catch_up(tally);
+        let active = Active { unsettled: true, ..Active::new(rollout, running) };
         self.rollouts.insert(spec.id.clone(), active);
         Ok(())
     }

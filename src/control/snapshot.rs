@@ -53,7 +53,7 @@ impl World {
             active: state.active.clone(),
             strategy: spec.strategy.clone(),
             salt: state.exposure.salt,
-            stickiness: spec.stickiness.clone(),
+            stickiness: self.stickiness(spec, state),
         }
     }
 

@@ -25,11 +25,12 @@ impl Totals {
     /// Counts by how much a rollout's tally grew.
     pub(super) fn count_growth(&mut self, before: Tally, after: Tally) {
         let grew = |of: fn(&Tally) -> u64| of(&after).saturating_sub(of(&before));
-        self.leaked += grew(Tally::leaked);
         self.green.green_requests += grew(|tally| tally.green_requests);
         self.green.green_failed += grew(|tally| tally.green_failed);
         self.green.rescued += grew(|tally| tally.rescued);
         self.green.sent_after_verdict += grew(|tally| tally.sent_after_verdict);
+        // A rescue may be seen before the failure that it belongs to: for a moment it is less.
+        self.leaked = self.leaked.max(self.green.leaked());
     }
 
     /// How many rollouts ended in each terminal state.

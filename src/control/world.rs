@@ -8,9 +8,10 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::core::analysis::Counts;
 use crate::core::ledger::Draft;
-use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
+use crate::core::model::{
+    MonoTime, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
+};
 use crate::core::rollout::{GateAnswer, GateCall, Rollout};
 use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
@@ -19,6 +20,7 @@ use crate::resolve::Resolver;
 use crate::telemetry::{GateCallsGauge, Recorder, Windows};
 
 use super::alarms::Alarms;
+use super::attempts::Attempts;
 use super::change::{Changes, ReplyTo};
 use super::comparing::Comparing;
 use super::group::Group;
@@ -27,7 +29,7 @@ use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
+use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -77,6 +79,8 @@ pub struct World {
     pub(super) resolver: Arc<Resolver>,
     pub(super) lists: Lists,
     pub(super) asker: Arc<Asker>,
+    /// How often each revision of a service was rolled out.
+    pub(super) attempts: BTreeMap<ServiceName, Attempts>,
 }
 
 /// A rollout in the writer's hands.
@@ -94,12 +98,13 @@ pub(super) struct Active {
     pub(super) comparing: Option<Comparing>,
     /// What an earlier life has left of its comparison; `None` if it left nothing.
     pub(super) analysis: Option<AnalysisView>,
+    /// When its comparison was last evaluated out of turn, because green failed.
+    pub(super) out_of_turn: MonoTime,
 }
 
 impl Active {
-    /// A rollout that begins, or goes on; what green's meter counted before is not its own.
-    pub(super) fn new(rollout: Rollout, tally: Tally, meter: Counts) -> Self {
-        let running = Running::resume(tally, meter);
+    /// A rollout that begins, or goes on.
+    pub(super) fn new(rollout: Rollout, running: Running) -> Self {
         Self {
             rollout,
             running,
@@ -108,6 +113,7 @@ impl Active {
             unsettled: false,
             comparing: None,
             analysis: None,
+            out_of_turn: MonoTime::default(),
         }
     }
 }

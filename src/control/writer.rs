@@ -143,7 +143,10 @@ impl Writer {
     /// Green failed a request: its comparisons are evaluated at once.
     fn green_failed(&mut self) {
         self.world.now = self.world.clock.now();
-        self.world.compare_failures();
+        if self.world.compare_failures() {
+            // It would be heard only with the next failure.
+            self.world.recorder.tell_green_failed();
+        }
         self.finish();
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
+use crate::core::model::Side;
+
 use super::admission::admit;
 use super::answer::{LocalAnswer, Refusal};
 use super::attempt::Attempt;
@@ -69,6 +71,10 @@ impl Phases {
         let score = || {
             let meter = selection.service.side(selection.side).meter;
             let evidence = Evidence::arrive(&selection, started_us);
+            if selection.side == Side::Green {
+                // What is in flight when a rollout ends is known by what began.
+                self.recorder.begun(meter);
+            }
             Score::new(Arc::clone(&self.recorder), self.clock, meter, started_us, evidence)
         };
         let attempt = Attempt::first(&selection, draws.target, score)

@@ -224,6 +224,30 @@ async fn blue_answers_for_a_green_that_is_too_slow() {
 }
 
 #[tokio::test]
+async fn a_request_to_green_is_counted_when_it_begins_and_when_it_is_over() {
+    let (blue, green) = (Origin::saying("blue").await, silent().await);
+    let mut route = on_green(&[&blue], &[&green]);
+    route.timeouts.read = Span::from_secs(2);
+    let world = world(route);
+    let counted = || {
+        let counts = world.recorder.snapshot(MeterId(1));
+        (counts.begun, counts.requests())
+    };
+    let mut clients = Vec::new();
+    for number in 1..=3 {
+        let mut client = world.client().await;
+        client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await;
+        until("it is in flight", || counted() == (number, 0)).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(body(&client.answer().await), "blue");
+    }
+    until("all are over", || counted() == (3, 3)).await;
+    assert_eq!(world.recorder.snapshot(MeterId(0)).begun, 0, "blue has none of it");
+}
+
+#[tokio::test]
 async fn another_target_of_blue_is_asked_only_after_the_statuses_that_are_listed() {
     let failing = unavailable().await;
     let sound = Origin::saying("sound").await;

@@ -1,7 +1,8 @@
 //! One meter: the atomics behind a side of a service.
 //!
-//! A request costs an increment of how it ended, and two more for its latency. They are relaxed:
-//! nobody derives an order of events from them.
+//! A request costs an increment of how it ended, and two more for its latency; on green one when it
+//! begins, too. What is derived from two of them is never more than it was: a rescue is counted
+//! before the failure that it belongs to, and whoever sees an end sees the beginning.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +25,7 @@ pub(super) struct Meter {
     latency: [AtomicU64; BUCKETS],
     pub(super) copies: CopyCounts,
     late_failures: AtomicU64,
+    begun: AtomicU64,
 }
 
 impl Meter {
@@ -39,7 +41,13 @@ impl Meter {
             latency: [const { AtomicU64::new(0) }; BUCKETS],
             copies: CopyCounts::default(),
             late_failures: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
         }
+    }
+
+    /// Counts a request that begins.
+    pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
@@ -50,10 +58,10 @@ impl Meter {
             OutcomeKind::BrokenAnswer => (&self.broken, false),
             OutcomeKind::ClientGone => (&self.client_gone, false),
         };
-        ended.fetch_add(1, Ordering::Relaxed);
         if outcome.rescued {
             self.rescued.fetch_add(1, Ordering::Relaxed);
         }
+        ended.fetch_add(1, Ordering::Release);
         if timed {
             self.latency_sum_us.fetch_add(outcome.latency_us, Ordering::Relaxed);
             self.latency[bucket_of(outcome.latency_us)].fetch_add(1, Ordering::Relaxed);
@@ -76,17 +84,28 @@ impl Meter {
     }
 
     pub(super) fn snapshot(&self) -> Counts {
+        // How requests ended is read first, what was counted before that after it.
+        let ended = Counts {
+            by_class: std::array::from_fn(|i| read_end(&self.by_class[i])),
+            connect_errors: read_end(&self.connect_errors),
+            timeouts: read_end(&self.timeouts),
+            broken: read_end(&self.broken),
+            client_gone: read_end(&self.client_gone),
+            ..Counts::default()
+        };
         Counts {
-            by_class: std::array::from_fn(|i| read(&self.by_class[i])),
-            connect_errors: read(&self.connect_errors),
-            timeouts: read(&self.timeouts),
-            broken: read(&self.broken),
-            client_gone: read(&self.client_gone),
             rescued: read(&self.rescued),
             latency_sum_us: read(&self.latency_sum_us),
             latency: std::array::from_fn(|i| read(&self.latency[i])),
+            begun: read(&self.begun).max(ended.requests()),
+            ..ended
         }
     }
+}
+
+/// A count of ends; with it comes what was counted before each of them.
+fn read_end(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Acquire)
 }
 
 fn read(counter: &AtomicU64) -> u64 {

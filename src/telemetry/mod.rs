@@ -29,5 +29,5 @@ pub use gauges::{
 pub use log::{Log, LogWriter};
 pub use memory::{allowed_bytes, resident_bytes};
 pub use pressure::Pressure;
-pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder};
+pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder, Turn};
 pub use windows::Windows;

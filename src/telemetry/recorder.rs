@@ -62,6 +62,10 @@ pub struct Outcome {
     pub rescued: bool,
 }
 
+/// One of the turns of a service's green.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn(u8);
+
 /// Counts requests; shared by all threads.
 #[derive(Debug)]
 pub struct Recorder {
@@ -125,6 +129,18 @@ impl Recorder {
         let mut registry = self.registry();
         let meters = registry.services.entry(service.clone()).or_default();
         meters.turn = (meters.turn + 1) % TURNS;
+    }
+
+    /// The present turn of a service's green.
+    #[must_use]
+    pub fn turn(&self, service: &ServiceName) -> Turn {
+        self.registry().services.get(service).map(|known| Turn(known.turn)).unwrap_or_default()
+    }
+
+    /// Counts a request that is given to green, and that [`Self::record`] is told of when it is
+    /// over; lock-free, allocates nothing.
+    pub fn begun(&self, meter: MeterId) {
+        self.meter(meter).begin();
     }
 
     /// Counts a finished request; lock-free, allocates nothing.
@@ -267,6 +283,16 @@ impl Recorder {
     pub fn present(&self, service: &ServiceName, side: Side) -> Counts {
         let ids: Vec<MeterId> = match self.registry().services.get(service) {
             Some(known) => known.of_turn(side, known.turn_of(side)).collect(),
+            None => Vec::new(),
+        };
+        self.sum(&ids)
+    }
+
+    /// What green of a service counted in a turn of its own, whichever group had the role.
+    #[must_use]
+    pub fn green_in(&self, service: &ServiceName, turn: Turn) -> Counts {
+        let ids: Vec<MeterId> = match self.registry().services.get(service) {
+            Some(known) => known.of_turn(Side::Green, turn.0).collect(),
             None => Vec::new(),
         };
         self.sum(&ids)
@@ -472,6 +498,29 @@ mod tests {
         let told: Vec<u64> =
             recorder.meters().iter().map(|(_, counts)| counts.requests()).collect();
         assert_eq!(told, [1, 2]);
+    }
+
+    #[test]
+    fn what_begins_in_a_turn_is_told_of_it_until_it_is_over_and_later() {
+        let recorder = Recorder::default();
+        let green = MeterKey::of("shop", Side::Green, "b");
+        let (first, of) = (recorder.turn(&green.service), recorder.register(&green));
+        (0..3).for_each(|_| recorder.begun(of));
+        recorder.record(of, outcome(OutcomeKind::Status(200)));
+        recorder.begin_turn(&green.service);
+        assert_ne!(recorder.turn(&green.service), first);
+        let told = |turn| {
+            let counts = recorder.green_in(&green.service, turn);
+            (counts.begun, counts.requests())
+        };
+        assert_eq!((told(first), told(recorder.turn(&green.service))), ((3, 1), (0, 0)));
+        recorder.record(of, outcome(OutcomeKind::ClientGone));
+        recorder.record(of, outcome(OutcomeKind::Timeout));
+        assert_eq!(told(first), (3, 3));
+        // Whose beginning nobody counted, it began all the same.
+        let blue = recorder.register(&MeterKey::of("shop", Side::Blue, "a"));
+        recorder.record(blue, outcome(OutcomeKind::Status(200)));
+        assert_eq!(recorder.snapshot(blue).begun, 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tidegate::core::model::{
     OnRegression, ParamsText, Policies, Salt, Sha256, Shift, Span, Step, Strategy, WallTime,
     Weight,
 };
-use tidegate::core::rollout::{Actor, BoundGate, Spec, WatchedAlarm};
+use tidegate::core::rollout::{Actor, Assignment, BoundGate, Spec, WatchedAlarm};
 
 /// How much time the deadlines leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(crate) fn plain() -> Spec {
         created: WallTime::from_ms(0),
         created_by: Actor { name: "sim".to_owned(), origin: "test".to_owned() },
         analysis: AnalysisTerms::default(),
+        assignment: Assignment::default(),
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Rollout {
     /// The bake under way; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Bake>,
-    /// Requests that were given to green.
+    /// Requests that were drawn for green.
     pub green_requests: u64,
     /// Those that failed there.
     pub green_failed: u64,
@@ -70,6 +70,12 @@ pub struct Rollout {
     /// Requests that green was sent after the verdict against it fell.
     #[serde(default)]
     pub sent_after_verdict: u64,
+    /// Requests to green that are not over yet; counted on after the end.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Requests to green of which it will not be known any more what they came to.
+    #[serde(default)]
+    pub outcomes_missing: u64,
     /// The comparison of green with blue; absent where nothing is or was compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<Analysis>,
@@ -165,6 +171,8 @@ impl From<&RolloutView> for Rollout {
             rescued: view.tally.rescued,
             leaked: view.tally.leaked(),
             sent_after_verdict: view.tally.sent_after_verdict,
+            in_flight: view.tally.in_flight,
+            outcomes_missing: view.tally.outcomes_missing,
             analysis: view.analysis.as_ref().map(Analysis::from),
             created: Timestamp(view.created),
             ended: view.ended.map(Timestamp),

@@ -272,7 +272,7 @@ pub(super) fn rollout(id: RolloutId, created: u64) -> RolloutView {
         holds: vec![Hold::Samples { missing: 312 }],
         cause: None,
         bake: Some((Span::from_mins(2), Span::from_secs(30), 188)),
-        tally: Tally { green_requests: 188, green_failed: 2, rescued: 1, sent_after_verdict: 0 },
+        tally: Tally { green_requests: 188, green_failed: 2, rescued: 1, ..Tally::default() },
         created: WallTime::from_ms(created),
         ended: None,
         link: RollbackOf::None,

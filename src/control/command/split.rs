@@ -69,6 +69,7 @@ impl World {
         name: &ServiceName,
         split: Split,
     ) -> Result<Reply, Refusal> {
+        self.part_from_last(name);
         if let Some(state) = self.services.get_mut(name) {
             state.record.set(ServiceRecord { split, ..state.record.clone() });
             state.exposure = Exposure { split, ..state.exposure };

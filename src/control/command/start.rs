@@ -7,16 +7,17 @@ use serde_json::json;
 
 use crate::core::ledger::Draft;
 use crate::core::model::{
-    AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Side, Span, Strategy,
+    AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Span, Strategy,
     StrategyName, TargetGroup, Weight,
 };
-use crate::core::rollout::{BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
+use crate::core::rollout::{Assignment, BoundGate, Effect, Event, Rollout, Spec, WatchedAlarm};
 use crate::store::Transaction;
 
 use super::super::change::{After, Start};
 use super::super::comparing::Comparing;
 use super::super::draft::{About, EntryKind, entry, fact};
 use super::super::record::{GroupRecord, IdempotencyRecord, RolloutRecord, key, text};
+use super::super::tally::Running;
 use super::super::world::Active;
 use super::super::{Refusal, Reply, Request, StartRollout, Tally, World};
 use super::Done;
@@ -63,6 +64,7 @@ impl World {
             evidence: None,
         };
         transaction.puts.push((key("rollout", spec.id.as_str()), text(&record)));
+        transaction.puts.push(self.attempts_with(&spec));
         if let Some(group) = self.groups.get(&spec.green) {
             let record = GroupRecord {
                 targets: start.targets.clone().unwrap_or_else(|| group.record.targets.clone()),
@@ -153,6 +155,10 @@ impl World {
         let spec = self.config.services.get(&start.service).ok_or_else(missing)?;
         let state = self.services.get(&start.service).ok_or_else(missing)?;
         let strategy = self.strategy(start.strategy.as_ref().unwrap_or(&spec.strategy))?;
+        if let (Some(why), Some(step)) = (spec.never_certified(), strategy.wants_certificate()) {
+            let (service, strategy) = (spec.name.clone(), strategy.name().clone());
+            return Err(Refusal::NeverCertified { service, strategy, step, why });
+        }
         let final_bake = strategy.final_bake().unwrap_or(spec.policies.final_bake);
         let blue = state.record.blue.clone();
         Ok(Spec {
@@ -179,6 +185,7 @@ impl World {
                 sticky: spec.stickiness.is_some(),
                 attempt: self.attempt(&spec.name, &start.revision),
             },
+            assignment: Assignment::of(spec.stickiness.as_ref()),
         })
     }
 
@@ -248,13 +255,16 @@ impl World {
             state.active = Some(spec.id.clone());
         }
         self.repeatable.extend(start.repeatable);
+        self.count_attempt(&spec);
         // What is in flight of the last rollout is counted when it ends, and not as this one's.
-        self.recorder.begin_turn(&spec.service);
+        self.begin_turn(&spec.service);
         self.windows.forget(&spec.service);
-        let meter = self.recorder.present(&spec.service, Side::Green);
+        let turn = self.recorder.turn(&spec.service);
+        let meter = self.recorder.green_in(&spec.service, turn);
         let seq = start.rollout.seq();
         let comparing = Comparing::begin(&spec, self.longest_answer(&spec));
-        let active = Active::new(start.rollout, Tally::default(), meter);
+        let running = Running::resume(Tally::default(), turn, meter);
+        let active = Active::new(start.rollout, running);
         let active = Active { comparing, ..active };
         self.rollouts.insert(spec.id.clone(), active);
         self.configure_alarms();

@@ -43,7 +43,6 @@ pub(super) struct Comparing {
     green_bad: u64,
     /// When blue last had a request; `None` before the first cohort.
     blue_seen: Option<MonoTime>,
-    sent: Sent,
     one_target: bool,
     told: Told,
 }
@@ -51,15 +50,6 @@ pub(super) struct Comparing {
 /// The freezes that people were told about and that last: of what kind, and for what reason.
 #[derive(Debug, Default)]
 struct Told(Vec<(Discriminant<Hold>, Option<String>)>);
-
-/// Requests that green was sent, every one of a sticky user too.
-#[derive(Debug, Default)]
-struct Sent {
-    /// In cohorts before the newest one.
-    closed: u64,
-    /// How many there were when the verdict fell, or was last counted from; `None` before it.
-    counted: Option<u64>,
-}
 
 impl Comparing {
     /// The comparison of a rollout that begins; `None` if nothing is compared. `longest` is how
@@ -91,7 +81,6 @@ impl Comparing {
             fault_accepted: false,
             green_bad: 0,
             blue_seen: None,
-            sent: Sent::default(),
             one_target: false,
             told: Told::default(),
         })
@@ -146,15 +135,17 @@ impl Comparing {
         self.observe(now);
         let evaluation = self.comparator.evaluate(green_targets);
         self.one_target = evaluation.suspect.is_some();
-        if evaluation.crossed {
-            self.verdict_fell();
-        }
         evaluation.crossed
+    }
+
+    /// Whether green failed since the last evaluation.
+    pub(super) fn has_failed(&self) -> bool {
+        self.counters.green_bad() > self.green_bad
     }
 
     /// The same after a failure of green; only if there was one, and not too often.
     pub(super) fn evaluate_failure(&mut self, now: MonoTime, green_targets: usize) -> bool {
-        let due = self.counters.green_bad() > self.green_bad
+        let due = self.has_failed()
             && self.calendar.as_mut().is_some_and(|calendar| calendar.may_evaluate(now));
         due && self.evaluate(now, green_targets)
     }
@@ -181,7 +172,6 @@ impl Comparing {
         if self.epoch != Some(epoch) {
             (self.thresholds, self.epoch) = (renew(), Some(epoch));
         }
-        let before = self.comparator.newest().map(|newest| newest.number);
         let dormant = if self.forgotten { MetricSet::ALL } else { self.thresholds.dormant() };
         let Some(cohort) = calendar.next(now, step.into(), weight, dormant) else {
             return;
@@ -192,7 +182,6 @@ impl Comparing {
             return;
         }
         let cohort = self.comparator.newest().copied().unwrap_or(cohort);
-        self.sent.closed += before.map_or(0, |before| sent_in(&self.counters, before));
         self.counters.open(&cohort, &self.thresholds);
     }
 
@@ -214,29 +203,6 @@ impl Comparing {
         }
     }
 
-    /// A verdict fell, whoever said it: what green is sent from now on is counted.
-    pub(super) fn verdict_fell(&mut self) {
-        if self.has_begun() {
-            let total = self.sent();
-            self.sent.counted.get_or_insert(total);
-        }
-    }
-
-    /// How many requests green was sent after the verdict, since the last call.
-    pub(super) fn take_sent_after_verdict(&mut self) -> u64 {
-        let total = self.sent();
-        self.sent.counted.as_mut().map_or(0, |counted| {
-            let more = total.saturating_sub(*counted);
-            *counted = total;
-            more
-        })
-    }
-
-    fn sent(&self) -> u64 {
-        let newest = self.comparator.newest();
-        self.sent.closed + newest.map_or(0, |newest| sent_in(&self.counters, newest.number))
-    }
-
     /// A person took upon themselves what holds the weight: it begins anew. A breach that takes
     /// the traffic back is the rollout's to overlook, and stays as it is.
     pub(super) fn accept(&mut self, now: MonoTime, weight: Weight) {
@@ -247,7 +213,6 @@ impl Comparing {
         self.split = SplitCheck::default();
         self.accepted = Some(self.counters.drawn());
         self.fault_accepted = true;
-        self.sent.counted = None;
         self.told = Told::default();
     }
 
@@ -287,11 +252,6 @@ fn drawn_since(accepted: &mut Option<Drawn>, drawn: Drawn) -> Drawn {
         green: drawn.green.saturating_sub(base.green),
         total: drawn.total - base.total,
     })
-}
-
-/// The green requests of a cohort so far.
-fn sent_in(counters: &Counters, cohort: u64) -> u64 {
-    counters.read(cohort).map_or(0, |cells| cells.absolute.green.into())
 }
 
 #[cfg(test)]

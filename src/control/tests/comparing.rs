@@ -6,6 +6,7 @@
 use crate::core::analysis::comparison::{Counters, Settled};
 use crate::core::model::Side;
 use crate::core::rollout::{Cause, Hold};
+use crate::store::Transaction;
 
 use super::*;
 
@@ -178,6 +179,52 @@ async fn each_attempt_at_a_revision_needs_more_evidence() {
     needed.push((rig.analysis(&id).attempt, rig.analysis(&id).needed));
     let [(1, first), (2, second), (1, other)] = needed[..] else { panic!("{needed:?}") };
     assert!((second / first - 4.0).abs() < 1e-9 && (other - first).abs() < 1e-9, "{needed:?}");
+}
+
+#[tokio::test]
+async fn attempts_are_remembered_when_the_history_has_forgotten_them() {
+    let rig = Rig::new().await;
+    let mut rig = Some(rig);
+    let attempt = async |rig: &Rig| {
+        let start = StartRollout { revision: name("again"), ..rig.start("slow") };
+        let start = Command::StartRollout(Box::new(start));
+        let id = id_of(rig.send(start).await.expect("started"));
+        let attempt = rig.analysis(&id).attempt;
+        rig.tell(&id, Verb::Abort).await.expect("aborted");
+        rig.until("the slot is free", |rig| rig.shop().active.is_none()).await;
+        attempt
+    };
+    for expected in 1..=3 {
+        let running = rig.take().expect("it runs");
+        assert_eq!(attempt(&running).await, expected);
+        running.saved().await;
+        // Every rollout leaves the history, as it does when it is old.
+        let records = running.store.inner().load().await.unwrap().records;
+        let rollouts = records.into_iter().filter(|record| record.key.kind() == "rollout");
+        let deletes = rollouts.map(|record| record.key).collect();
+        let transaction = Transaction { deletes, ..Transaction::default() };
+        running.store.inner().commit(transaction).await.unwrap();
+        let restarted = running.restart(SHOP).await;
+        assert!(restarted.handle.view().rollouts.is_empty());
+        rig = Some(restarted);
+    }
+}
+
+#[tokio::test]
+async fn attempts_that_an_earlier_release_did_not_count_are_taken_from_the_history() {
+    let rig = Rig::new().await;
+    let id = rig.started("quick").await;
+    rig.until_over(&id, StateName::Succeeded).await;
+    let revision = rig.rollout(&id).revision.clone().expect("it has one");
+    rig.saved().await;
+    let key = "attempts/shop".parse().unwrap();
+    let transaction = Transaction { deletes: vec![key], ..Transaction::default() };
+    rig.store.inner().commit(transaction).await.unwrap();
+    let rig = rig.restart(SHOP).await;
+    let start = StartRollout { revision, ..rig.start("slow") };
+    let start = Command::StartRollout(Box::new(start));
+    let id = id_of(rig.send(start).await.expect("started"));
+    assert_eq!(rig.analysis(&id).attempt, 2);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod overrides;
 mod queries;
 mod recovering;
 mod reloading;
+mod remainders;
 mod remains;
 mod reviving;
 mod roles;

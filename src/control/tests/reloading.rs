@@ -217,6 +217,45 @@ async fn an_access_log_changes_only_with_a_restart() {
     assert!(refusal.to_string().contains("access_log changes only with a restart"), "{refusal}");
 }
 
+#[tokio::test]
+async fn a_rollout_keeps_what_it_is_compared_by_until_it_is_over() {
+    let rig = Rig::new().await;
+    let id = rig.shifting().await;
+    let keys = "strategy: quick, stickiness: { header: x-user }, slo: 99.9%, \
+                analysis: { preset: strict }";
+    let other = SHOP.replacen("strategy: quick", keys, 1);
+    let report = rig.reload(&other).await.expect("reloaded");
+    let ignored = |key: &str| {
+        format!(
+            "services.shop.{key}: ignored until rollout {id} is over, which keeps what it was \
+             created with"
+        )
+    };
+    assert_eq!(report.ignored, ["stickiness", "analysis", "slo"].map(ignored));
+    let sticky = |rig: &Rig| rig.table.load().services[&name("shop")].stickiness.is_some();
+    assert!(!sticky(&rig) && rig.shop().stickiness.is_none());
+    let terms = rig.rollout(&id).spec.as_ref().expect("it has one").analysis;
+    assert_eq!((terms.slo, terms.sticky), (None, false));
+
+    // Neither does a start with the other file change what is under way.
+    let rig = rig.restart(&other).await;
+    assert!(!sticky(&rig));
+    rig.tell(&id, Verb::Abort).await.expect("aborted");
+    rig.until_over(&id, StateName::RolledBack).await;
+    assert!(sticky(&rig) && rig.shop().stickiness.is_some());
+
+    // And the other way round.
+    let next = rig.shifting().await;
+    let report = rig.reload(SHOP).await.expect("reloaded");
+    assert_eq!(report.ignored.len(), 3, "{report:?}");
+    assert!(sticky(&rig));
+    assert!(rig.rollout(&next).spec.as_ref().expect("it has one").analysis.sticky);
+    rig.tell(&next, Verb::Abort).await.expect("aborted");
+    rig.until_over(&next, StateName::RolledBack).await;
+    assert!(!sticky(&rig));
+    assert_eq!(rig.reload(SHOP).await.expect("reloaded").ignored, Vec::<String>::new());
+}
+
 /// A request without header fields.
 struct NoFields;
 

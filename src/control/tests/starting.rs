@@ -38,6 +38,25 @@ async fn a_rollout_does_not_start_from_a_split() {
 }
 
 #[tokio::test]
+async fn a_strategy_that_waits_for_what_never_comes_is_refused() {
+    for (key, why) in
+        [("analysis: off", "`analysis` is off"), ("stickiness: { header: x-user }", "`stickiness`")]
+    {
+        let config =
+            SHOP.replacen("strategy: quick", &format!("strategy: quick, {key}"), 1).replacen(
+                "  quick:",
+                "  sure: { steps: [{ weight: 1%, bake: 1h, evidence: pass }] }\n  quick:",
+                1,
+            );
+        let rig = Remains::none().start(&config).await;
+        let refusal = refused(start(&rig, rig.start("sure")).await, "never_certified");
+        let said = refusal.to_string();
+        assert!(said.contains("steps[0] of sure") && said.contains(why), "{said}");
+        assert_eq!(rig.shop().active, None);
+    }
+}
+
+#[tokio::test]
 async fn an_alarm_refuses_a_rollout_that_does_not_ignore_it() {
     let rig = Rig::new().await;
     rig.push(AlarmState::Alarm).await;

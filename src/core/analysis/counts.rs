@@ -26,6 +26,9 @@ pub struct Counts {
     /// Requests by latency; see [`super::upper_bound_us`]. Answered and timed out requests alone
     /// are in here: the others took as long as something else than the target decided.
     pub latency: [u64; BUCKETS],
+    /// Every request that was given to the side: those above, and what is in flight. Beginnings are
+    /// counted on green alone; of blue these are the requests that ended.
+    pub begun: u64,
 }
 
 impl Counts {
@@ -100,6 +103,7 @@ impl Counts {
             rescued: combine(self.rescued, other.rescued),
             latency_sum_us: combine(self.latency_sum_us, other.latency_sum_us),
             latency: std::array::from_fn(|i| combine(self.latency[i], other.latency[i])),
+            begun: combine(self.begun, other.begun),
         }
     }
 }
@@ -115,6 +119,7 @@ impl Default for Counts {
             rescued: 0,
             latency_sum_us: 0,
             latency: [0; BUCKETS],
+            begun: 0,
         }
     }
 }
@@ -137,6 +142,7 @@ mod tests {
             rescued: 0,
             latency_sum_us: 590_000,
             latency,
+            begun: 107,
         }
     }
 

@@ -7,6 +7,7 @@
 mod access_log;
 mod alarm;
 mod analysis;
+mod certificate;
 mod dns_name;
 mod exposure;
 mod field;
@@ -43,6 +44,7 @@ pub use alarm::{
     OnUnavailable, OwnMetric,
 };
 pub use analysis::{AnalysisSpec, AnalysisTerms, MarginPreset, MarginSpec, SharedDegradation};
+pub use certificate::NeverCertified;
 pub use dns_name::{DnsName, DnsNameError};
 pub use exposure::{Exposure, Salt, Side};
 pub use field::{

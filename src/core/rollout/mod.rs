@@ -43,7 +43,7 @@ pub use gate::{GateAnswer, GateCall, GateErrorKind, GateState, GateStateError, T
 pub use hold::Hold;
 pub use machine::Rollout;
 pub use round::{Asked, LastAnswer, Round};
-pub use spec::{BoundGate, Spec, WatchedAlarm};
+pub use spec::{Assignment, BoundGate, Spec, WatchedAlarm};
 pub use state::{
     ApprovalWait, Baking, BakingPhase, Ending, Installing, Raise, Ready, Shifting, Stage, State,
     StateName, StepPhase,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
     AlarmName, AlarmSource, AnalysisTerms, FinalBake, GateStage, GateUse, OnInsufficient, Policies,
-    Revision, RolloutId, Salt, ServiceName, Sha256, Shift, Step, StrategyName, TargetGroupName,
-    WallTime, Weight,
+    Revision, RolloutId, Salt, ServiceName, Sha256, Shift, Step, Stickiness, StrategyName,
+    TargetGroupName, WallTime, Weight,
 };
 
 use super::Actor;
@@ -30,6 +30,27 @@ pub struct WatchedAlarm {
     /// is judged by what the configuration says.
     #[serde(default)]
     pub source: Option<AlarmSource>,
+}
+
+/// Who is drawn while a rollout runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assignment {
+    /// Whoever the configuration says: in records that do not say.
+    #[default]
+    AsConfigured,
+    /// Each request for itself.
+    Requests,
+    /// Users, who are known by this and stay on their side.
+    Users(Stickiness),
+}
+
+impl Assignment {
+    /// What it is under a configuration; `None`: the service has no stickiness.
+    #[must_use]
+    pub fn of(stickiness: Option<&Stickiness>) -> Self {
+        stickiness.map_or(Self::Requests, |stickiness| Self::Users(stickiness.clone()))
+    }
 }
 
 /// Everything a rollout needs to know to run to its end.
@@ -72,6 +93,9 @@ pub struct Spec {
     /// What it is compared by.
     #[serde(default)]
     pub analysis: AnalysisTerms,
+    /// Who is drawn.
+    #[serde(default)]
+    pub assignment: Assignment,
 }
 
 impl Spec {

@@ -6,7 +6,7 @@ use crate::core::model::{
     AnalysisTerms, FinalBake, Policies, RolloutId, Salt, ServiceName, ServiceSpec, Side, Span,
     Step, Strategy, StrategyName, TargetGroupName, WallTime,
 };
-use crate::core::rollout::{Actor, Spec};
+use crate::core::rollout::{Actor, Assignment, Spec};
 
 use super::judging::Judging;
 use super::{FailureShare, Slowdown, Traffic};
@@ -161,6 +161,7 @@ impl Scenario {
             description: String::new(),
             created: WallTime::from_ms(0),
             created_by: Actor::tidegate(),
+            assignment: Assignment::default(),
         }
     }
 

@@ -22,8 +22,8 @@ use crate::core::model::{
 };
 
 use super::{
-    Actor, BoundGate, Cause, Command, Effect, Event, Fact, GateAnswer, GateCall, Notice,
-    Observation, Rollout, Spec, StateName, Verb, WatchedAlarm,
+    Actor, Assignment, BoundGate, Cause, Command, Effect, Event, Fact, GateAnswer, GateCall,
+    Notice, Observation, Rollout, Spec, StateName, Verb, WatchedAlarm,
 };
 
 /// The pretended world around one rollout.
@@ -304,6 +304,7 @@ fn spec() -> Spec {
         created: WallTime::from_ms(1_000_000),
         created_by: Actor { name: "pipeline".to_owned(), origin: "api".to_owned() },
         analysis: AnalysisTerms::default(),
+        assignment: Assignment::default(),
     }
 }
 

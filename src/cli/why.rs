@@ -81,6 +81,9 @@ fn tell(analysis: &Analysis, said: &mut Vec<String>) {
             "All of it comes from one target of green; that one is to be looked at.".to_owned(),
         );
     }
+    said.extend(analysis.ejected.iter().map(|ejected| {
+        format!("Ejected, because all the evidence against green rested on it: {}.", plain(ejected))
+    }));
     if let Some(slo) = &analysis.slo {
         let judged = match (analysis.green_breaks_slo, analysis.blue_breaks_slo) {
             (false, false) => "neither side was found to break it",
@@ -180,6 +183,7 @@ mod tests {
             blue_late_failures: 0,
             freezes: Vec::new(),
             one_target: false,
+            ejected: Vec::new(),
         }
     }
 
@@ -204,6 +208,15 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
+    }
+
+    #[test]
+    fn a_target_that_was_ejected_for_the_evidence_is_named() {
+        let mut rollout = rollout();
+        let ejected = vec!["127.0.0.1:9004 for 30s, at evidence 1890.2".to_owned()];
+        rollout.analysis = Some(Analysis { ejected, ..failing() });
+        let said = render(&rollout);
+        assert!(said.contains("rested on it: 127.0.0.1:9004 for 30s, at evidence"), "{said}");
     }
 
     #[test]

@@ -86,6 +86,10 @@ pub struct AnalysisView {
     pub freezes: Vec<String>,
     /// Whether the evidence rests on one target of green alone, and is not acted on for that.
     pub one_target: bool,
+    /// Targets of green that were taken out because all the evidence rested on each, the first one
+    /// first.
+    #[serde(default)]
+    pub ejected: Vec<String>,
 }
 
 /// One metric of a comparison.

@@ -77,6 +77,8 @@ impl World {
             if let Some(seen) = self.observation(id) {
                 self.feed(id, Event::Observed(seen));
             }
+        } else {
+            self.eject_suspect(id);
         }
     }
 

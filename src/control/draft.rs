@@ -40,6 +40,8 @@ pub(super) enum EntryKind {
     RequestsCounted,
     /// Entries were left out, because the store did not save for too long.
     EntriesLost,
+    /// A target of green was taken out, because all the evidence rested on it.
+    TargetEjected,
 }
 
 impl EntryKind {
@@ -62,6 +64,7 @@ impl EntryKind {
             Self::EvidenceCrossed => "evidence_crossed",
             Self::RequestsCounted => "requests_counted",
             Self::EntriesLost => "entries_lost",
+            Self::TargetEjected => "target_ejected",
         }
     }
 }

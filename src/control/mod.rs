@@ -42,6 +42,7 @@ mod resume;
 mod service;
 mod settle;
 mod snapshot;
+mod suspects;
 mod table_writer;
 mod tally;
 mod totals;

@@ -53,6 +53,9 @@ pub struct Analysis {
     pub freezes: Vec<String>,
     /// Whether the evidence rests on one target of green alone, and is not acted on for that.
     pub one_target: bool,
+    /// Targets of green that were taken out because all the evidence rested on each, and for how
+    /// long.
+    pub ejected: Vec<String>,
 }
 
 /// One metric of a comparison.
@@ -100,6 +103,7 @@ impl From<&AnalysisView> for Analysis {
             blue_late_failures: view.blue_late_failures,
             freezes: view.freezes.clone(),
             one_target: view.one_target,
+            ejected: view.ejected.clone(),
         }
     }
 }

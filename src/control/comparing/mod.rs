@@ -6,6 +6,7 @@
 //! request's side is drawn, and so costs nothing but those requests.
 
 mod shown;
+mod suspicion;
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
@@ -16,6 +17,11 @@ use crate::core::analysis::comparison::{
 use crate::core::analysis::{Drawn, SplitCheck, Thresholds};
 use crate::core::model::{AnalysisSpec, AnalysisTerms, MonoTime, Side, Span, Weight};
 use crate::core::rollout::{Hold, Spec};
+
+use super::AnalysisView;
+
+pub(super) use suspicion::Suspect;
+use suspicion::Suspicion;
 
 /// The comparison of one rollout.
 #[derive(Debug)]
@@ -46,6 +52,7 @@ pub(super) struct Comparing {
     sent: Sent,
     one_target: bool,
     told: Told,
+    suspicion: Suspicion,
 }
 
 /// The freezes that people were told about and that last: of what kind, and for what reason.
@@ -94,6 +101,7 @@ impl Comparing {
             sent: Sent::default(),
             one_target: false,
             told: Told::default(),
+            suspicion: Suspicion::default(),
         })
     }
 
@@ -113,6 +121,9 @@ impl Comparing {
             let last = saved.last();
             restored.calendar = last.map(|last| Calendar::resume(now, last));
             restored.comparator = Comparator::restore(restored.rules, saved);
+            let evidence = restored.comparator.points().map(|point| point.total);
+            let (evidence, needed) = (evidence.fold(1.0, f64::max), restored.needed());
+            restored.suspicion.inherit(evidence, needed);
         }
         Some(restored)
     }
@@ -146,6 +157,8 @@ impl Comparing {
         self.observe(now);
         let evaluation = self.comparator.evaluate(green_targets);
         self.one_target = evaluation.suspect.is_some();
+        let evidence = evaluation.point.total;
+        self.suspicion.look(evaluation.suspect.map(|place| Suspect { place, evidence }));
         if evaluation.crossed {
             self.verdict_fell();
         }
@@ -249,11 +262,47 @@ impl Comparing {
         self.fault_accepted = true;
         self.sent.counted = None;
         self.told = Told::default();
+        self.suspicion.accept();
     }
 
     /// The moment at which the evidence sufficed; `None` if it did not.
     pub(super) fn crossing(&self) -> Option<&Crossing> {
         self.comparator.crossed()
+    }
+
+    /// The evidence that takes the traffic back.
+    pub(super) fn needed(&self) -> f64 {
+        self.rules.alpha.boundary()
+    }
+
+    /// The target of green on which all the evidence rests; `None` while there is none.
+    pub(super) fn suspect(&self) -> Option<Suspect> {
+        self.suspicion.present()
+    }
+
+    /// Whether the suspect is to be ejected for more than what was dealt with.
+    pub(super) fn is_suspect_due(&self, suspect: Suspect) -> bool {
+        self.suspicion.is_due(suspect, self.needed())
+    }
+
+    /// The suspect is out, or gone.
+    pub(super) fn deal_with_suspect(&mut self, suspect: Suspect) {
+        self.suspicion.deal_with(suspect);
+    }
+
+    /// The suspect was ejected; how that is told.
+    pub(super) fn eject_suspect(&mut self, suspect: Suspect, told: String) {
+        self.suspicion.eject(suspect, told);
+    }
+
+    /// The suspect should be ejected and may not be.
+    pub(super) fn keep_suspect(&mut self, why: String, now: MonoTime) {
+        self.suspicion.keep(why, now);
+    }
+
+    /// What an earlier life showed of the comparison, as far as it is still so.
+    pub(super) fn recall(&mut self, earlier: AnalysisView) {
+        self.suspicion.recall(earlier.ejected);
     }
 
     /// Freezes that nobody was told about yet.

@@ -60,6 +60,9 @@ impl Comparing {
         if let Some(reason) = self.split_reason() {
             shown.freezes.push(Hold::SampleRatio { reason });
         }
+        if let Some(reason) = self.suspicion.freeze(now) {
+            shown.freezes.push(Hold::Degraded { reason: reason.to_owned() });
+        }
         let fault = Verdict::Unavailable { why: Unavailable::Fault };
         if verdict == fault && !self.fault_accepted {
             shown.freezes.push(Hold::AnalysisFault);
@@ -125,6 +128,7 @@ impl Comparing {
             blue_late_failures: self.counters.late_failures(Side::Blue),
             freezes: freezes.iter().map(ToString::to_string).collect(),
             one_target: self.one_target && crossing.is_none(),
+            ejected: self.suspicion.ejected().to_vec(),
         }
     }
 

@@ -84,6 +84,7 @@ fn tell(analysis: &Analysis, said: &mut Vec<String>) {
     said.extend(analysis.ejected.iter().map(|ejected| {
         format!("Ejected, because all the evidence against green rested on it: {}.", plain(ejected))
     }));
+    said.extend(analysis.resting.iter().map(|what| format!("Not compared: {}.", plain(what))));
     if let Some(slo) = &analysis.slo {
         let judged = match (analysis.green_breaks_slo, analysis.blue_breaks_slo) {
             (false, false) => "neither side was found to break it",
@@ -184,6 +185,7 @@ mod tests {
             freezes: Vec::new(),
             one_target: false,
             ejected: Vec::new(),
+            resting: Vec::new(),
         }
     }
 
@@ -214,9 +216,11 @@ mod tests {
     fn a_target_that_was_ejected_for_the_evidence_is_named() {
         let mut rollout = rollout();
         let ejected = vec!["127.0.0.1:9004 for 30s, at evidence 1890.2".to_owned()];
-        rollout.analysis = Some(Analysis { ejected, ..failing() });
+        let resting = vec!["latencies, while a target of green warms up".to_owned()];
+        rollout.analysis = Some(Analysis { ejected, resting, ..failing() });
         let said = render(&rollout);
         assert!(said.contains("rested on it: 127.0.0.1:9004 for 30s, at evidence"), "{said}");
+        assert!(said.contains("Not compared: latencies, while a target"), "{said}");
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub struct AnalysisView {
     /// first.
     #[serde(default)]
     pub ejected: Vec<String>,
+    /// What is not compared just now, and why; empty if everything is.
+    #[serde(default)]
+    pub resting: Vec<String>,
 }
 
 /// One metric of a comparison.

@@ -56,6 +56,8 @@ pub struct Analysis {
     /// Targets of green that were taken out because all the evidence rested on each, and for how
     /// long.
     pub ejected: Vec<String>,
+    /// What is not compared just now, and why; empty if everything is.
+    pub resting: Vec<String>,
 }
 
 /// One metric of a comparison.
@@ -104,6 +106,7 @@ impl From<&AnalysisView> for Analysis {
             freezes: view.freezes.clone(),
             one_target: view.one_target,
             ejected: view.ejected.clone(),
+            resting: view.resting.clone(),
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Comparing {
     one_target: bool,
     told: Told,
     suspicion: Suspicion,
+    /// Whether a target of green warms up in the present cohort.
+    warming: bool,
 }
 
 /// The freezes that people were told about and that last: of what kind, and for what reason.
@@ -102,6 +104,7 @@ impl Comparing {
             one_target: false,
             told: Told::default(),
             suspicion: Suspicion::default(),
+            warming: false,
         })
     }
 
@@ -177,12 +180,15 @@ impl Comparing {
         self.comparator.fold();
     }
 
-    /// Opens the next cohort if it is time, or if the weight or the step is another one.
+    /// Opens the next cohort if it is time, or if the weight or the step is another one. While a
+    /// target of green is `warming` up, nobody's latencies are compared: leaving out green's alone
+    /// would take a healthy green back for sure (B5).
     pub(super) fn open(
         &mut self,
         now: MonoTime,
         step: u32,
         weight: Weight,
+        warming: bool,
         renew: impl FnOnce() -> Thresholds,
     ) {
         if weight == Weight::ZERO {
@@ -195,7 +201,12 @@ impl Comparing {
             (self.thresholds, self.epoch) = (renew(), Some(epoch));
         }
         let before = self.comparator.newest().map(|newest| newest.number);
-        let dormant = if self.forgotten { MetricSet::ALL } else { self.thresholds.dormant() };
+        self.warming = warming;
+        let dormant = match (self.forgotten, warming) {
+            (true, _) => MetricSet::ALL,
+            (false, true) => MetricSet::LATENCIES,
+            (false, false) => self.thresholds.dormant(),
+        };
         let Some(cohort) = calendar.next(now, step.into(), weight, dormant) else {
             return;
         };

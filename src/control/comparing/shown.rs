@@ -129,7 +129,14 @@ impl Comparing {
             freezes: freezes.iter().map(ToString::to_string).collect(),
             one_target: self.one_target && crossing.is_none(),
             ejected: self.suspicion.ejected().to_vec(),
+            resting: self.resting(),
         }
+    }
+
+    /// What is not compared just now, and why.
+    fn resting(&self) -> Vec<String> {
+        let warms = self.warming.then(|| "latencies, while a target of green warms up".to_owned());
+        warms.into_iter().collect()
     }
 
     fn text(&self, verdict: &Verdict) -> String {

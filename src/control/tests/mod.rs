@@ -20,6 +20,7 @@ mod splits;
 mod starting;
 mod suspects;
 mod targets;
+mod warming;
 mod watching;
 mod words;
 

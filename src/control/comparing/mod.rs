@@ -109,8 +109,8 @@ impl Comparing {
     }
 
     /// The comparison of a rollout of an earlier life. Nothing that was in flight then is seen
-    /// again, and which users were counted is not known: theirs rests until the next rollout.
-    /// `had_traffic` tells whether green may have had weight.
+    /// again. Where users are compared and nobody knows which of them were counted, everything rests
+    /// until the next rollout. `had_traffic` tells whether green may have had weight.
     pub(super) fn restore(
         spec: &Spec,
         longest: Span,
@@ -119,7 +119,9 @@ impl Comparing {
     ) -> Option<Self> {
         let mut restored = Self::begin(spec, longest)?;
         // Also if nothing is saved yet: a rollout is saved before its first weight.
-        restored.forgotten = had_traffic && spec.analysis.sticky;
+        let known = saved.as_ref().and_then(Saved::units);
+        let known = known.is_some_and(|units| restored.counters.recall_units(units));
+        restored.forgotten = had_traffic && spec.analysis.sticky && !known;
         if let Some(saved) = saved {
             let last = saved.last();
             restored.calendar = last.map(|last| Calendar::resume(now, last));
@@ -133,7 +135,9 @@ impl Comparing {
 
     /// What has to survive a restart; `None` while there is nothing.
     pub(super) fn saved(&self) -> Option<Saved> {
-        self.has_begun().then(|| self.comparator.saved())
+        // The units after the evidence: none is in the evidence that is not among them.
+        let units = || if self.forgotten { None } else { self.counters.saved_units() };
+        self.has_begun().then(|| self.comparator.saved().with_units(units()))
     }
 
     /// Where the request path counts.

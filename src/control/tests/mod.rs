@@ -18,6 +18,7 @@ mod reviving;
 mod roles;
 mod splits;
 mod starting;
+mod sticky;
 mod suspects;
 mod targets;
 mod warming;

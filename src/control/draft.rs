@@ -42,6 +42,8 @@ pub(super) enum EntryKind {
     EntriesLost,
     /// A target of green was taken out, because all the evidence rested on it.
     TargetEjected,
+    /// A side of a service with an objective has another burn rate to tell of.
+    BurnChanged,
 }
 
 impl EntryKind {
@@ -65,6 +67,7 @@ impl EntryKind {
             Self::RequestsCounted => "requests_counted",
             Self::EntriesLost => "entries_lost",
             Self::TargetEjected => "target_ejected",
+            Self::BurnChanged => "burn_changed",
         }
     }
 }

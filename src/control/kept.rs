@@ -11,6 +11,7 @@ use crate::core::analysis::Counts;
 use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
+use super::burns::Burns;
 use super::ejection::GroupWatch;
 use super::latencies::Latencies;
 use super::links::Links;
@@ -35,6 +36,8 @@ pub struct Kept {
     pub(super) latencies: Latencies,
     /// That of the last table; `None` before the first one.
     pub(super) config: Option<Arc<Config>>,
+    /// How fast services use up what their objectives permit.
+    pub(super) burns: BTreeMap<ServiceName, Burns>,
 }
 
 impl Kept {

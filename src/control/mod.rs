@@ -10,6 +10,7 @@
 
 mod alarms;
 mod analysis_view;
+mod burns;
 mod change;
 mod close;
 mod command;
@@ -54,7 +55,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use analysis_view::{AnalysisVerdict, AnalysisView, MetricView};
+pub use analysis_view::{AnalysisVerdict, AnalysisView, BurnView, MetricView};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

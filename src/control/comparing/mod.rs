@@ -5,6 +5,7 @@
 //! table and the opening of that weight's cohort nothing is counted: that is decided before any
 //! request's side is drawn, and so costs nothing but those requests.
 
+mod burning;
 mod shown;
 mod suspicion;
 
@@ -14,12 +15,13 @@ use std::sync::Arc;
 use crate::core::analysis::comparison::{
     Calendar, ClusterGuard, Comparator, Counters, Crossing, MetricSet, Rules, Saved,
 };
-use crate::core::analysis::{Drawn, SplitCheck, Thresholds};
+use crate::core::analysis::{Burning, Drawn, SplitCheck, Thresholds};
 use crate::core::model::{AnalysisSpec, AnalysisTerms, MonoTime, Side, Span, Weight};
 use crate::core::rollout::{Hold, Spec};
 
 use super::AnalysisView;
 
+use burning::BurnSides;
 pub(super) use suspicion::Suspect;
 use suspicion::Suspicion;
 
@@ -55,6 +57,7 @@ pub(super) struct Comparing {
     suspicion: Suspicion,
     /// Whether a target of green warms up in the present cohort.
     warming: bool,
+    burns: BurnSides,
 }
 
 /// The freezes that people were told about and that last: of what kind, and for what reason.
@@ -105,6 +108,7 @@ impl Comparing {
             told: Told::default(),
             suspicion: Suspicion::default(),
             warming: false,
+            burns: BurnSides::default(),
         })
     }
 
@@ -271,6 +275,7 @@ impl Comparing {
         if self.assess(now, weight).slo_breach.is_none() {
             self.comparator.rearm(Side::Green);
             self.comparator.rearm(Side::Blue);
+            self.burns.overlook();
         }
         self.split = SplitCheck::default();
         self.accepted = Some(self.counters.drawn());
@@ -283,6 +288,11 @@ impl Comparing {
     /// The moment at which the evidence sufficed; `None` if it did not.
     pub(super) fn crossing(&self) -> Option<&Crossing> {
         self.comparator.crossed()
+    }
+
+    /// Takes the burn rates of green and of blue.
+    pub(super) fn burn(&mut self, seen: [Burning; 2]) {
+        self.burns.look(seen);
     }
 
     /// The evidence that takes the traffic back.

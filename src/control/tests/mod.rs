@@ -4,6 +4,7 @@
 mod aborting;
 mod alarms;
 mod alerts;
+mod burns;
 mod comparing;
 mod ejecting;
 mod idempotency;

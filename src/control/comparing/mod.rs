@@ -113,8 +113,8 @@ impl Comparing {
     }
 
     /// The comparison of a rollout of an earlier life. Nothing that was in flight then is seen
-    /// again. Where users are compared and nobody knows which of them were counted, everything rests
-    /// until the next rollout. `had_traffic` tells whether green may have had weight.
+    /// again. Where users are compared and nobody knows which of them were counted, everything
+    /// rests until the next rollout. `had_traffic` tells whether green may have had weight.
     pub(super) fn restore(
         spec: &Spec,
         longest: Span,

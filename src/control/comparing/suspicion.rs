@@ -1,8 +1,8 @@
 //! Suspicion: one target of green without which the evidence would not suffice.
 //!
 //! One bad host is no bad version: that target is ejected and nothing is rolled back. As long as it
-//! is out, and for what it did before that, it is dealt with once. When it is back it has to earn as
-//! much evidence again as a rollback takes before it is ejected a second time: one failure more
+//! is out, and for what it did before that, it is dealt with once. When it is back it has to earn
+//! as much evidence again as a rollback takes before it is ejected a second time: one failure more
 //! must not do it.
 //!
 //! A target that should be out and may not be (ejection is off, too many are out, no other is left)

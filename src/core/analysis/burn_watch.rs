@@ -80,8 +80,8 @@ impl BurnWatch {
         self.counted = counted;
     }
 
-    /// Takes what was counted by now, failures and requests; whether something is to be told. Counts
-    /// that fell began anew.
+    /// Takes what was counted by now, failures and requests; whether something is to be told.
+    /// Counts that fell began anew.
     pub fn look(&mut self, now: MonoTime, counted: (u64, u64)) -> Option<BurnChange> {
         let (failed, requests) = counted;
         let anew = failed < self.counted.0 || requests < self.counted.1;

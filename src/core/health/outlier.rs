@@ -8,7 +8,7 @@
 //! - **consecutive failures**: so many in a row eject at the next look;
 //! - **success rate**: each interval, of at least 5 targets with at least 100 requests in it,
 //!   those whose rate is more than 1.9 standard deviations below the mean;
-//! - **evidence**: whoever compares finds that all the evidence against a group rests on one target;
+//! - **evidence**: whoever compares finds that all that speaks against a group rests on one target;
 //! - an ejection lasts the base time times the target's number of ejections, up to a maximum, and
 //!   the number falls by one with each interval that the target was in from beginning to end;
 //! - no more than a share of the group is out at a time.

@@ -1,12 +1,12 @@
 //! The sticky units of a rollout as they are written down.
 //!
-//! A unit is one datum per metric and rollout, also over a restart (B9). So which units were counted
-//! is written down together with what was counted of them, and *after* that was read: then every
-//! unit in the evidence is among those that are remembered. The reverse need not hold. A unit that
-//! is taken for a counted one is not counted, which drops a datum by a rule that knows neither its
-//! side nor its outcome, and is safe; that is why the filters may be written smaller than they are.
-//! A unit that was counted and is *not* remembered would be counted twice, which is not safe: where
-//! nothing is written down, every metric rests until the next rollout.
+//! A unit is one datum per metric and rollout, also over a restart (B9). So which units were
+//! counted is written down together with what was counted of them, and *after* that was read: then
+//! every unit in the evidence is among those that are remembered. The reverse need not hold. A unit
+//! that is taken for a counted one is not counted, which drops a datum by a rule that knows neither
+//! its side nor its outcome, and is safe; that is why the filters may be written smaller than they
+//! are. A unit that was counted and is *not* remembered would be counted twice, which is not safe:
+//! where nothing is written down, every metric rests until the next rollout.
 //!
 //! What was counted between the last save and a crash is in neither, and those units count then as
 //! if nothing had been (C10).
@@ -103,9 +103,8 @@ mod tests {
     }
 
     fn recalled(saved: &SavedUnits) -> Counters {
-        let text = serde_json::to_string(saved).unwrap();
         let next = counters();
-        assert!(next.recall_units(&serde_json::from_str(&text).unwrap()));
+        assert!(next.recall_units(saved));
         next
     }
 

@@ -2,7 +2,7 @@
 
 use super::screen::plain;
 use super::style;
-use crate::admin::json::{Analysis, MetricEvidence, Rollout};
+use crate::admin::json::{Analysis, BurnRates, MetricEvidence, Rollout};
 use crate::core::model::Span;
 use crate::core::rollout::StateName;
 
@@ -81,6 +81,10 @@ fn tell(analysis: &Analysis, said: &mut Vec<String>) {
             "All of it comes from one target of green; that one is to be looked at.".to_owned(),
         );
     }
+    said.extend(analysis.ejected.iter().map(|ejected| {
+        format!("Ejected, because all the evidence against green rested on it: {}.", plain(ejected))
+    }));
+    said.extend(analysis.resting.iter().map(|what| format!("Not compared: {}.", plain(what))));
     if let Some(slo) = &analysis.slo {
         let judged = match (analysis.green_breaks_slo, analysis.blue_breaks_slo) {
             (false, false) => "neither side was found to break it",
@@ -89,6 +93,7 @@ fn tell(analysis: &Analysis, said: &mut Vec<String>) {
             (true, true) => "both sides break it, as when something fails that they share",
         };
         said.push(format!("Of the objective of {}: {judged}.", plain(slo)));
+        said.extend(analysis.burn_rates.iter().filter_map(burned).map(|line| format!("  {line}")));
     }
     if analysis.green_late_failures + analysis.blue_late_failures > 0 {
         said.push(format!(
@@ -96,6 +101,29 @@ fn tell(analysis: &Analysis, said: &mut Vec<String>) {
             analysis.green_late_failures, analysis.blue_late_failures
         ));
     }
+}
+
+/// How fast a side uses up what the objective permits; `None` where it had no requests.
+fn burned(burn: &BurnRates) -> Option<String> {
+    let windows = [
+        ("5m", burn.over_5m),
+        ("30m", burn.over_30m),
+        ("1h", burn.over_1h),
+        ("6h", burn.over_6h),
+        ("3d", burn.over_3d),
+    ];
+    let rates = windows
+        .iter()
+        .filter_map(|(window, rate)| rate.map(|rate| format!("{} over {window}", large(rate))));
+    let rates: Vec<String> = rates.collect();
+    let says = match burn.says.as_str() {
+        "page" => "that pages",
+        "ticket" => "that is a ticket",
+        "insufficient" => "with too few failures to mean it",
+        _ => "that is within it",
+    };
+    let (side, rates) = (plain(&burn.side), (!rates.is_empty()).then(|| rates.join(", "))?);
+    Some(format!("{side} fails {rates} times as often as permitted: {says}"))
 }
 
 fn of_metric(metric: &MetricEvidence) -> String {
@@ -188,6 +216,9 @@ mod tests {
             blue_late_failures: 0,
             freezes: Vec::new(),
             one_target: false,
+            ejected: Vec::new(),
+            resting: Vec::new(),
+            burn_rates: Vec::new(),
         }
     }
 
@@ -212,6 +243,38 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
+    }
+
+    #[test]
+    fn burn_rates_are_told_where_there_were_requests() {
+        let mut rollout = rollout();
+        let of = |side: &str, says: &str, over_5m, over_1h| BurnRates {
+            side: side.to_owned(),
+            says: says.to_owned(),
+            over_5m,
+            over_30m: None,
+            over_1h,
+            over_6h: None,
+            over_3d: None,
+        };
+        let burn_rates =
+            vec![of("green", "page", Some(20.0), Some(15.5)), of("blue", "within", None, None)];
+        rollout.analysis = Some(Analysis { burn_rates, ..failing() });
+        let said = render(&rollout);
+        let line = "green fails 20.0 over 5m, 15.5 over 1h times as often as permitted: that pages";
+        assert!(said.contains(line), "{said}");
+        assert!(!said.contains("blue fails"), "{said}");
+    }
+
+    #[test]
+    fn a_target_that_was_ejected_for_the_evidence_is_named() {
+        let mut rollout = rollout();
+        let ejected = vec!["127.0.0.1:9004 for 30s, at evidence 1890.2".to_owned()];
+        let resting = vec!["latencies, while a target of green warms up".to_owned()];
+        rollout.analysis = Some(Analysis { ejected, resting, ..failing() });
+        let said = render(&rollout);
+        assert!(said.contains("rested on it: 127.0.0.1:9004 for 30s, at evidence"), "{said}");
+        assert!(said.contains("Not compared: latencies, while a target"), "{said}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::analysis::verdict::Verdict;
-use crate::core::model::Objective;
+use crate::core::model::{Objective, Side};
 
 /// The answer in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,50 @@ pub struct AnalysisView {
     pub freezes: Vec<String>,
     /// Whether the evidence rests on one target of green alone, and is not acted on for that.
     pub one_target: bool,
+    /// Targets of green that were taken out because all the evidence rested on each, the first one
+    /// first.
+    #[serde(default)]
+    pub ejected: Vec<String>,
+    /// What is not compared just now, and why; empty if everything is.
+    #[serde(default)]
+    pub resting: Vec<String>,
+    /// How fast green and blue use up what the objective permits; empty without one.
+    #[serde(default)]
+    pub burns: Vec<BurnView>,
+}
+
+/// How many times as fast as its objective permits a side has failed, over several windows; `None`
+/// where it had no requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BurnView {
+    /// The side.
+    pub side: Side,
+    /// `within`, `insufficient`, `ticket` or `page`.
+    pub says: String,
+    /// Over five minutes.
+    pub over_5m: Option<f64>,
+    /// Over half an hour.
+    pub over_30m: Option<f64>,
+    /// Over an hour.
+    pub over_1h: Option<f64>,
+    /// Over six hours.
+    pub over_6h: Option<f64>,
+    /// Over three days.
+    pub over_3d: Option<f64>,
+}
+
+impl AnalysisView {
+    /// Whether a side was found to break the objective: by its absolute process, or by its burn
+    /// rate now.
+    #[must_use]
+    pub fn breaks_objective(&self, side: Side) -> bool {
+        let alarm = match side {
+            Side::Green => self.green_alarm,
+            Side::Blue => self.blue_alarm,
+        };
+        let pages = |burn: &BurnView| burn.side == side && burn.says == "page";
+        alarm.is_some() || self.burns.iter().any(pages)
+    }
 }
 
 /// One metric of a comparison.

@@ -75,6 +75,8 @@ impl World {
             if let Some(seen) = self.observation(id) {
                 self.feed(id, Event::Observed(seen));
             }
+        } else {
+            self.eject_suspect(id);
         }
     }
 
@@ -97,10 +99,11 @@ impl World {
         let now = self.now.mono;
         let table = self.table.load();
         let live = table.services.get(&spec.service).map(|route| &*route.live);
+        let warming = self.kept.live.targets(&spec.green).any(|target| target.is_warming());
         let latencies = &mut self.kept.latencies;
         let compared = comparing.spec();
-        comparing
-            .open(now, step, weight, || latencies.next_epoch(&spec.service, &compared, live, now));
+        let renew = || latencies.next_epoch(&spec.service, &compared, live, now);
+        comparing.open(now, step, weight, warming, renew);
     }
 
     /// What a person took upon themselves no longer holds the weight.

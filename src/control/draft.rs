@@ -40,6 +40,10 @@ pub(super) enum EntryKind {
     RequestsCounted,
     /// Entries were left out, because the store did not save for too long.
     EntriesLost,
+    /// A target of green was taken out, because all the evidence rested on it.
+    TargetEjected,
+    /// A side of a service with an objective has another burn rate to tell of.
+    BurnChanged,
 }
 
 impl EntryKind {
@@ -62,6 +66,8 @@ impl EntryKind {
             Self::EvidenceCrossed => "evidence_crossed",
             Self::RequestsCounted => "requests_counted",
             Self::EntriesLost => "entries_lost",
+            Self::TargetEjected => "target_ejected",
+            Self::BurnChanged => "burn_changed",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::health::{EjectionReason, OutlierChange, Outliers, TargetSeen, Warmup};
-use crate::core::model::{MonoTime, ServiceSpec, TargetGroupName, TargetHealth};
+use crate::core::model::{MonoTime, OutlierSpec, ServiceSpec, Span, TargetGroupName, TargetHealth};
 use crate::core::routing::LiveTarget;
 use crate::telemetry::EjectionsGauge;
 
@@ -91,6 +91,22 @@ impl GroupWatch {
             }
         }
         !changes.is_empty()
+    }
+
+    /// Takes out a target on which all the evidence against its group rests; for how long. `None`
+    /// if the rules do not permit it.
+    pub(super) fn eject_for_evidence(
+        &mut self,
+        rules: &OutlierSpec,
+        targets: &[Arc<LiveTarget>],
+        target: &LiveTarget,
+        now: MonoTime,
+    ) -> Option<Span> {
+        let seen: Vec<TargetSeen> = targets.iter().map(|target| seen(target)).collect();
+        let length = self.outliers.eject_for_evidence(rules, &seen, target.incarnation(), now)?;
+        target.eject();
+        *self.ejections.entry(EjectionReason::Evidence).or_default() += 1;
+        Some(length)
     }
 
     fn warm_up(&mut self, spec: &ServiceSpec, targets: &[Arc<LiveTarget>], now: MonoTime) {

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::core::model::{RolloutId, ServiceName, TargetGroupName};
 use crate::core::routing::LiveTargets;
 
+use super::burns::Burns;
 use super::ejection::GroupWatch;
 use super::latencies::Latencies;
 use super::links::Links;
@@ -38,6 +39,8 @@ pub struct Kept {
     pub(super) config: Option<Arc<Config>>,
     /// What is left of rollouts that are over.
     pub(super) remainders: BTreeMap<RolloutId, Remainder>,
+    /// How fast services use up what their objectives permit.
+    pub(super) burns: BTreeMap<ServiceName, Burns>,
 }
 
 impl Kept {

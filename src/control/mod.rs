@@ -12,6 +12,7 @@ mod alarms;
 mod analysis_view;
 mod assignment;
 mod attempts;
+mod burns;
 mod change;
 mod close;
 mod command;
@@ -46,6 +47,7 @@ mod resume;
 mod service;
 mod settle;
 mod snapshot;
+mod suspects;
 mod table_writer;
 mod tally;
 mod totals;
@@ -57,7 +59,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use analysis_view::{AnalysisVerdict, AnalysisView, MetricView};
+pub use analysis_view::{AnalysisVerdict, AnalysisView, BurnView, MetricView};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

@@ -19,6 +19,7 @@ impl World {
         self.refill_retries();
         self.judge_alarms();
         self.watch_targets();
+        self.watch_burns();
         let sampled =
             self.rollouts.values().filter(|active| !active.rollout.spec().gates.is_empty());
         let sampled = sampled.map(|active| &active.rollout.spec().service);

@@ -14,7 +14,7 @@ use super::reload::lost_for;
 use super::snapshot::{of_machine, of_rollback_record};
 use super::tally::Running;
 use super::world::Active;
-use super::{RecoverError, RolloutView, Tally, World};
+use super::{AnalysisView, RecoverError, RolloutView, Tally, World};
 
 impl World {
     /// Puts back those that have not ended, and makes the history of the others.
@@ -31,10 +31,13 @@ impl World {
         for record in records {
             match record {
                 RolloutRecord::Rollback(rollback) => rollbacks.push(rollback),
-                RolloutRecord::Rollout { rollout, tally, ended: None, evidence, .. } => {
+                RolloutRecord::Rollout {
+                    rollout, tally, ended: None, evidence, analysis, ..
+                } => {
                     let id = rollout.spec().id.clone();
                     self.restore_active(*rollout, tally, past)?;
-                    self.restore_comparison(&id, evidence.map(|evidence| *evidence));
+                    let evidence = evidence.map(|evidence| *evidence);
+                    self.restore_comparison(&id, evidence, analysis.map(|analysis| *analysis));
                 }
                 RolloutRecord::Rollout { rollout, tally, ended: Some(at), analysis, .. } => {
                     ended.push((at, rollout, tally, analysis.map(|analysis| *analysis)));
@@ -129,14 +132,22 @@ impl World {
     }
 
     /// Lets a rollout's comparison go on from what was saved of it.
-    fn restore_comparison(&mut self, id: &RolloutId, evidence: Option<Saved>) {
+    fn restore_comparison(
+        &mut self,
+        id: &RolloutId,
+        evidence: Option<Saved>,
+        analysis: Option<AnalysisView>,
+    ) {
         let Some(rollout) = self.rollouts.get(id).map(|active| &active.rollout) else {
             return;
         };
         let (spec, had_traffic) = (Arc::clone(rollout.spec()), rollout.had_traffic());
         let longest = self.longest_answer(&spec);
         let past = (evidence, had_traffic);
-        let comparing = Comparing::restore(&spec, longest, past, self.now.mono);
+        let mut comparing = Comparing::restore(&spec, longest, past, self.now.mono);
+        if let Some((comparing, earlier)) = comparing.as_mut().zip(analysis) {
+            comparing.recall(earlier);
+        }
         if let Some(active) = self.rollouts.get_mut(id) {
             active.comparing = comparing;
         }

@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
-        AlarmGauge, EjectionsGauge, GateCallsGauge, GreenTotals, Outcome, OutcomeKind,
-        RevisionGauge, ServiceGauges, TargetGauge,
+        AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, GreenTotals, Outcome,
+        OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
     };
 
     fn service() -> ServiceName {
@@ -242,6 +242,12 @@ mod tests {
                 reason: "consecutive_failures",
                 ejections: 3,
             }],
+            burn_rates: vec![BurnRateGauge {
+                service: service(),
+                side: Side::Green,
+                window: "1h",
+                rate: 14.5,
+            }],
         }
     }
 
@@ -277,6 +283,7 @@ mod tests {
         check(&format!("tidegate_target_healthy{{{of_target}2\"}} 0"));
         check(&format!("tidegate_target_ejected{{{of_target}1\"}} 0"));
         check(&format!("tidegate_target_ejected{{{of_target}2\"}} 1"));
+        check(r#"tidegate_slo_burn_rate{service="shop",side="green",window="1h"} 14.5"#);
         check(
             r#"tidegate_ejections_total{service="shop",target_group="shop-b",reason="consecutive_failures"} 3"#,
         );

@@ -43,6 +43,8 @@ pub struct Gauges {
     pub writer_silent: Span,
     /// Ejections of targets by group and reason.
     pub ejections: Vec<EjectionsGauge>,
+    /// How fast services with an objective use up what it permits.
+    pub burn_rates: Vec<BurnRateGauge>,
 }
 
 /// A service's weights and rollouts.
@@ -121,6 +123,19 @@ pub struct EjectionsGauge {
     pub ejections: u64,
 }
 
+/// How many times as fast as its objective permits a side fails.
+#[derive(Clone, Debug)]
+pub struct BurnRateGauge {
+    /// The service.
+    pub service: ServiceName,
+    /// The side.
+    pub side: Side,
+    /// The window: `5m`, `30m`, `1h`, `6h` or `3d`.
+    pub window: &'static str,
+    /// The rate: 1 uses up exactly what is permitted.
+    pub rate: f64,
+}
+
 /// An alarm's state.
 #[derive(Clone, Debug)]
 pub struct AlarmGauge {
@@ -164,6 +179,12 @@ impl Gauges {
             "Ejections of targets by group and reason.",
             MetricType::COUNTER,
             self.ejections.iter().map(EjectionsGauge::sample).collect(),
+        ));
+        families.push(family(
+            "tidegate_slo_burn_rate",
+            "How many times as fast as its objective permits a side fails.",
+            MetricType::GAUGE,
+            self.burn_rates.iter().map(BurnRateGauge::sample).collect(),
         ));
         families.push(family(
             "tidegate_alarm_state",
@@ -328,6 +349,17 @@ impl EjectionsGauge {
             ("reason", self.reason),
         ];
         counter(&labels, self.ejections)
+    }
+}
+
+impl BurnRateGauge {
+    fn sample(&self) -> Metric {
+        let labels = [
+            ("service", self.service.as_str()),
+            ("side", self.side.as_str()),
+            ("window", self.window),
+        ];
+        gauge(&labels, self.rate)
     }
 }
 

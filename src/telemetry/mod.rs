@@ -23,8 +23,8 @@ pub use copies::{Copies, MirrorOutcome, RetryKind};
 pub use edge::EdgeEvent;
 pub use exposition::{CONTENT_TYPE, render};
 pub use gauges::{
-    AlarmGauge, EjectionsGauge, GateCallsGauge, Gauges, GreenTotals, ROLLOUT_STATES, RevisionGauge,
-    ServiceGauges, TargetGauge,
+    AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, Gauges, GreenTotals, ROLLOUT_STATES,
+    RevisionGauge, ServiceGauges, TargetGauge,
 };
 pub use log::{Log, LogWriter};
 pub use memory::{allowed_bytes, resident_bytes};

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::{AnalysisView, MetricView};
+use crate::control::{AnalysisView, BurnView, MetricView};
+use crate::core::model::Side;
 
 /// The comparison of green with blue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -53,6 +54,40 @@ pub struct Analysis {
     pub freezes: Vec<String>,
     /// Whether the evidence rests on one target of green alone, and is not acted on for that.
     pub one_target: bool,
+    /// Targets of green that were taken out because all the evidence rested on each, and for how
+    /// long.
+    pub ejected: Vec<String>,
+    /// What is not compared just now, and why; empty if everything is.
+    pub resting: Vec<String>,
+    /// How fast green and blue use up what the objective permits; empty without one.
+    pub burn_rates: Vec<BurnRates>,
+}
+
+/// How many times as fast as the objective permits a side has failed; a window without requests is
+/// absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BurnRates {
+    /// `green` or `blue`.
+    #[schema(example = "green")]
+    pub side: String,
+    /// `within`, `insufficient`, `ticket` or `page`.
+    #[schema(example = "within")]
+    pub says: String,
+    /// Over five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_5m: Option<f64>,
+    /// Over half an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_30m: Option<f64>,
+    /// Over an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_1h: Option<f64>,
+    /// Over six hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_6h: Option<f64>,
+    /// Over three days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_3d: Option<f64>,
 }
 
 /// One metric of a comparison.
@@ -94,12 +129,29 @@ impl From<&AnalysisView> for Analysis {
             cohort: view.cohort,
             epoch: view.epoch,
             slo: view.slo.map(|slo| slo.to_string()),
-            green_breaks_slo: view.green_alarm.is_some(),
-            blue_breaks_slo: view.blue_alarm.is_some(),
+            green_breaks_slo: view.breaks_objective(Side::Green),
+            blue_breaks_slo: view.breaks_objective(Side::Blue),
             green_late_failures: view.green_late_failures,
             blue_late_failures: view.blue_late_failures,
             freezes: view.freezes.clone(),
             one_target: view.one_target,
+            ejected: view.ejected.clone(),
+            resting: view.resting.clone(),
+            burn_rates: view.burns.iter().map(BurnRates::from).collect(),
+        }
+    }
+}
+
+impl From<&BurnView> for BurnRates {
+    fn from(view: &BurnView) -> Self {
+        Self {
+            side: view.side.as_str().to_owned(),
+            says: view.says.clone(),
+            over_5m: view.over_5m,
+            over_30m: view.over_30m,
+            over_1h: view.over_1h,
+            over_6h: view.over_6h,
+            over_3d: view.over_3d,
         }
     }
 }

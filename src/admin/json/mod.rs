@@ -24,7 +24,7 @@ mod target;
 mod time;
 
 pub use alarm::{Alarm, AlarmPush, AlarmPushed};
-pub use analysis::{Analysis, MetricEvidence};
+pub use analysis::{Analysis, BurnRates, MetricEvidence};
 pub use change::{NewRollout, NewSplit, Promotion, Reason, Resumption};
 pub(super) use explanation::sentence;
 pub use explanation::{Explanation, StepSide};

@@ -5,7 +5,9 @@
 //! table and the opening of that weight's cohort nothing is counted: that is decided before any
 //! request's side is drawn, and so costs nothing but those requests.
 
+mod burning;
 mod shown;
+mod suspicion;
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
@@ -13,9 +15,15 @@ use std::sync::Arc;
 use crate::core::analysis::comparison::{
     Calendar, ClusterGuard, Comparator, Counters, Crossing, MetricSet, Rules, Saved,
 };
-use crate::core::analysis::{Drawn, SplitCheck, Thresholds};
+use crate::core::analysis::{Burning, Drawn, SplitCheck, Thresholds};
 use crate::core::model::{AnalysisSpec, AnalysisTerms, MonoTime, Side, Span, Weight};
 use crate::core::rollout::{Hold, Spec};
+
+use super::AnalysisView;
+
+use burning::BurnSides;
+pub(super) use suspicion::Suspect;
+use suspicion::Suspicion;
 
 /// The comparison of one rollout.
 #[derive(Debug)]
@@ -45,6 +53,10 @@ pub(super) struct Comparing {
     blue_seen: Option<MonoTime>,
     one_target: bool,
     told: Told,
+    suspicion: Suspicion,
+    /// Whether a target of green warms up in the present cohort.
+    warming: bool,
+    burns: BurnSides,
 }
 
 /// The freezes that people were told about and that last: of what kind, and for what reason.
@@ -83,12 +95,15 @@ impl Comparing {
             blue_seen: None,
             one_target: false,
             told: Told::default(),
+            suspicion: Suspicion::default(),
+            warming: false,
+            burns: BurnSides::default(),
         })
     }
 
     /// The comparison of a rollout of an earlier life. Nothing that was in flight then is seen
-    /// again, and which users were counted is not known: theirs rests until the next rollout.
-    /// `had_traffic` tells whether green may have had weight.
+    /// again. Where users are compared and nobody knows which of them were counted, everything
+    /// rests until the next rollout. `had_traffic` tells whether green may have had weight.
     pub(super) fn restore(
         spec: &Spec,
         longest: Span,
@@ -97,18 +112,25 @@ impl Comparing {
     ) -> Option<Self> {
         let mut restored = Self::begin(spec, longest)?;
         // Also if nothing is saved yet: a rollout is saved before its first weight.
-        restored.forgotten = had_traffic && spec.analysis.sticky;
+        let known = saved.as_ref().and_then(Saved::units);
+        let known = known.is_some_and(|units| restored.counters.recall_units(units));
+        restored.forgotten = had_traffic && spec.analysis.sticky && !known;
         if let Some(saved) = saved {
             let last = saved.last();
             restored.calendar = last.map(|last| Calendar::resume(now, last));
             restored.comparator = Comparator::restore(restored.rules, saved);
+            let evidence = restored.comparator.points().map(|point| point.total);
+            let (evidence, needed) = (evidence.fold(1.0, f64::max), restored.needed());
+            restored.suspicion.inherit(evidence, needed);
         }
         Some(restored)
     }
 
     /// What has to survive a restart; `None` while there is nothing.
     pub(super) fn saved(&self) -> Option<Saved> {
-        self.has_begun().then(|| self.comparator.saved())
+        // The units after the evidence: none is in the evidence that is not among them.
+        let units = || if self.forgotten { None } else { self.counters.saved_units() };
+        self.has_begun().then(|| self.comparator.saved().with_units(units()))
     }
 
     /// Where the request path counts.
@@ -135,6 +157,8 @@ impl Comparing {
         self.observe(now);
         let evaluation = self.comparator.evaluate(green_targets);
         self.one_target = evaluation.suspect.is_some();
+        let evidence = evaluation.point.total;
+        self.suspicion.look(evaluation.suspect.map(|place| Suspect { place, evidence }));
         evaluation.crossed
     }
 
@@ -155,12 +179,15 @@ impl Comparing {
         self.comparator.fold();
     }
 
-    /// Opens the next cohort if it is time, or if the weight or the step is another one.
+    /// Opens the next cohort if it is time, or if the weight or the step is another one. While a
+    /// target of green is `warming` up, nobody's latencies are compared: leaving out green's alone
+    /// would take a healthy green back for sure (B5).
     pub(super) fn open(
         &mut self,
         now: MonoTime,
         step: u32,
         weight: Weight,
+        warming: bool,
         renew: impl FnOnce() -> Thresholds,
     ) {
         if weight == Weight::ZERO {
@@ -172,7 +199,12 @@ impl Comparing {
         if self.epoch != Some(epoch) {
             (self.thresholds, self.epoch) = (renew(), Some(epoch));
         }
-        let dormant = if self.forgotten { MetricSet::ALL } else { self.thresholds.dormant() };
+        self.warming = warming;
+        let dormant = match (self.forgotten, warming) {
+            (true, _) => MetricSet::ALL,
+            (false, true) => MetricSet::LATENCIES,
+            (false, false) => self.thresholds.dormant(),
+        };
         let Some(cohort) = calendar.next(now, step.into(), weight, dormant) else {
             return;
         };
@@ -209,16 +241,58 @@ impl Comparing {
         if self.assess(now, weight).slo_breach.is_none() {
             self.comparator.rearm(Side::Green);
             self.comparator.rearm(Side::Blue);
+            self.burns.overlook();
         }
         self.split = SplitCheck::default();
         self.accepted = Some(self.counters.drawn());
         self.fault_accepted = true;
         self.told = Told::default();
+        self.suspicion.accept();
     }
 
     /// The moment at which the evidence sufficed; `None` if it did not.
     pub(super) fn crossing(&self) -> Option<&Crossing> {
         self.comparator.crossed()
+    }
+
+    /// Takes the burn rates of green and of blue.
+    pub(super) fn burn(&mut self, seen: [Burning; 2]) {
+        self.burns.look(seen);
+    }
+
+    /// The evidence that takes the traffic back.
+    pub(super) fn needed(&self) -> f64 {
+        self.rules.alpha.boundary()
+    }
+
+    /// The target of green on which all the evidence rests; `None` while there is none.
+    pub(super) fn suspect(&self) -> Option<Suspect> {
+        self.suspicion.present()
+    }
+
+    /// Whether the suspect is to be ejected for more than what was dealt with.
+    pub(super) fn is_suspect_due(&self, suspect: Suspect) -> bool {
+        self.suspicion.is_due(suspect, self.needed())
+    }
+
+    /// The suspect is out, or gone.
+    pub(super) fn deal_with_suspect(&mut self, suspect: Suspect) {
+        self.suspicion.deal_with(suspect);
+    }
+
+    /// The suspect was ejected; how that is told.
+    pub(super) fn eject_suspect(&mut self, suspect: Suspect, told: String) {
+        self.suspicion.eject(suspect, told);
+    }
+
+    /// The suspect should be ejected and may not be.
+    pub(super) fn keep_suspect(&mut self, why: String, now: MonoTime) {
+        self.suspicion.keep(why, now);
+    }
+
+    /// What an earlier life showed of the comparison, as far as it is still so.
+    pub(super) fn recall(&mut self, earlier: AnalysisView) {
+        self.suspicion.recall(earlier.ejected);
     }
 
     /// Freezes that nobody was told about yet.

@@ -2,10 +2,8 @@
 
 use crate::core::analysis::comparison::{Crossing, Metric, Point};
 use crate::core::analysis::verdict::{NoComparison, Unavailable, Verdict};
-use crate::core::analysis::{
-    Action, Drawn, Findings, FreezeReason, OnSharedDegradation, RollbackReason,
-};
-use crate::core::model::{MonoTime, SharedDegradation, Side, Span, Weight};
+use crate::core::analysis::{Action, Drawn, Findings, RollbackReason};
+use crate::core::model::{MonoTime, Side, Span, Weight};
 use crate::core::rollout::{Evidence, Hold};
 
 use super::super::{AnalysisVerdict, AnalysisView, MetricView};
@@ -27,7 +25,8 @@ impl Comparing {
     pub(in crate::control) fn assess(&self, now: MonoTime, weight: Weight) -> Assessment {
         let verdict = self.comparator.verdict();
         let mut shown = Assessment { evidence: self.evidence(&verdict), ..Assessment::default() };
-        let alarms = |side| self.comparator.absolute_alarm(side).is_some();
+        let pages = |side| self.terms.slo.is_some() && self.burns.pages(side);
+        let alarms = |side| self.comparator.absolute_alarm(side).is_some() || pages(side);
         let no_blue = self.blue_seen.is_some_and(|at| now.since(at) >= NO_BLUE);
         let findings = Findings {
             green_is_worse: matches!(verdict, Verdict::Fail(_)),
@@ -35,30 +34,20 @@ impl Comparing {
             blue_alarms: alarms(Side::Blue),
             nobody_to_compare_with: weight == Weight::FULL || no_blue,
         };
-        let on_shared = match self.spec.on_shared_degradation {
-            SharedDegradation::Hold => OnSharedDegradation::Hold,
-            SharedDegradation::Rollback => OnSharedDegradation::Rollback,
-        };
-        match findings.call_for(on_shared) {
+        match findings.call_for(self.spec.on_shared_degradation.into()) {
             Action::None | Action::RollBack { because: RollbackReason::Worse } => {}
-            Action::RollBack { because: RollbackReason::Alone } => {
-                let whose = "green fails, and there is nobody to compare it with";
-                shown.slo_breach = Some(self.breach(whose));
-            }
-            Action::RollBack { because: RollbackReason::Shared } => {
-                shown.slo_breach = Some(self.breach("green and blue fail together"));
-            }
+            Action::RollBack {
+                because: because @ (RollbackReason::Alone | RollbackReason::Shared),
+            } => shown.slo_breach = Some(self.breach(because.as_str())),
             Action::Freeze { because } => {
-                let whose = match because {
-                    FreezeReason::Green => "green fails, but is not shown to be worse than blue",
-                    FreezeReason::Shared => "green and blue fail together: shared degradation",
-                    FreezeReason::Blue => "blue fails: nothing is sent back to it by itself",
-                };
-                shown.freezes.push(Hold::Degraded { reason: self.breach(whose) });
+                shown.freezes.push(Hold::Degraded { reason: self.breach(because.as_str()) });
             }
         }
         if let Some(reason) = self.split_reason() {
             shown.freezes.push(Hold::SampleRatio { reason });
+        }
+        if let Some(reason) = self.suspicion.freeze(now) {
+            shown.freezes.push(Hold::Degraded { reason: reason.to_owned() });
         }
         let fault = Verdict::Unavailable { why: Unavailable::Fault };
         if verdict == fault && !self.fault_accepted {
@@ -83,9 +72,18 @@ impl Comparing {
 
     fn breach(&self, whose: &str) -> String {
         match self.terms.slo {
-            Some(slo) => format!("{whose} (more than 14.4 times what {slo} permits)"),
+            Some(slo) if self.has_absolute_alarm() => {
+                format!("{whose} (more than 14.4 times what {slo} permits)")
+            }
+            // Without the rates, which change: it is one reason as long as it lasts.
+            Some(slo) => format!("{whose} (what {slo} permits is used up at a rate that pages)"),
             None => whose.to_owned(),
         }
+    }
+
+    fn has_absolute_alarm(&self) -> bool {
+        let alarms = |side| self.comparator.absolute_alarm(side).is_some();
+        alarms(Side::Green) || alarms(Side::Blue)
     }
 
     fn split_reason(&self) -> Option<String> {
@@ -125,7 +123,16 @@ impl Comparing {
             blue_late_failures: self.counters.late_failures(Side::Blue),
             freezes: freezes.iter().map(ToString::to_string).collect(),
             one_target: self.one_target && crossing.is_none(),
+            ejected: self.suspicion.ejected().to_vec(),
+            resting: self.resting(),
+            burns: self.terms.slo.map_or_else(Vec::new, |_| self.burns.view()),
         }
+    }
+
+    /// What is not compared just now, and why.
+    fn resting(&self) -> Vec<String> {
+        let warms = self.warming.then(|| "latencies, while a target of green warms up".to_owned());
+        warms.into_iter().collect()
     }
 
     fn text(&self, verdict: &Verdict) -> String {

@@ -10,9 +10,10 @@ use crate::store::Transaction;
 
 use super::*;
 
-const OK: Settled =
+pub(super) const OK: Settled =
     Settled { errors: false, client4xx: false, latency_us: Some(5_000), endpoint: None };
-const BAD: Settled = Settled { errors: true, client4xx: false, latency_us: None, endpoint: None };
+pub(super) const BAD: Settled =
+    Settled { errors: true, client4xx: false, latency_us: None, endpoint: None };
 
 /// The same service, judged by an objective.
 fn with_slo() -> String {
@@ -21,12 +22,12 @@ fn with_slo() -> String {
 
 impl Rig {
     /// `None` while nothing is compared.
-    fn counters(&self) -> Option<Arc<Counters>> {
+    pub(super) fn counters(&self) -> Option<Arc<Counters>> {
         self.table.load().services[&name("shop")].comparison.clone()
     }
 
     /// Counts a request at a weight; whether it was counted.
-    fn counted(&self, side: Side, weight: &str, settled: Settled) -> bool {
+    pub(super) fn counted(&self, side: Side, weight: &str, settled: Settled) -> bool {
         let Some(counters) = self.counters() else {
             return false;
         };
@@ -41,11 +42,11 @@ impl Rig {
     }
 
     /// Counts a request once the cohort of its weight is open.
-    async fn feed(&self, side: Side, weight: &str, settled: Settled) {
+    pub(super) async fn feed(&self, side: Side, weight: &str, settled: Settled) {
         self.until("the request is counted", |rig| rig.counted(side, weight, settled)).await;
     }
 
-    fn analysis(&self, id: &RolloutId) -> AnalysisView {
+    pub(super) fn analysis(&self, id: &RolloutId) -> AnalysisView {
         self.rollout(id).analysis.clone().expect("it is compared")
     }
 }

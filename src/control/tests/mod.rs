@@ -4,6 +4,7 @@
 mod aborting;
 mod alarms;
 mod alerts;
+mod burns;
 mod comparing;
 mod ejecting;
 mod idempotency;
@@ -19,7 +20,10 @@ mod reviving;
 mod roles;
 mod splits;
 mod starting;
+mod sticky;
+mod suspects;
 mod targets;
+mod warming;
 mod watching;
 mod words;
 

@@ -18,6 +18,17 @@ pub enum Urgency {
     Page,
 }
 
+impl Urgency {
+    /// The word in the API, the ledger and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ticket => "ticket",
+            Self::Page => "page",
+        }
+    }
+}
+
 /// What the windows say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Burn {
@@ -161,9 +172,13 @@ impl Ring {
     /// The sums over the buckets that end in the window; the present one is among them.
     fn sum(&self, now: MonoTime, window: Span) -> (u64, u64) {
         let last = now.ms() / self.width.ms();
-        let count = window.ms() / self.width.ms();
-        let inside = |bucket: &&Bucket| bucket.number <= last && bucket.number + count > last;
-        let buckets = self.buckets.iter().filter(inside);
+        let length = self.buckets.len() as u64;
+        let count = (window.ms() / self.width.ms()).min(length);
+        let numbers = (last + 1).saturating_sub(count)..=last;
+        let buckets = numbers.filter_map(|number| {
+            let bucket = &self.buckets[(number % length) as usize];
+            (bucket.number == number).then_some(bucket)
+        });
         buckets.fold((0, 0), |(bad, total), bucket| (bad + bucket.bad, total + bucket.total))
     }
 }

@@ -1,5 +1,7 @@
 //! What the comparison and the absolute processes together call for: the table of section 6.3.
 
+use crate::core::model::SharedDegradation;
+
 /// What is known of both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Findings {
@@ -21,6 +23,15 @@ pub enum OnSharedDegradation {
     Hold,
     /// Roll back: a green that harms blue through a shared database looks like this.
     Rollback,
+}
+
+impl From<SharedDegradation> for OnSharedDegradation {
+    fn from(configured: SharedDegradation) -> Self {
+        match configured {
+            SharedDegradation::Hold => Self::Hold,
+            SharedDegradation::Rollback => Self::Rollback,
+        }
+    }
 }
 
 /// What is called for.
@@ -60,6 +71,30 @@ pub enum FreezeReason {
     Shared,
     /// Blue fails its objective: nothing is sent back to it automatically.
     Blue,
+}
+
+impl RollbackReason {
+    /// The reason in words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Worse => "green is worse than blue",
+            Self::Alone => "green fails, and there is nobody to compare it with",
+            Self::Shared => "green and blue fail together",
+        }
+    }
+}
+
+impl FreezeReason {
+    /// The reason in words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Green => "green fails, but is not shown to be worse than blue",
+            Self::Shared => "green and blue fail together: shared degradation",
+            Self::Blue => "blue fails: nothing is sent back to it by itself",
+        }
+    }
 }
 
 impl Findings {

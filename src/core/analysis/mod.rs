@@ -9,6 +9,7 @@
 
 mod alarm;
 mod burn_rate;
+mod burn_watch;
 pub mod comparison;
 mod counts;
 mod datapoints;
@@ -26,6 +27,7 @@ mod window;
 
 pub use alarm::AlarmJudge;
 pub use burn_rate::{Burn, BurnRate, Urgency};
+pub use burn_watch::{BurnChange, BurnWatch, Burning};
 pub use counts::Counts;
 pub use decision::{Action, Findings, FreezeReason, OnSharedDegradation, RollbackReason};
 pub use histogram::{BUCKETS, LARGEST_US, bucket_of, quantile_us, upper_bound_us};

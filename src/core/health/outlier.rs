@@ -8,6 +8,7 @@
 //! - **consecutive failures**: so many in a row eject at the next look;
 //! - **success rate**: each interval, of at least 5 targets with at least 100 requests in it,
 //!   those whose rate is more than 1.9 standard deviations below the mean;
+//! - **evidence**: whoever compares finds that all that speaks against a group rests on one target;
 //! - an ejection lasts the base time times the target's number of ejections, up to a maximum, and
 //!   the number falls by one with each interval that the target was in from beginning to end;
 //! - no more than a share of the group is out at a time.
@@ -41,11 +42,13 @@ pub enum EjectionReason {
     ConsecutiveFailures,
     /// A success rate far below that of the others.
     SuccessRate,
+    /// All the evidence against green rests on it.
+    Evidence,
 }
 
 impl EjectionReason {
     /// Every reason.
-    pub const ALL: [Self; 2] = [Self::ConsecutiveFailures, Self::SuccessRate];
+    pub const ALL: [Self; 3] = [Self::ConsecutiveFailures, Self::SuccessRate, Self::Evidence];
 
     /// The word in logs and metrics.
     #[must_use]
@@ -53,6 +56,7 @@ impl EjectionReason {
         match self {
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::SuccessRate => "success_rate",
+            Self::Evidence => "evidence",
         }
     }
 }
@@ -133,6 +137,22 @@ impl Outliers {
             self.begin_interval(seen, now);
         }
         changes
+    }
+
+    /// Ejects a target on which all the evidence against the group rests, within the same limits;
+    /// for how long. `None` if it is out already, too many are, or no other one is left.
+    pub fn eject_for_evidence(
+        &mut self,
+        spec: &OutlierSpec,
+        seen: &[TargetSeen],
+        target: u64,
+        now: MonoTime,
+    ) -> Option<Span> {
+        self.keep(seen);
+        match self.eject(spec, seen, target, EjectionReason::Evidence, now)? {
+            OutlierChange::Ejected { length, .. } => Some(length),
+            OutlierChange::Returned { .. } => None,
+        }
     }
 
     /// Forgets everything: ejection was switched off.
@@ -356,6 +376,26 @@ mod tests {
     fn the_last_target_that_its_checks_call_healthy_stays() {
         let sick = TargetSeen { healthy: false, ..well(2) };
         assert_eq!(Outliers::default().look(&spec(), &[failing(1), sick], at(0)), NONE);
+    }
+
+    #[test]
+    fn evidence_ejects_within_the_same_limits_and_for_as_long() {
+        let mut outliers = Outliers::default();
+        let seen = [well(1), well(2), well(3)];
+        let length = outliers.eject_for_evidence(&spec(), &seen, 2, at(0));
+        assert_eq!(length, Some(Span::from_secs(30)));
+        assert_eq!(outliers.eject_for_evidence(&spec(), &seen, 2, at(1)), None, "it is out");
+        assert_eq!(outliers.eject_for_evidence(&spec(), &seen, 1, at(1)), None, "half of three");
+        assert_eq!(outliers.look(&spec(), &seen, at(29)), NONE);
+        let back = OutlierChange::Returned { target: 2 };
+        assert_eq!(outliers.look(&spec(), &seen, at(30)), [back]);
+        let length = outliers.eject_for_evidence(&spec(), &seen, 2, at(31));
+        assert_eq!(length, Some(Span::from_secs(60)), "longer each time");
+        let alone = Outliers::default().eject_for_evidence(&spec(), &[well(1)], 1, at(0));
+        assert_eq!(alone, None, "a target alone");
+        let sick = TargetSeen { healthy: false, ..well(2) };
+        let last = Outliers::default().eject_for_evidence(&spec(), &[well(1), sick], 1, at(0));
+        assert_eq!(last, None, "the last one that may be given requests");
     }
 
     #[test]

@@ -103,6 +103,12 @@ impl LiveTarget {
         self.passive.share_bp.load(Ordering::Relaxed)
     }
 
+    /// Whether it may be given requests and has not grown into its share yet.
+    #[must_use]
+    pub fn is_warming(&self) -> bool {
+        self.may_serve() && self.share_bp() < Weight::FULL.bp()
+    }
+
     /// Sets how much of its part of the traffic it takes.
     pub fn set_share(&self, share: Weight) {
         self.passive.share_bp.store(share.bp(), Ordering::Relaxed);

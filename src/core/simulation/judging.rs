@@ -1,7 +1,7 @@
 //! How the rollouts of a service are judged in a simulation.
 
 use crate::core::analysis::comparison::{ClusterGuard, Rules};
-use crate::core::model::{AnalysisTerms, ServiceSpec};
+use crate::core::model::{AnalysisTerms, Objective, ServiceSpec, SharedDegradation};
 
 /// The rules of the comparison, and what stands around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,6 +10,10 @@ pub struct Judging {
     pub rules: Rules,
     /// How long failures of one target count as one.
     pub guard: ClusterGuard,
+    /// The objective of each side; `None` without one.
+    pub slo: Option<Objective>,
+    /// What is done if both sides break it.
+    pub on_shared_degradation: SharedDegradation,
 }
 
 impl Judging {
@@ -26,6 +30,11 @@ impl Judging {
         };
         let rules = Rules::agreed(&terms, service.timeouts.read);
         let rules = rules.expect("a configuration was checked").expect("it compares");
-        Self { rules, guard: ClusterGuard::new(spec.cluster_guard) }
+        Self {
+            rules,
+            guard: ClusterGuard::new(spec.cluster_guard),
+            slo: service.slo,
+            on_shared_degradation: spec.on_shared_degradation,
+        }
     }
 }

@@ -16,6 +16,7 @@ mod distribution;
 mod forecast;
 mod judging;
 mod minute;
+mod objective;
 mod release;
 mod run;
 mod scenario;

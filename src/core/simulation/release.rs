@@ -11,6 +11,8 @@ use crate::core::rollout::{
     Actor, Command, Effect, Event, Evidence, Observation, Rollout, Spec, Verb,
 };
 
+use super::objective::Broken;
+
 /// A rollout under way.
 #[derive(Clone, Debug)]
 pub(super) struct Release {
@@ -29,7 +31,7 @@ impl Release {
     }
 
     /// Somebody looks, this long after the start.
-    pub(super) fn look(&mut self, at: Span, scored_green: u64, evidence: Evidence) {
+    pub(super) fn look(&mut self, at: Span, scored_green: u64, evidence: Evidence, broken: Broken) {
         self.now = now(at);
         let healthy = GroupHealth { targets: 1, healthy: 1, unknown: 0 };
         let seen = Observation {
@@ -38,8 +40,8 @@ impl Release {
             alarms: Vec::new(),
             scored_green,
             evidence,
-            slo_breach: None,
-            freezes: Vec::new(),
+            slo_breach: broken.slo_breach,
+            freezes: broken.freezes,
         };
         self.work_off(VecDeque::from([Event::Observed(seen)]));
         if self.rollout.state().approval().is_some() {

@@ -9,6 +9,7 @@ use crate::core::model::{Side, Span, Weight};
 use crate::core::rollout::{Evidence, StateName};
 
 use super::minute::{Minute, Minutes, SideCount};
+use super::objective::{Broken, ObjectiveWatch};
 use super::release::Release;
 use super::scenario::Scenario;
 
@@ -72,6 +73,8 @@ struct Simulation<'a> {
     arrival_us: u64,
     green: SideCount,
     blue: SideCount,
+    /// `None` without an objective.
+    objective: Option<ObjectiveWatch>,
 }
 
 impl<'a> Simulation<'a> {
@@ -83,7 +86,7 @@ impl<'a> Simulation<'a> {
             run.remember(&scenario.answer(&mut chance, before));
         }
         let mut release = Release::start(scenario.spec());
-        release.look(Span::ZERO, 0, Evidence::Unavailable);
+        release.look(Span::ZERO, 0, Evidence::Unavailable, Broken::default());
         Self {
             scenario,
             trial,
@@ -96,6 +99,7 @@ impl<'a> Simulation<'a> {
             arrival_us: 0,
             green: SideCount::default(),
             blue: SideCount::default(),
+            objective: ObjectiveWatch::of(scenario),
         }
     }
 
@@ -120,7 +124,11 @@ impl<'a> Simulation<'a> {
         self.at_us = self.run.report().rolled_back_us.unwrap_or(self.at_us);
         let at = Span::from_ms(self.at_us / 1_000);
         let verdict = self.run.comparator().verdict();
-        self.release.look(at, self.green.requests, evidence(&verdict));
+        let counts = (self.green, self.blue);
+        let comparator = self.run.comparator();
+        let watch = self.objective.as_mut();
+        let broken = watch.map(|watch| watch.look(at, counts, comparator)).unwrap_or_default();
+        self.release.look(at, self.green.requests, evidence(&verdict), broken);
         if self.is_caught() || at.ms().is_multiple_of(Minutes::POINT_MS) {
             let points = self.run.comparator().points().map(|point| point.total);
             let boundary = self.scenario.judging.rules.alpha.boundary();
@@ -215,6 +223,8 @@ const MINUTE_MS: u64 = 60_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::analysis::comparison::AbsoluteRule;
+    use crate::core::model::Objective;
     use crate::core::simulation::testkit::scenario;
 
     #[test]
@@ -274,6 +284,44 @@ mod tests {
         assert_eq!(found.state, StateName::Shifting);
         assert_eq!(found.lasted_ms, scenario.limit().ms());
         assert!(found.holds[0].contains("more green requests"), "{:?}", found.holds);
+    }
+
+    /// A scenario whose service has an objective.
+    fn with_objective(green_errors: &str) -> Scenario {
+        let mut scenario = scenario();
+        let slo: Objective = "99.9%".parse().expect("an objective");
+        scenario.judging.slo = Some(slo);
+        scenario.judging.rules.absolute = Some(AbsoluteRule::for_objective(slo.share()));
+        scenario.blue_errors = "0.05%".parse().expect("a share");
+        scenario.green_errors = green_errors.parse().expect("a share");
+        scenario
+    }
+
+    #[test]
+    fn a_green_that_begins_to_fail_with_all_the_traffic_is_taken_back_by_the_objective() {
+        let mut scenario = with_objective("5%");
+        // In the final bake, where there is nothing to compare with.
+        scenario.starts_after = Span::from_secs(65);
+        let found = scenario.simulate(1);
+        assert_eq!((found.state, &found.caught), (StateName::RolledBack, &None), "{found:?}");
+        let cause = found.cause.expect("a cause");
+        assert!(cause.contains("nobody to compare it with"), "{cause}");
+        scenario.judging.slo = None;
+        assert_eq!(scenario.simulate(1).state, StateName::Succeeded, "nobody else sees it");
+    }
+
+    #[test]
+    fn a_burn_rate_that_pages_holds_where_both_sides_fail_and_a_ticket_holds_nothing() {
+        // Without the absolute process, so that the burn rate alone decides.
+        let holds = |errors: &str| {
+            let mut scenario = with_objective(errors);
+            scenario.judging.rules.absolute = None;
+            scenario.blue_errors = errors.parse().expect("a share");
+            let found = scenario.simulate(1);
+            (found.state, found.holds.iter().any(|hold| hold.contains("shared degradation")))
+        };
+        assert_eq!(holds("3%"), (StateName::Shifting, true), "30 times what is permitted");
+        assert_eq!(holds("0.2%").0, StateName::Succeeded, "twice that is a ticket");
     }
 
     #[test]

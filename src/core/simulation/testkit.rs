@@ -1,6 +1,6 @@
 //! What the tests of this folder share.
 
-use crate::core::model::{FinalBake, Policies, Shift, Span, Step, Weight};
+use crate::core::model::{FinalBake, Policies, SharedDegradation, Shift, Span, Step, Weight};
 
 use super::{Judging, Scenario, Slowdown};
 use crate::core::analysis::comparison::{ClusterGuard, Rules};
@@ -19,7 +19,12 @@ pub(super) fn scenario() -> Scenario {
         steps: vec![shift(1_000, 30), shift(5_000, 30), shift(10_000, 0)],
         final_bake: FinalBake { length: Span::from_secs(30), keep_blue: None },
         policies: Policies::default(),
-        judging: Judging { rules: Rules::default(), guard: ClusterGuard::new(Span::from_secs(1)) },
+        judging: Judging {
+            rules: Rules::default(),
+            guard: ClusterGuard::new(Span::from_secs(1)),
+            slo: None,
+            on_shared_degradation: SharedDegradation::Hold,
+        },
         traffic: "200rps".parse().expect("valid"),
         blue_errors: Scenario::USUAL_ERRORS,
         green_errors: Scenario::USUAL_ERRORS,

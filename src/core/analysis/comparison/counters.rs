@@ -48,7 +48,7 @@ pub struct Counters {
     /// What was drawn since then in cohorts that have left the ring: green's, and blue's.
     drawn_before: [AtomicU64; 2],
     /// What is remembered of sticky units; `None` where each request is drawn for itself.
-    units: Option<Units>,
+    pub(super) units: Option<Units>,
     guard: GuardBoard,
     arrivals: Arrivals,
     failures: Failures,
@@ -65,11 +65,11 @@ struct Failures {
 
 /// The sticky units of a rollout (B9): 1.5 MiB that never forget.
 #[derive(Debug)]
-struct Units {
+pub(super) struct Units {
     /// Those that failed, per metric of events.
-    failed: [UnitFilter; 2],
+    pub(super) failed: [UnitFilter; 2],
     /// Those that sent anything.
-    met: UnitFilter,
+    pub(super) met: UnitFilter,
 }
 
 /// A request that was counted in, and is to be settled.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cohort::Cohort;
 use super::folded::Folded;
 use super::latch::Latch;
+use super::saved_units::SavedUnits;
 
 /// A comparison as it is written down.
 ///
@@ -15,6 +16,9 @@ pub struct Saved {
     pub(super) folded: Folded,
     pub(super) latch: Latch,
     pub(super) absolute_from: [u64; 2],
+    /// The sticky units that were counted; `None` if there are none, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) units: Option<SavedUnits>,
 }
 
 impl Saved {
@@ -23,5 +27,17 @@ impl Saved {
     #[must_use]
     pub fn last(&self) -> Option<Cohort> {
         self.folded.cohort
+    }
+
+    /// The same with the sticky units that were counted up to now.
+    #[must_use]
+    pub fn with_units(self, units: Option<SavedUnits>) -> Self {
+        Self { units, ..self }
+    }
+
+    /// The sticky units that were counted; `None` if there are none, or nobody knows.
+    #[must_use]
+    pub fn units(&self) -> Option<&SavedUnits> {
+        self.units.as_ref()
     }
 }

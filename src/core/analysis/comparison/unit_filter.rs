@@ -36,6 +36,34 @@ impl UnitFilter {
         let (place, mask) = bits(unit);
         self.words[place].load(Ordering::Acquire) & mask == mask
     }
+
+    /// The same in fewer words, in which more units are taken for seen ones and none is forgotten:
+    /// as few as keep it sparse, and never more than a quarter of them.
+    pub(super) fn folded(&self) -> Vec<u64> {
+        let mut words: Vec<u64> =
+            self.words.iter().map(|word| word.load(Ordering::Acquire)).collect();
+        while words.len() > FEWEST_WRITTEN {
+            let (low, high) = words.split_at(words.len() / 2);
+            let half: Vec<u64> = low.iter().zip(high).map(|(low, high)| low | high).collect();
+            let set: u64 = half.iter().map(|word| u64::from(word.count_ones())).sum();
+            if words.len() <= MOST_WRITTEN && set > SPARSE * half.len() as u64 {
+                break;
+            }
+            words = half;
+        }
+        words
+    }
+
+    /// Remembers all units of a filter that was folded; `false` if it is none.
+    pub(super) fn recall(&self, folded: &[u64]) -> bool {
+        if !folded.len().is_power_of_two() || folded.len() > MOST_WRITTEN {
+            return false;
+        }
+        for (word, more) in self.words.iter().zip(folded.iter().cycle()) {
+            word.fetch_or(*more, Ordering::AcqRel);
+        }
+        true
+    }
 }
 
 /// The word of a unit, and its bits there.
@@ -48,6 +76,12 @@ fn bits(unit: u64) -> (usize, u64) {
 /// 512 KiB.
 const WORDS: usize = 1 << 16;
 const PROBES: u64 = 4;
+/// Words of a folded filter: 128 KiB, and 512 bytes.
+const MOST_WRITTEN: usize = WORDS / 4;
+const FEWEST_WRITTEN: usize = 64;
+/// Bits of a word that may be set in the mean where a filter is folded by choice: then it takes
+/// under 1 % of new units for seen ones.
+const SPARSE: u64 = 16;
 
 #[cfg(test)]
 mod tests {

@@ -118,7 +118,12 @@ impl Comparator {
         while !copy.slots.is_empty() {
             copy.fold_oldest();
         }
-        Saved { folded: copy.folded, latch: copy.latch, absolute_from: copy.absolute.from }
+        Saved {
+            folded: copy.folded,
+            latch: copy.latch,
+            absolute_from: copy.absolute.from,
+            units: None,
+        }
     }
 
     /// Opens the next cohort; the one before is closed by it. If the ring is full the oldest cohort

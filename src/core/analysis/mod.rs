@@ -17,6 +17,7 @@ mod histogram;
 mod log_gamma;
 mod observed;
 mod query;
+pub mod replay;
 mod sketch;
 mod split_check;
 mod thresholds;

@@ -17,6 +17,8 @@ mod compare;
 mod comparing;
 mod draft;
 mod ejection;
+mod evidence_tap;
+mod evidence_writer;
 mod gates;
 mod group;
 mod handle;
@@ -54,6 +56,7 @@ mod writer;
 mod tests;
 
 pub use analysis_view::{AnalysisVerdict, AnalysisView, MetricView};
+pub use evidence_writer::{EvidenceOrders, EvidenceWriter};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

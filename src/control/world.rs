@@ -27,7 +27,10 @@ use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter, Tally};
+use super::{
+    AnalysisView, EvidenceWriter, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter,
+    Tally,
+};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -77,6 +80,7 @@ pub struct World {
     pub(super) resolver: Arc<Resolver>,
     pub(super) lists: Lists,
     pub(super) asker: Arc<Asker>,
+    pub(super) evidence: EvidenceWriter,
 }
 
 /// A rollout in the writer's hands.

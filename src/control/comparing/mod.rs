@@ -5,6 +5,7 @@
 //! table and the opening of that weight's cohort nothing is counted: that is decided before any
 //! request's side is drawn, and so costs nothing but those requests.
 
+mod recorded;
 mod shown;
 
 use std::mem::{Discriminant, discriminant};
@@ -16,6 +17,8 @@ use crate::core::analysis::comparison::{
 use crate::core::analysis::{Drawn, SplitCheck, Thresholds};
 use crate::core::model::{AnalysisSpec, AnalysisTerms, MonoTime, Side, Span, Weight};
 use crate::core::rollout::{Hold, Spec};
+
+use super::evidence_tap::Tap;
 
 /// The comparison of one rollout.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub(super) struct Comparing {
     sent: Sent,
     one_target: bool,
     told: Told,
+    tap: Tap,
 }
 
 /// The freezes that people were told about and that last: of what kind, and for what reason.
@@ -94,6 +98,7 @@ impl Comparing {
             sent: Sent::default(),
             one_target: false,
             told: Told::default(),
+            tap: Tap::default(),
         })
     }
 
@@ -146,6 +151,7 @@ impl Comparing {
         self.observe(now);
         let evaluation = self.comparator.evaluate(green_targets);
         self.one_target = evaluation.suspect.is_some();
+        self.record_evaluation(now, green_targets);
         if evaluation.crossed {
             self.verdict_fell();
         }
@@ -162,6 +168,7 @@ impl Comparing {
     /// Folds what is settled.
     pub(super) fn fold(&mut self) {
         self.comparator.fold();
+        self.tap.folded(&self.comparator);
     }
 
     /// Opens the next cohort if it is time, or if the weight or the step is another one.
@@ -194,6 +201,7 @@ impl Comparing {
         let cohort = self.comparator.newest().copied().unwrap_or(cohort);
         self.sent.closed += before.map_or(0, |before| sent_in(&self.counters, before));
         self.counters.open(&cohort, &self.thresholds);
+        self.tap.opened(now, &cohort, &self.thresholds);
     }
 
     fn observe(&mut self, now: MonoTime) {
@@ -205,11 +213,13 @@ impl Comparing {
                 self.blue_seen = Some(now);
             }
             self.comparator.observe(number, &cells);
+            self.tap.observed(number, &cells);
         }
         let drawn = drawn_since(&mut self.accepted, self.counters.drawn());
         // Where nothing is drawn there is no split to check.
         if drawn.weight > Weight::ZERO && drawn.weight < Weight::FULL {
             self.split.observe(drawn);
+            self.tap.drawn(drawn);
             self.drawn = Some(drawn);
         }
     }
@@ -240,7 +250,9 @@ impl Comparing {
     /// A person took upon themselves what holds the weight: it begins anew. A breach that takes
     /// the traffic back is the rollout's to overlook, and stays as it is.
     pub(super) fn accept(&mut self, now: MonoTime, weight: Weight) {
-        if self.assess(now, weight).slo_breach.is_none() {
+        let rearmed = self.assess(now, weight).slo_breach.is_none();
+        self.tap.accepted(now, rearmed);
+        if rearmed {
             self.comparator.rearm(Side::Green);
             self.comparator.rearm(Side::Blue);
         }

@@ -1,5 +1,7 @@
 //! What the comparison and the absolute processes together call for: the table of section 6.3.
 
+use crate::core::model::SharedDegradation;
+
 /// What is known of both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Findings {
@@ -21,6 +23,15 @@ pub enum OnSharedDegradation {
     Hold,
     /// Roll back: a green that harms blue through a shared database looks like this.
     Rollback,
+}
+
+impl From<SharedDegradation> for OnSharedDegradation {
+    fn from(policy: SharedDegradation) -> Self {
+        match policy {
+            SharedDegradation::Hold => Self::Hold,
+            SharedDegradation::Rollback => Self::Rollback,
+        }
+    }
 }
 
 /// What is called for.

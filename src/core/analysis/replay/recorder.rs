@@ -172,10 +172,10 @@ impl Recorder {
     }
 
     /// What is settled was folded; `oldest` is the oldest cohort that is still open.
-    pub fn folded(&mut self, now: MonoTime, oldest: Option<u64>) {
+    pub fn folded(&mut self, oldest: Option<u64>) {
         if self.opened > 0 && self.extent == Extent::Exact {
             // Cohorts opened before; a record tells of both in the other order.
-            let record = self.record(Kind::Mark, 0, now);
+            let record = self.record(Kind::Mark, 0, self.last);
             self.write(&record);
         }
         // Of cohorts that opened since, nothing is told yet: folded now, they would be empty.

@@ -2,7 +2,7 @@
 
 use crate::core::analysis::comparison::{Comparator, Rules};
 use crate::core::analysis::{OnSharedDegradation, SplitCheck};
-use crate::core::model::{AnalysisSpec, MonoTime, Objective, SharedDegradation, Side, Weight};
+use crate::core::model::{AnalysisSpec, MonoTime, Objective, Side, Weight};
 
 use super::{Cause, Entry, Happened, Head, LogError, Reader, Stance};
 
@@ -322,11 +322,8 @@ fn policy(head: &Head, other: Option<&OtherPolicy>) -> Option<(Rules, OnSharedDe
     if let Some(other) = other {
         (head.terms.compared, head.terms.slo) = (Some(other.compared), other.slo);
     }
-    let on_shared = match head.terms.compared?.on_shared_degradation {
-        SharedDegradation::Hold => OnSharedDegradation::Hold,
-        SharedDegradation::Rollback => OnSharedDegradation::Rollback,
-    };
-    Some((head.rules()?, on_shared))
+    let on_shared = head.terms.compared?.on_shared_degradation;
+    Some((head.rules()?, on_shared.into()))
 }
 
 /// A comparison changes its mind a few times a step.

@@ -100,7 +100,7 @@ impl Live {
             self.evaluate();
             self.comparator.fold();
             let oldest = self.comparator.oldest().map(|oldest| oldest.number);
-            self.recorder.folded(self.now, oldest);
+            self.recorder.folded(oldest);
             self.open(weight);
             for _ in 0..per_tick {
                 self.arrive(weight, failing);

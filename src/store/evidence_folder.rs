@@ -1,8 +1,8 @@
 //! The folder with the evidence of rollouts: one log each, beside the store.
 //!
-//! A log is appended to and never changed. Evidence is for looking at afterwards: nothing is decided
-//! by it, so that an append is not durable when it returns, and what a crash cut off at the end is
-//! cut off for good by the next append.
+//! A log is appended to and never changed. Evidence is for looking at afterwards: nothing is
+//! decided by it, so that an append is not durable when it returns, and what a crash cut off at the
+//! end is cut off for good by the next append.
 //!
 //! Everything here blocks: call it from a thread that may.
 

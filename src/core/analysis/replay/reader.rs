@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
             Kind::Accepted => self.tell(Happened::Accepted { rearmed: flags & 1 != 0 }),
             Kind::Decided => {
                 let stance = Stance::from_bytes([self.rest.byte()?, self.rest.byte()?])?;
-                let evidence = self.rest.take(8)?.try_into().ok()?;
+                let evidence: [u8; 8] = self.rest.take(8)?.try_into().ok()?;
                 let evidence = f64::from_le_bytes(evidence);
                 self.tell(Happened::Decided { stance, evidence });
             }

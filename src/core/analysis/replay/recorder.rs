@@ -95,6 +95,10 @@ impl Recorder {
 
     /// A cohort opened with these thresholds.
     pub fn opened(&mut self, now: MonoTime, cohort: &Cohort, thresholds: &Thresholds) {
+        if matches!(self.extent, Extent::Nothing | Extent::Full) {
+            // What is not told of need not be remembered.
+            return;
+        }
         if self.thresholds.as_ref() != Some(thresholds) {
             self.thresholds = Some(*thresholds);
             let mut record = self.record(Kind::Thresholds, 0, now);

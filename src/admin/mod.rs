@@ -18,6 +18,7 @@ mod auth;
 mod body;
 mod condition;
 mod envelope;
+mod evidence;
 mod explain;
 mod gates;
 mod health;

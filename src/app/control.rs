@@ -67,6 +67,8 @@ pub(super) struct ControlPart {
     saving: Option<JoinHandle<()>>,
     /// Whoever writes the table file; `None` for a store in memory.
     writing: Option<JoinHandle<()>>,
+    /// Whoever writes the evidence; `None` likewise.
+    recording: Option<JoinHandle<()>>,
     begun: MonoTime,
 }
 
@@ -104,6 +106,7 @@ impl ControlPart {
         let (inbox, messages) = mpsc::channel(Writer::INBOX);
         let outbox = opened.outbox();
         let (table_writer, writing) = opened.table_writer(runtime);
+        let (evidence, recording) = opened.evidence_writer(runtime);
         let watchdog = Watchdog::new(lasting.clock);
         let recovered = Recovered {
             config: Arc::clone(config),
@@ -122,6 +125,7 @@ impl ControlPart {
             resolver: Arc::clone(&resolver),
             kept,
             asker: Arc::clone(&asker),
+            evidence,
         };
         let channel = (inbox.clone(), messages);
         let (mut writer, handle) =
@@ -142,6 +146,7 @@ impl ControlPart {
             watching: lasting.proxy_runtime.spawn(watchdog.run()),
             saving,
             writing,
+            recording,
             begun: lasting.clock.mono(),
         })
     }
@@ -196,6 +201,9 @@ impl ControlPart {
         }
         if !finished(self.writing).await {
             tracing::error!("the table file was not written before the end");
+        }
+        if !finished(self.recording).await {
+            tracing::error!("the evidence was not written before the end");
         }
         config.ok()
     }

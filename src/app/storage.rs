@@ -8,8 +8,10 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::config::StoreSpec;
-use crate::control::{Outbox, TableWriter};
-use crate::store::{MemoryStore, Snapshot, SqliteStore, Store, StoreError, TableFile, TableImage};
+use crate::control::{EvidenceWriter, Outbox, TableWriter};
+use crate::store::{
+    EvidenceFolder, MemoryStore, Snapshot, SqliteStore, Store, StoreError, TableFile, TableImage,
+};
 
 use super::AppError;
 
@@ -24,11 +26,18 @@ pub(super) struct Storage {
     pub(super) served: Option<TableImage>,
     /// `None` for a store in memory.
     file: Option<TableFile>,
+    /// `None` for a store in memory, and where the store cannot be read.
+    evidence: Option<EvidenceFolder>,
 }
 
 /// The file beside the database that holds the last table.
 fn table_path(store: &Path) -> PathBuf {
     store.with_extension("table")
+}
+
+/// The folder beside the database that holds the evidence of rollouts.
+fn evidence_path(store: &Path) -> PathBuf {
+    store.with_extension("evidence")
 }
 
 /// The folder beside the database that holds compiled gates.
@@ -62,7 +71,13 @@ impl Storage {
         let StoreSpec::Path(path) = spec else {
             let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
             let stored = store.load().await.map_err(|error| error.to_string());
-            return Ok(Self { stored, store: Some(store), served: None, file: None });
+            return Ok(Self {
+                stored,
+                store: Some(store),
+                served: None,
+                file: None,
+                evidence: None,
+            });
         };
         let file = TableFile::new(table_path(path));
         let served = file.read();
@@ -78,14 +93,16 @@ impl Storage {
                     }
                 };
                 let (stored, store) = (Ok(snapshot), Some(store));
-                Ok(Self { stored, store, served, file: Some(file) })
+                let evidence = Some(EvidenceFolder::new(evidence_path(path)));
+                Ok(Self { stored, store, served, file: Some(file), evidence })
             }
             Err(error @ StoreError::Locked { .. }) => Err(AppError::Locked(error)),
             Err(store) => match served {
                 Ok(Some(image)) => {
                     tracing::error!(error = %store, "the store is unreadable: traffic flows from the table file, nothing can be changed");
                     let stored = Err(store.to_string());
-                    Ok(Self { stored, store: None, served: Some(image), file: None })
+                    let served = Some(image);
+                    Ok(Self { stored, store: None, served, file: None, evidence: None })
                 }
                 Ok(None) => {
                     let table = format!("{} is not there", file.path().display());
@@ -106,6 +123,20 @@ impl Storage {
         let (writer, images) = TableWriter::new();
         let file = self.file.clone();
         (writer, file.map(|file| runtime.spawn(TableWriter::run(file, images))))
+    }
+}
+
+impl Storage {
+    /// The writer of evidence, and its task; without a folder nobody writes.
+    pub(super) fn evidence_writer(
+        &self,
+        runtime: &Runtime,
+    ) -> (EvidenceWriter, Option<JoinHandle<()>>) {
+        let Some(folder) = self.evidence.clone() else {
+            return (EvidenceWriter::none(), None);
+        };
+        let (writer, orders) = EvidenceWriter::new(folder.clone());
+        (writer, Some(runtime.spawn(EvidenceWriter::run(folder, orders))))
     }
 }
 

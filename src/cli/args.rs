@@ -8,6 +8,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::failure::Failure;
 use super::forecast::PlanArgs;
+use super::replay::ReplayArgs;
 use super::simulate::SimulateArgs;
 use crate::admin::json::{Prose, Reason};
 use crate::core::model::{
@@ -61,6 +62,8 @@ pub(super) enum Command {
     Simulate(Box<SimulateArgs>),
     /// Say what a rollout could detect at a service's traffic.
     Plan(Box<PlanArgs>),
+    /// Run a rollout's comparison again from its evidence, also by another policy.
+    Replay(Box<ReplayArgs>),
     #[command(flatten)]
     Ask(Ask),
 }

@@ -59,6 +59,14 @@ impl Client {
         self.send(Method::GET, path, None::<&()>, &[]).await
     }
 
+    /// Reads something that is no JSON.
+    pub(super) async fn get_bytes(&self, path: &str) -> Result<Bytes, Failure> {
+        let request = self.request(Method::GET, path, Vec::new(), &[])?;
+        timeout(ANSWER_TIME, self.receive(request))
+            .await
+            .map_err(|_| self.unreachable("it does not answer in time"))?
+    }
+
     /// Reads all pages of a list, up to a number of items.
     pub(super) async fn get_all<T: DeserializeOwned>(
         &self,
@@ -101,6 +109,19 @@ impl Client {
             Some(body) => serde_json::to_vec(body).context("the request cannot be written")?,
             None => Vec::new(),
         };
+        let request = self.request(method, path, body, headers)?;
+        timeout(ANSWER_TIME, self.exchange(request))
+            .await
+            .map_err(|_| self.unreachable("it does not answer in time"))?
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
@@ -109,18 +130,22 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::from(body)).map_err(|error| {
-            Failure::Usage(format!("the request cannot be sent: {error}"), None)
-        })?;
-        timeout(ANSWER_TIME, self.exchange(request))
-            .await
-            .map_err(|_| self.unreachable("it does not answer in time"))?
+        request
+            .body(Full::from(body))
+            .map_err(|error| Failure::Usage(format!("the request cannot be sent: {error}"), None))
     }
 
     async fn exchange<T: DeserializeOwned>(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<T, Failure> {
+        let body = self.receive(request).await?;
+        let read = serde_json::from_slice(&body);
+        Ok(read.with_context(|| format!("{} gave an answer of another kind", self.url))?)
+    }
+
+    /// The body of an answer that is a success.
+    async fn receive(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Failure> {
         let answer = self
             .http
             .request(request)
@@ -130,10 +155,7 @@ impl Client {
         let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
         let body = body.map_err(|error| self.unreachable(&innermost(error.as_ref())))?.to_bytes();
         if status.is_success() {
-            let read = serde_json::from_slice(&body);
-            return Ok(
-                read.with_context(|| format!("{} gave an answer of another kind", self.url))?
-            );
+            return Ok(body);
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(Failure::Refused(Box::new(problem))),

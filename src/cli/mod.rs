@@ -1,9 +1,9 @@
 //! The command line: clap for its form, the admin API for what it does.
 //!
 //! Whatever concerns a running process goes through its admin API, with the same rights as any
-//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate` and `plan` work here. A person
-//! gets tables and sentences, a script (`--json`) one object on a line, both an exit code that says
-//! how it went ([`Exit`]).
+//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate`, `plan` and `replay` work here.
+//! A person gets tables and sentences, a script (`--json`) one object on a line, both an exit code
+//! that says how it went ([`Exit`]).
 //! Nothing here decides anything, and nothing here may take a token as an argument.
 
 mod alarm;
@@ -19,6 +19,7 @@ mod ledger;
 mod line;
 mod plan;
 mod rehearsal;
+mod replay;
 mod rollout;
 mod screen;
 mod service;
@@ -108,6 +109,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
         Command::Plan(args) => {
             let client = || Client::new(&cli.admin, cli.token_file.as_ref());
             forecast::plan(&args, client, form).map(ExitCode::from)
+        }
+        Command::Replay(args) => {
+            let client = || Client::new(&cli.admin, cli.token_file.as_ref());
+            replay::replay(&args, client, form).map(ExitCode::from)
         }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)

@@ -198,7 +198,7 @@ impl World {
                     gauges.extend(rate.map(|rate| BurnRateGauge {
                         service: service.clone(),
                         side,
-                        window: window,
+                        window,
                         rate,
                     }));
                 }

@@ -9,9 +9,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::core::ledger::Entry;
+use crate::core::model::RolloutId;
 use crate::core::rollout::Actor;
 use crate::resolve::ListCount;
-use crate::store::{LedgerQuery, Store};
+use crate::store::{EvidenceFolder, LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
 use super::{Command, Message, Refusal, Reply, Request, View, Watchdog};
@@ -37,6 +38,8 @@ pub struct Handle {
     pub(super) lists: ListCount,
     /// Locked from the reading of a configuration until the writer has answered.
     pub(super) reloading: Arc<Mutex<()>>,
+    /// Where the evidence of rollouts is; `None` where none is kept.
+    pub(super) evidence: Option<EvidenceFolder>,
 }
 
 impl fmt::Debug for Handle {
@@ -106,6 +109,19 @@ impl Handle {
         store.ledger(query).await.map_err(Refusal::Store)
     }
 
+    /// The log of a rollout's evidence, as of a few seconds ago; `None` if there is none.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be read.
+    pub async fn evidence(&self, rollout: RolloutId) -> Result<Option<Vec<u8>>, String> {
+        let Some(folder) = self.evidence.clone() else {
+            return Ok(None);
+        };
+        let read = tokio::task::spawn_blocking(move || folder.read(&rollout));
+        let read = read.await.map_err(|error| error.to_string())?;
+        read.map_err(|error| error.to_string())
+    }
+
     /// The metrics in Prometheus' text format.
     #[must_use]
     pub fn metrics(&self) -> String {
@@ -135,6 +151,7 @@ impl Handle {
             prepare: Arc::new(|_| Ok(())),
             lists: ListCount::default(),
             reloading: Arc::default(),
+            evidence: None,
         }
     }
 

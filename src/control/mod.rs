@@ -20,6 +20,8 @@ mod compare;
 mod comparing;
 mod draft;
 mod ejection;
+mod evidence_tap;
+mod evidence_writer;
 mod failures;
 mod gates;
 mod group;
@@ -60,6 +62,7 @@ mod writer;
 mod tests;
 
 pub use analysis_view::{AnalysisVerdict, AnalysisView, BurnView, MetricView};
+pub use evidence_writer::{EvidenceOrders, EvidenceWriter};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

@@ -272,6 +272,7 @@ impl World {
         let mut deletes: Vec<_> = scopes.collect();
         deletes.extend(gone.iter().map(|id| key("rollout", id.as_str())));
         self.outbox.keep(None, Transaction { deletes, ..Transaction::default() });
+        self.evidence.remove(gone);
     }
 
     /// The active rollout of a service.

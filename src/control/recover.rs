@@ -25,7 +25,9 @@ use super::handle::Prepare;
 use super::history::History;
 use super::lists::Lists;
 use super::past::Past;
-use super::{AskGates, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer};
+use super::{
+    AskGates, EvidenceWriter, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer,
+};
 
 /// Why the process cannot start from what it found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +102,8 @@ pub struct Recovered {
     pub kept: OwnedMutexGuard<Kept>,
     /// Who asks Prometheus servers.
     pub asker: Arc<Asker>,
+    /// Who writes the evidence of rollouts.
+    pub evidence: EvidenceWriter,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -131,6 +135,7 @@ impl Recovered {
             prepare: Arc::clone(&self.prepare),
             lists: self.resolver.list_count(),
             reloading: Arc::default(),
+            evidence: self.evidence.folder(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))
@@ -143,9 +148,11 @@ impl Recovered {
     ) -> Result<World, RecoverError> {
         let mut past = Past::read(self.stored, self.served)?;
         // What cannot be read is left untouched, and so is the table file that stands in for it.
-        let (outbox, table_writer) = match &past.store {
-            StoreState::Good | StoreState::Failing(_) => (outbox, self.table_writer),
-            StoreState::Unreadable(_) => (Outbox::closed(), TableWriter::new().0),
+        let (outbox, table_writer, evidence) = match &past.store {
+            StoreState::Good | StoreState::Failing(_) => (outbox, self.table_writer, self.evidence),
+            StoreState::Unreadable(_) => {
+                (Outbox::closed(), TableWriter::new().0, EvidenceWriter::none())
+            }
         };
         // The file may be older than what requests load.
         let generation = past.served.generation.max(self.table.load().generation);
@@ -179,6 +186,7 @@ impl Recovered {
             lists: Lists::default(),
             asker: self.asker,
             attempts: BTreeMap::new(),
+            evidence,
         };
         // Where names were last time, until DNS is heard: it may be down, too.
         for (name, addresses) in &past.served.resolved {
@@ -189,6 +197,7 @@ impl Recovered {
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut past.records.rollouts), &past)?;
         world.restore_attempts(std::mem::take(&mut past.records.attempts));
+        world.forget_old_evidence();
         world.configure_alarms();
         for (alarm, record) in past.records.alarms {
             world.alarms.push(&alarm, record);

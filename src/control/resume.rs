@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::core::analysis::comparison::Saved;
+use crate::core::analysis::replay::Cause;
 use crate::core::model::{RolloutId, ServiceSpec, WallTime};
 use crate::core::rollout::{Actor, Command, Event, Hold, Rollout, Spec, Verb};
 
@@ -143,7 +144,7 @@ impl World {
         };
         let (spec, had_traffic) = (Arc::clone(rollout.spec()), rollout.had_traffic());
         let longest = self.longest_answer(&spec);
-        let past = (evidence, had_traffic);
+        let past = (evidence.clone(), had_traffic);
         let mut comparing = Comparing::restore(&spec, longest, past, self.now.mono);
         if let Some((comparing, earlier)) = comparing.as_mut().zip(analysis) {
             comparing.recall(earlier);
@@ -151,6 +152,7 @@ impl World {
         if let Some(active) = self.rollouts.get_mut(id) {
             active.comparing = comparing;
         }
+        self.keep_evidence(id, Cause::Restart, evidence);
     }
 
     /// Tells every rollout that the process started, and what is served.

@@ -29,7 +29,9 @@ use super::lists::Lists;
 use super::record::IdempotencyRecord;
 use super::service::ServiceState;
 use super::tally::Running;
-use super::{AnalysisView, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter};
+use super::{
+    AnalysisView, EvidenceWriter, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter,
+};
 
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
@@ -81,6 +83,7 @@ pub struct World {
     pub(super) asker: Arc<Asker>,
     /// How often each revision of a service was rolled out.
     pub(super) attempts: BTreeMap<ServiceName, Attempts>,
+    pub(super) evidence: EvidenceWriter,
 }
 
 /// A rollout in the writer's hands.

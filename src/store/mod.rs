@@ -10,6 +10,7 @@
 //! blocks the thread that calls it, decides nothing, and reads no clock.
 
 mod error;
+mod evidence_folder;
 mod faulty;
 mod feed;
 mod key;
@@ -30,6 +31,7 @@ use crate::core::ledger::Entry;
 
 pub use crate::core::ledger::LedgerQuery;
 pub use error::StoreError;
+pub use evidence_folder::EvidenceFolder;
 pub use faulty::Faulty;
 pub use feed::{Change, Watch, WatchError};
 pub use key::{Key, KeyError};

@@ -14,6 +14,7 @@ mod logs;
 mod mistakes;
 mod readme;
 mod reload;
+mod replay;
 mod restart;
 mod revival;
 mod simulation;

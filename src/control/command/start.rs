@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::core::analysis::replay::Cause;
 use crate::core::ledger::Draft;
 use crate::core::model::{
     AlarmName, AlarmState, AnalysisTerms, RolloutId, Salt, ServiceSpec, Span, Strategy,
@@ -267,6 +268,7 @@ impl World {
         let active = Active::new(start.rollout, running);
         let active = Active { comparing, ..active };
         self.rollouts.insert(spec.id.clone(), active);
+        self.keep_evidence(&spec.id, Cause::Start, None);
         self.configure_alarms();
         self.alarms.begin_anew(&spec.service);
         self.register_targets();

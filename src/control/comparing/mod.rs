@@ -6,6 +6,7 @@
 //! request's side is drawn, and so costs nothing but those requests.
 
 mod burning;
+mod recorded;
 mod shown;
 mod suspicion;
 
@@ -20,6 +21,7 @@ use crate::core::model::{AnalysisSpec, AnalysisTerms, MonoTime, Side, Span, Weig
 use crate::core::rollout::{Hold, Spec};
 
 use super::AnalysisView;
+use super::evidence_tap::Tap;
 
 use burning::BurnSides;
 pub(super) use suspicion::Suspect;
@@ -57,6 +59,7 @@ pub(super) struct Comparing {
     /// Whether a target of green warms up in the present cohort.
     warming: bool,
     burns: BurnSides,
+    tap: Tap,
 }
 
 /// The freezes that people were told about and that last: of what kind, and for what reason.
@@ -98,6 +101,7 @@ impl Comparing {
             suspicion: Suspicion::default(),
             warming: false,
             burns: BurnSides::default(),
+            tap: Tap::default(),
         })
     }
 
@@ -159,6 +163,7 @@ impl Comparing {
         self.one_target = evaluation.suspect.is_some();
         let evidence = evaluation.point.total;
         self.suspicion.look(evaluation.suspect.map(|place| Suspect { place, evidence }));
+        self.record_evaluation(now, green_targets);
         evaluation.crossed
     }
 
@@ -177,6 +182,7 @@ impl Comparing {
     /// Folds what is settled.
     pub(super) fn fold(&mut self) {
         self.comparator.fold();
+        self.tap.folded(&self.comparator);
     }
 
     /// Opens the next cohort if it is time, or if the weight or the step is another one. While a
@@ -215,6 +221,7 @@ impl Comparing {
         }
         let cohort = self.comparator.newest().copied().unwrap_or(cohort);
         self.counters.open(&cohort, &self.thresholds);
+        self.tap.opened(now, &cohort, &self.thresholds);
     }
 
     fn observe(&mut self, now: MonoTime) {
@@ -226,11 +233,13 @@ impl Comparing {
                 self.blue_seen = Some(now);
             }
             self.comparator.observe(number, &cells);
+            self.tap.observed(number, &cells);
         }
         let drawn = drawn_since(&mut self.accepted, self.counters.drawn());
         // Where nothing is drawn there is no split to check.
         if drawn.weight > Weight::ZERO && drawn.weight < Weight::FULL {
             self.split.observe(drawn);
+            self.tap.drawn(drawn);
             self.drawn = Some(drawn);
         }
     }
@@ -238,7 +247,9 @@ impl Comparing {
     /// A person took upon themselves what holds the weight: it begins anew. A breach that takes
     /// the traffic back is the rollout's to overlook, and stays as it is.
     pub(super) fn accept(&mut self, now: MonoTime, weight: Weight) {
-        if self.assess(now, weight).slo_breach.is_none() {
+        let rearmed = self.assess(now, weight).slo_breach.is_none();
+        self.tap.accepted(now, rearmed);
+        if rearmed {
             self.comparator.rearm(Side::Green);
             self.comparator.rearm(Side::Blue);
             self.burns.overlook();

@@ -18,6 +18,7 @@ mod histogram;
 mod log_gamma;
 mod observed;
 mod query;
+pub mod replay;
 mod sketch;
 mod split_check;
 mod thresholds;

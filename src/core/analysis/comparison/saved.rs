@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cells::ENDPOINTS;
 use super::cohort::Cohort;
 use super::folded::Folded;
 use super::latch::Latch;
@@ -39,5 +40,12 @@ impl Saved {
     #[must_use]
     pub fn units(&self) -> Option<&SavedUnits> {
         self.units.as_ref()
+    }
+
+    /// Whether a comparison can go on from it: what was read from elsewhere may be anything.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let epoch = self.folded.cohort.map(|last| last.epoch);
+        self.folded.standing.epoch() == epoch && self.folded.without.len() == ENDPOINTS
     }
 }

@@ -76,6 +76,11 @@ impl Standing {
         self.absolute.map(|wealth| wealth.value(bets))
     }
 
+    /// The epoch that the comparison is in; `None` before the first.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.compared[0].epoch()
+    }
+
     /// Gives the absolute process of one side a new capital.
     pub(super) fn rearm(&mut self, side: usize) {
         self.absolute[side] = Wealth::default();

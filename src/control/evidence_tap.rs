@@ -1,0 +1,176 @@
+//! The tap beside a rollout's comparison: what goes into the one goes into the recorder too.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::core::analysis::comparison::{Cells, Cohort, Comparator, Saved};
+use crate::core::analysis::replay::{Cause, Head, Limit, Recorder, Stance};
+use crate::core::analysis::{Drawn, Thresholds};
+use crate::core::model::{MonoTime, Now, RolloutId, Span};
+use crate::core::rollout::Spec;
+
+use super::World;
+use super::evidence_writer::{EvidenceWriter, LogState};
+
+/// Records a comparison, or does nothing.
+#[derive(Debug, Default)]
+pub(super) struct Tap(Option<Box<Open>>);
+
+/// A tap that records.
+#[derive(Debug)]
+struct Open {
+    recorder: Recorder,
+    writer: EvidenceWriter,
+    clock: Clock,
+    state: Arc<LogState>,
+    era: u64,
+    /// As it was written, without what the comparison went on from.
+    head: Head,
+    /// When bytes were given to the writer last.
+    given: MonoTime,
+}
+
+/// How long evidence may wait for more of it.
+const PATIENCE: Span = Span::from_secs(2);
+
+impl Tap {
+    /// A tap for a rollout whose comparison begins, or goes on from what was saved of it.
+    fn open(
+        (spec, longest): (&Spec, Span),
+        (cause, saved): (Cause, Option<Saved>),
+        writer: EvidenceWriter,
+        (clock, now): (Clock, Now),
+    ) -> Self {
+        let head = Head {
+            cause,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            rollout: spec.id.clone(),
+            service: spec.service.clone(),
+            terms: spec.analysis,
+            longest,
+            saved: None,
+        };
+        let (recorder, state) = (Recorder::new(Limit::default()), Arc::default());
+        let mut open = Open { recorder, writer, clock, state, era: 0, head, given: now.mono };
+        open.begin(now, cause, saved);
+        Self(Some(Box::new(open)))
+    }
+
+    /// Whether anything is recorded.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn opened(&mut self, now: MonoTime, cohort: &Cohort, thresholds: &Thresholds) {
+        if let Some(open) = &mut self.0 {
+            open.recorder.opened(now, cohort, thresholds);
+        }
+    }
+
+    pub(super) fn observed(&mut self, number: u64, cells: &Cells) {
+        if let Some(open) = &mut self.0 {
+            open.recorder.observed(number, cells);
+        }
+    }
+
+    pub(super) fn drawn(&mut self, drawn: Drawn) {
+        if let Some(open) = &mut self.0 {
+            open.recorder.drawn(drawn);
+        }
+    }
+
+    pub(super) fn folded(&mut self, comparator: &Comparator) {
+        if let Some(open) = &mut self.0 {
+            open.recorder.folded(comparator.oldest().map(|oldest| oldest.number));
+        }
+    }
+
+    pub(super) fn accepted(&mut self, now: MonoTime, rearmed: bool) {
+        if let Some(open) = &mut self.0 {
+            open.recorder.accepted(now, rearmed);
+        }
+    }
+
+    /// The comparison was evaluated, and calls for this now.
+    pub(super) fn evaluated(
+        &mut self,
+        now: MonoTime,
+        targets: usize,
+        stance: Stance,
+        comparator: &Comparator,
+    ) {
+        if let Some(open) = &mut self.0 {
+            open.evaluated(now, targets, stance, comparator);
+        }
+    }
+}
+
+impl Open {
+    fn begin(&mut self, now: Now, cause: Cause, saved: Option<Saved>) {
+        let head = Head { cause, saved: saved.map(Box::new), ..self.head.clone() };
+        self.recorder.begin(now, super::record::text(&head).as_bytes());
+    }
+
+    fn evaluated(
+        &mut self,
+        now: MonoTime,
+        targets: usize,
+        stance: Stance,
+        comparator: &Comparator,
+    ) {
+        let era = self.state.era();
+        if era > self.era {
+            // What waits is of no use without what is lost; from here on the log is whole again.
+            drop(self.recorder.take());
+            self.era = era;
+            let now = Now { wall: self.clock.wall(), mono: now };
+            self.begin(now, Cause::Gap, Some(comparator.saved()));
+        }
+        let evidence = comparator.highest();
+        let is_decision = self.recorder.evaluated(now, targets, stance, evidence);
+        if is_decision || self.recorder.is_heavy() || now.since(self.given) >= PATIENCE {
+            self.give();
+            self.given = now;
+        }
+    }
+
+    fn give(&mut self) {
+        self.recorder.grown(self.state.kept());
+        let bytes = self.recorder.take();
+        if !bytes.is_empty() {
+            self.writer.append(&self.head.rollout, (bytes, self.era), &self.state);
+        }
+    }
+}
+
+impl Drop for Open {
+    /// The rollout is over, or the process ends: what is left is the end of the log.
+    fn drop(&mut self) {
+        self.give();
+    }
+}
+
+impl World {
+    /// Has the evidence of a rollout kept from now on, if it is compared and there is a place.
+    pub(super) fn keep_evidence(&mut self, id: &RolloutId, cause: Cause, saved: Option<Saved>) {
+        let Some(active) = self.rollouts.get(id) else {
+            return;
+        };
+        let spec = Arc::clone(active.rollout.spec());
+        if active.comparing.is_none() || self.evidence.folder().is_none() {
+            return;
+        }
+        let from = (&*spec, self.longest_answer(&spec));
+        let tap = Tap::open(from, (cause, saved), self.evidence.clone(), (self.clock, self.now));
+        let active = self.rollouts.get_mut(id);
+        if let Some(comparing) = active.and_then(|active| active.comparing.as_mut()) {
+            comparing.record_with(tap);
+        }
+    }
+
+    /// Removes the evidence of rollouts that nobody knows any more, after a start.
+    pub(super) fn forget_old_evidence(&self) {
+        let over = self.history.iter().map(|view| view.id.clone());
+        self.evidence.keep_only(over.chain(self.rollouts.keys().cloned()).collect());
+    }
+}

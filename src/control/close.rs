@@ -16,5 +16,6 @@ impl World {
             self.count(&id);
             self.save(&id, None);
         }
+        self.save_all_gate_states();
     }
 }

@@ -17,6 +17,7 @@ mod compare;
 mod comparing;
 mod draft;
 mod ejection;
+mod gate_states;
 mod gates;
 mod group;
 mod handle;

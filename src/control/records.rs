@@ -8,7 +8,9 @@ use crate::core::model::{AlarmName, ServiceName, Sha256, TargetGroupName};
 use crate::store::Record;
 
 use super::RecoverError;
-use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
+use super::record::{
+    AlarmRecord, GateStateRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord,
+};
 
 /// Every record that this release knows.
 #[derive(Debug, Default)]
@@ -18,6 +20,7 @@ pub(super) struct Records {
     pub(super) rollouts: Vec<RolloutRecord>,
     pub(super) alarms: BTreeMap<AlarmName, AlarmRecord>,
     pub(super) repeatable: BTreeMap<Sha256, IdempotencyRecord>,
+    pub(super) gate_states: Vec<GateStateRecord>,
 }
 
 impl Records {
@@ -42,6 +45,7 @@ impl Records {
                 "idempotency" => {
                     read.repeatable.insert(name(record)?, parse(record)?);
                 }
+                "gate-state" => read.gate_states.push(parse(record)?),
                 // Another release may keep more than this one knows.
                 _ => {}
             }

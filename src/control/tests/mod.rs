@@ -43,8 +43,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::{Chain, Entry};
 use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Target, Weight};
-use crate::core::rollout::{GateAnswer, GateCall, StateName, Verb};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, StateName, Verb};
 use crate::core::routing::RoutingTable;
+use crate::gate::{KeptState, MemoryState};
 use crate::store::{Faulty, LedgerQuery, MemoryStore, Store, StoreError, TableImage};
 use crate::telemetry::{GateCallsGauge, Recorder};
 
@@ -104,10 +105,16 @@ struct Rig {
 struct Script {
     silent: Mutex<BTreeSet<GateStage>>,
     asked: Mutex<Vec<GateCall>>,
+    state: MemoryState,
 }
 
 impl AskGates for Script {
-    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>) {
+    fn ask(
+        &self,
+        call: GateCall,
+        _: Option<GateEvidence>,
+        reply: Box<dyn FnOnce(GateAnswer) + Send>,
+    ) {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
         self.asked.lock().unwrap().push(call);
         if !silent {
@@ -117,6 +124,14 @@ impl AskGates for Script {
 
     fn calls(&self) -> Vec<GateCallsGauge> {
         Vec::new()
+    }
+
+    fn take_changed_states(&self, most: usize) -> Vec<KeptState> {
+        self.state.take_changed(most)
+    }
+
+    fn restore_states(&self, saved: Vec<KeptState>) {
+        self.state.restore(saved);
     }
 }
 

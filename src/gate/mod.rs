@@ -37,6 +37,8 @@ mod words;
 #[cfg(test)]
 mod committed;
 #[cfg(test)]
+mod granted;
+#[cfg(test)]
 mod hostile;
 
 pub use host::{GateHost, GateHostParts};

@@ -190,3 +190,128 @@ const LOOKUPS: usize = 2;
 /// The most addresses of a name that are tried.
 const ADDRESSES: usize = 4;
 const HEADER_LIMIT: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model::{HttpGrant, Span};
+    use crate::promql::{Fake, Script};
+    use crate::tls::testkit::Authority;
+
+    fn network() -> Network {
+        Network::new(Clock::start())
+    }
+
+    /// A request to a fake server, at its address or under another name.
+    fn request(fake: &str, host: &str, addresses: &[&str]) -> OutgoingRequest {
+        let port = fake.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+        OutgoingRequest {
+            method: "POST".to_owned(),
+            is_https: false,
+            host: host.to_owned(),
+            port,
+            authority: format!("{host}:{port}"),
+            path: "/ask?a=b".to_owned(),
+            headers: vec![("x-token".to_owned(), "secret".to_owned())],
+            body: "{}".to_owned(),
+            grant: HttpGrant {
+                host: host.parse().expect("a host"),
+                methods: vec!["POST".parse().expect("a method")],
+                addresses: addresses.iter().map(|net| net.parse().expect("a network")).collect(),
+            },
+            timeout: Span::from_secs(20),
+            longest_body: 1_000,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_comes_back_as_it_is_and_a_redirect_is_one() {
+        let other = Fake::start(Script::Json(200, "other".to_owned())).await;
+        let fake = Fake::start(Script::Json(404, "none".to_owned())).await;
+        let asked = request(&fake.url(), "127.0.0.1", &[]);
+        let response = network().fetch(&asked).await.expect("a response");
+        assert_eq!((response.status, response.body.as_str()), (404, "none"));
+        let json = ("content-type".to_owned(), "application/json".to_owned());
+        assert!(response.headers.contains(&json), "{:?}", response.headers);
+        let head = fake.last_head();
+        assert!(head.starts_with("POST /ask?a=b HTTP/1.1\r\n"), "{head}");
+        for line in [
+            format!("host: {}", asked.authority),
+            "x-token: secret".to_owned(),
+            "content-length: 2".to_owned(),
+            "user-agent: tidegate".to_owned(),
+            "connection: close".to_owned(),
+        ] {
+            assert!(head.lines().any(|found| found.eq_ignore_ascii_case(&line)), "{head}");
+        }
+        fake.play(Script::Redirect(other.url()));
+        let response = network().fetch(&asked).await.expect("a response");
+        assert_eq!((response.status, other.asked()), (302, 0));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_public_is_not_connected_to_unless_it_is_listed() {
+        let fake = Fake::start(Script::Json(200, "inside".to_owned())).await;
+        let denied = network().fetch(&request(&fake.url(), "localhost", &[])).await;
+        let Err(FetchError::Denied(why)) = denied else { panic!("{denied:?}") };
+        assert!(why.contains("which is not public"), "{why}");
+        assert_eq!(fake.asked(), 0);
+        let listed = request(&fake.url(), "localhost", &["127.0.0.0/8"]);
+        let response = network().fetch(&listed).await.expect("a response");
+        assert_eq!((response.body.as_str(), fake.asked()), ("inside", 1));
+    }
+
+    #[tokio::test]
+    async fn whatever_a_server_does_there_is_a_reason_in_time() {
+        let check = async |script: Script, kind: &str| {
+            let fake = Fake::start(script).await;
+            let asked = request(&fake.url(), "127.0.0.1", &[]);
+            let timeout = if kind == "timeout" { Span::from_ms(50) } else { Span::from_secs(20) };
+            let found = network().fetch(&OutgoingRequest { timeout, ..asked }).await;
+            let error = found.expect_err(kind);
+            assert_eq!(error.kind(), kind, "{error}");
+        };
+        check(Script::Silence, "timeout").await;
+        check(Script::Endless, "too-large").await;
+        check(Script::Raw("garbage\r\n\r\n"), "broken").await;
+        check(Script::Raw(""), "broken").await;
+        let fake = Fake::start(Script::Silence).await;
+        let gone = fake.gone().await;
+        let error = network().fetch(&request(&gone, "127.0.0.1", &[])).await.expect_err("nobody");
+        assert_eq!(error.kind(), "unreachable", "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_of_https_is_verified_by_its_name() {
+        let authority = Authority::new();
+        let files = authority.signs("api", &["localhost"]);
+        let fake = Fake::start_tls(Script::Json(200, "safe".to_owned()), &files).await;
+        let asked = |host| OutgoingRequest {
+            is_https: true,
+            ..request(&fake.url(), host, &["127.0.0.0/8"])
+        };
+        let trusting = |authority: &Authority| {
+            let tls = TargetTls {
+                server_name: None,
+                verify: Verify::Full,
+                authorities: Some([authority.der()].into()),
+                identity: None,
+            };
+            Network::trusting(Clock::start(), ClientTls::of(&tls).expect("TLS"))
+        };
+        let network = trusting(&authority);
+        let response = network.fetch(&asked("localhost")).await.expect("a response");
+        assert_eq!(response.body, "safe");
+        let error = network.fetch(&asked("127.0.0.1")).await.expect_err("another name");
+        assert!(error.to_string().contains("no TLS"), "{error}");
+        let error = trusting(&Authority::new()).fetch(&asked("localhost")).await;
+        assert_eq!(error.expect_err("a stranger signed").kind(), "unreachable");
+    }
+
+    #[test]
+    fn chance_differs() {
+        let mut drawn = [[0; 16]; 2];
+        drawn.iter_mut().for_each(|bytes| network().fill(bytes));
+        assert_ne!(drawn[0], drawn[1]);
+    }
+}

@@ -61,13 +61,11 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let special = match address.octets() {
-        // This network; shared by providers; protocols; benchmarks; multicast and what is above.
-        [0, ..] | [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..] => {
-            true
-        }
-        _ => false,
-    };
+    // This network; shared by providers; protocols; benchmarks; multicast and what is above.
+    let special = matches!(
+        address.octets(),
+        [0, ..] | [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..]
+    );
     !(special
         || address.is_private()
         || address.is_loopback()

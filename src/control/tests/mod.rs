@@ -22,7 +22,7 @@ mod targets;
 mod watching;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -106,16 +106,19 @@ struct Script {
     silent: Mutex<BTreeSet<GateStage>>,
     asked: Mutex<Vec<GateCall>>,
     state: MemoryState,
+    /// What the comparison said when a stage was asked about last.
+    evidence: Mutex<BTreeMap<GateStage, Option<GateEvidence>>>,
 }
 
 impl AskGates for Script {
     fn ask(
         &self,
         call: GateCall,
-        _: Option<GateEvidence>,
+        evidence: Option<GateEvidence>,
         reply: Box<dyn FnOnce(GateAnswer) + Send>,
     ) {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
+        self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
         if !silent {
             reply(GateAnswer::Pass);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::bytes::bytes_between;
 use super::component;
+use super::gate_grants::{grants, limits};
 use super::node::Node;
 use super::resolve;
-use crate::core::model::{GateLimits, GateName, GateSpec, Sha256, Span};
+use crate::core::model::{GateName, GateSpec, Sha256};
 
 /// Reads the section, and the components that it names.
 pub(super) fn gates(node: &Node<'_>, base_dir: &Path) -> BTreeMap<GateName, GateSpec> {
@@ -18,7 +18,8 @@ fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<Gate
     let mut fields = node.fields();
     let component = fields.require("component");
     let pin = fields.require("sha256");
-    let limits = fields.take("limits").as_ref().map(limits).unwrap_or_default();
+    let grants = fields.take("grants").as_ref().map(grants).unwrap_or_default();
+    let limits = limits(fields.take("limits").as_ref(), &grants);
     fields.finish();
     let wanted = pin.as_ref().and_then(|node| node.parsed::<Sha256>());
     let component = component.and_then(|node| Some((node.text()?, node)));
@@ -33,28 +34,8 @@ fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<Gate
         pin.mistake(format!("the component hashes to {found}, not to {wanted}"));
     }
     let (component, _) = component?;
-    Some(GateSpec { name: name?, component: component.to_owned(), sha256: wanted?, limits })
+    Some(GateSpec { name: name?, component: component.to_owned(), sha256: wanted?, limits, grants })
 }
-
-fn limits(node: &Node<'_>) -> GateLimits {
-    let default = GateLimits::default();
-    let mut fields = node.fields();
-    let deadline = fields.take("deadline").and_then(|node| {
-        let deadline = node.span_from(Span::from_ms(1))?;
-        if deadline > LONGEST_DEADLINE {
-            node.mistake(format!("{deadline} is too long: at most {LONGEST_DEADLINE}"));
-        }
-        Some(deadline)
-    });
-    let memory = fields.take("memory").and_then(|node| bytes_between(&node, "64KiB", "1GiB"));
-    fields.finish();
-    GateLimits {
-        deadline: deadline.unwrap_or(default.deadline),
-        memory_bytes: memory.unwrap_or(default.memory_bytes),
-    }
-}
-
-const LONGEST_DEADLINE: Span = Span::from_secs(60);
 
 /// The most gates of a configuration.
 const MAX_GATES: usize = 100;
@@ -64,6 +45,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::tests::with;
+    use crate::core::model::{GateLimits, Span};
 
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
@@ -89,7 +71,11 @@ mod tests {
         let limits = "limits: { deadline: 1s, memory: 1MiB }";
         let gate =
             read(&format!("{{ component: budget.wasm, sha256: DIGEST, {limits} }}")).unwrap();
-        let expected = GateLimits { deadline: Span::from_secs(1), memory_bytes: 1 << 20 };
+        let expected = GateLimits {
+            deadline: Span::from_secs(1),
+            memory_bytes: 1 << 20,
+            ..GateLimits::default()
+        };
         assert_eq!(gate.limits, expected);
     }
 
@@ -131,7 +117,7 @@ mod tests {
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limits: { deadline: 2m } }",
-            "limits.deadline: 2m is too long: at most 1m",
+            "limits.deadline: 2m is too long: at most 10s",
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limit: {} }",

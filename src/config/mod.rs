@@ -22,6 +22,7 @@ mod declared;
 mod document;
 mod duplicates;
 mod fields;
+mod gate_grants;
 mod gate_uses;
 mod gates;
 mod health_check;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::model::GateName;
-use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
-use crate::gate::{GateHost, GateHostParts, MemoryState};
+use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, TelemetryView};
+use crate::gate::{GateHost, GateHostParts, KeptState, MemoryState, Network};
 use crate::telemetry::GateCallsGauge;
 
 use super::AskGates;
@@ -18,6 +18,7 @@ pub struct Gates {
     clock: Clock,
     telemetry: Arc<dyn TelemetryView>,
     cache: Option<PathBuf>,
+    state: Arc<MemoryState>,
     /// `None` until a configuration has a gate.
     host: Mutex<Option<Arc<GateHost>>>,
     calls: Arc<Mutex<BTreeMap<(GateName, &'static str), u64>>>,
@@ -34,8 +35,8 @@ impl Gates {
     /// at each start.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Arc<dyn TelemetryView>, cache: Option<PathBuf>) -> Self {
-        let (host, calls) = (Mutex::default(), Arc::default());
-        Self { clock, telemetry, cache, host, calls }
+        let (state, host, calls) = (Arc::default(), Mutex::default(), Arc::default());
+        Self { clock, telemetry, cache, state, host, calls }
     }
 
     /// Loads every gate of a configuration and checks every use's parameters. Blocks.
@@ -79,8 +80,9 @@ impl Gates {
         let parts = GateHostParts {
             clock: self.clock,
             telemetry: Arc::clone(&self.telemetry),
-            state: Arc::new(MemoryState::default()),
+            state: self.state.clone(),
             cache: self.cache.clone(),
+            outside: Arc::new(Network::new(self.clock)),
         };
         let started = Arc::new(GateHost::start(parts).map_err(|error| error.to_string())?);
         *host = Some(Arc::clone(&started));
@@ -97,7 +99,12 @@ impl Gates {
 }
 
 impl AskGates for Gates {
-    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>) {
+    fn ask(
+        &self,
+        call: GateCall,
+        evidence: Option<GateEvidence>,
+        reply: Box<dyn FnOnce(GateAnswer) + Send>,
+    ) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (calls, name) = (Arc::clone(&self.calls), call.gate.gate.clone());
         let counted = move |answer: GateAnswer| {
@@ -107,7 +114,7 @@ impl AskGates for Gates {
             reply(answer);
         };
         match host {
-            Some(host) => host.ask(call, counted),
+            Some(host) => host.ask(call, evidence, counted),
             None => {
                 let text = "no gate is loaded".to_owned();
                 counted(GateAnswer::Error { kind: GateErrorKind::Unavailable, text });
@@ -123,6 +130,14 @@ impl AskGates for Gates {
             calls: *calls,
         };
         calls.iter().map(gauge).collect()
+    }
+
+    fn take_changed_states(&self, most: usize) -> Vec<KeptState> {
+        self.state.take_changed(most)
+    }
+
+    fn restore_states(&self, saved: Vec<KeptState>) {
+        self.state.restore(saved);
     }
 }
 

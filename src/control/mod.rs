@@ -23,6 +23,7 @@ mod ejection;
 mod evidence_tap;
 mod evidence_writer;
 mod failures;
+mod gate_states;
 mod gates;
 mod group;
 mod handle;

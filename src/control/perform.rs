@@ -184,8 +184,11 @@ impl World {
     fn ask_gate(&self, call: GateCall) {
         let inbox = self.inbox.clone();
         let asked = call.clone();
+        let active = self.rollouts.get(&call.rollout);
+        let evidence = active.and_then(|active| active.analysis(self.now.mono));
         self.gates.ask(
             call,
+            evidence.map(Into::into),
             Box::new(move |answer| {
                 let message = Message::Gate { call: Box::new(asked), answer };
                 if inbox.try_send(message).is_err() {

@@ -194,6 +194,10 @@ impl Recovered {
                 world.kept.live.resolve(name, addresses);
             }
         }
+        if past.store == StoreState::Good {
+            let states = std::mem::take(&mut past.records.gate_states);
+            world.gates.restore_states(states.into_iter().map(Into::into).collect());
+        }
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut past.records.rollouts), &past)?;
         world.restore_attempts(std::mem::take(&mut past.records.attempts));

@@ -12,8 +12,9 @@ use crate::core::ledger::Draft;
 use crate::core::model::{
     MonoTime, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
 };
-use crate::core::rollout::{GateAnswer, GateCall, Rollout};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, Rollout};
 use crate::core::routing::RoutingTable;
+use crate::gate::KeptState;
 use crate::probe::Prober;
 use crate::promql::Asker;
 use crate::resolve::Resolver;
@@ -36,10 +37,22 @@ use super::{
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
     /// Asks; the answer comes to `reply`, from another thread, in bounded time. Never blocks.
-    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>);
+    /// `evidence` is what the comparison says now; `None` if nothing is compared.
+    fn ask(
+        &self,
+        call: GateCall,
+        evidence: Option<GateEvidence>,
+        reply: Box<dyn FnOnce(GateAnswer) + Send>,
+    );
 
     /// How often each gate came to which verdict.
     fn calls(&self) -> Vec<GateCallsGauge>;
+
+    /// Takes what gates keep and have changed since it was taken last, at most so many states.
+    fn take_changed_states(&self, most: usize) -> Vec<KeptState>;
+
+    /// Replaces all that gates keep by what was saved.
+    fn restore_states(&self, saved: Vec<KeptState>);
 }
 
 /// Everything the writer knows.

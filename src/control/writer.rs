@@ -135,6 +135,9 @@ impl Writer {
         self.world.now = self.world.clock.now();
         self.world.tick();
         self.ticks += 1;
+        if self.ticks.is_multiple_of(QUIET_TICKS) {
+            self.world.save_gate_states();
+        }
         let due = self.ticks.is_multiple_of(QUIET_TICKS) || !self.world.rollouts.is_empty();
         self.world.changed |= due;
         self.finish();

@@ -32,6 +32,7 @@ pub(super) fn build(cache: Option<&Path>) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(true)
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20)
         .wasm_backtrace_max_frames(NonZeroUsize::new(10))
@@ -103,6 +104,8 @@ mod tests {
     #[test]
     fn the_pool_has_a_place_for_every_call_and_one_load() {
         assert_eq!(usize::try_from(POOL_PLACES), Ok(CONCURRENT_CALLS + 1));
+        let of_one_gate = crate::core::model::GateLimits::CONCURRENT_CALLS;
+        assert_eq!(usize::try_from(of_one_gate), Ok(CONCURRENT_CALLS));
     }
 
     #[test]

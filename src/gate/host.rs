@@ -8,11 +8,12 @@ use std::thread::{self, JoinHandle};
 use super::GateError;
 use super::engine;
 use super::imports::Views;
+use super::outside::Outside;
 use super::registry::{Gate, LoadedGate, Registry};
 use super::runtime::{Guests, Job, Runtime};
 use crate::clock::Clock;
 use crate::core::model::{GateName, GateSpec, ParamsText, Sha256};
-use crate::core::rollout::{GateAnswer, GateCall, GateState, TelemetryView};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, GateState, TelemetryView};
 
 /// What the host is made of.
 pub struct GateHostParts {
@@ -25,6 +26,8 @@ pub struct GateHostParts {
     /// Where compiled components are kept, in a directory of our own that nobody else may write;
     /// it is made if it is missing. `None` compiles at every start.
     pub cache: Option<PathBuf>,
+    /// The clock, chance and network of gates that were granted them.
+    pub outside: Arc<dyn Outside>,
 }
 
 impl fmt::Debug for GateHostParts {
@@ -55,11 +58,11 @@ impl GateHost {
     /// # Errors
     /// No memory for the pool of instances, no threads, or a cache directory that cannot be used.
     pub fn start(parts: GateHostParts) -> Result<Self, GateError> {
-        let GateHostParts { clock, telemetry, state, cache } = parts;
+        let GateHostParts { clock, telemetry, state, cache, outside } = parts;
         let engine = engine::build(cache.as_deref())
             .map_err(|error| GateError::Start { text: format!("{error:#}") })?;
         let weak = engine.weak();
-        let views = Views { telemetry, state };
+        let views = Views { telemetry, state, outside };
         let guests = Arc::new(Guests { engine, clock, views, registry: Registry::default() });
         let no_thread = |error: std::io::Error| GateError::Start { text: error.to_string() };
         let ticker = thread::Builder::new()
@@ -107,12 +110,18 @@ impl GateHost {
         self.guests.registry.check_params(digest, params)
     }
 
-    /// Asks a gate; never blocks, and calls `reply` exactly once.
+    /// Asks a gate; never blocks, and calls `reply` exactly once. `evidence` is what the
+    /// comparison of the rollout says now; `None` if nothing is compared.
     ///
     /// `reply` runs on the gates' thread, or on the caller's before this returns if the question
     /// could not be queued. It must not block.
-    pub fn ask(&self, call: GateCall, reply: impl FnOnce(GateAnswer) + Send + 'static) {
-        self.runtime.submit(Job { call, reply: Box::new(reply) });
+    pub fn ask(
+        &self,
+        call: GateCall,
+        evidence: Option<GateEvidence>,
+        reply: impl FnOnce(GateAnswer) + Send + 'static,
+    ) {
+        self.runtime.submit(Job { call, evidence, reply: Box::new(reply) });
     }
 
     /// Ends the host: waiting questions are answered with an error, running ones come to their

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use wit_component::{ComponentEncoder, StringEncoding};
 
-use super::{GateError, GateHost, GateHostParts, LoadedGate, MemoryState};
+use super::{GateError, GateHost, GateHostParts, LoadedGate, MemoryState, Network};
 use crate::clock::Clock;
 use crate::core::model::{
-    GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, ServiceName,
-    Sha256, Side, Span, Weight,
+    GateGrants, GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText,
+    ServiceName, Sha256, Side, Span, Weight,
 };
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
 
-const WIT: &str = include_str!("../../wit/gate.wit");
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const WIT: &str = include_str!("../../wit/gate.wit");
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fixed numbers of green.
 struct Numbers {
@@ -72,6 +72,7 @@ impl Bench {
             telemetry: Arc::new(telemetry),
             state: Arc::new(MemoryState::default()),
             cache: None,
+            outside: Arc::new(Network::new(Clock::start())),
         });
         Self { host: host.expect("a host"), folder: tempfile::tempdir().expect("a directory") }
     }
@@ -95,7 +96,7 @@ impl Bench {
 
     fn send(&self, call: GateCall) -> Receiver<GateAnswer> {
         let (sender, receiver) = channel();
-        self.host.ask(call, move |answer| sender.send(answer).expect("a test waits"));
+        self.host.ask(call, None, move |answer| sender.send(answer).expect("a test waits"));
         receiver
     }
 
@@ -119,9 +120,15 @@ fn good() -> Vec<u8> {
     std::fs::read(root.join("plugins/dist/error-budget.wasm")).expect("committed")
 }
 
-fn spec(component: &str, sha256: Sha256) -> GateSpec {
+pub(super) fn spec(component: &str, sha256: Sha256) -> GateSpec {
     let name = "gate".parse().expect("valid");
-    GateSpec { name, component: component.to_owned(), sha256, limits: limits() }
+    GateSpec {
+        name,
+        component: component.to_owned(),
+        sha256,
+        limits: limits(),
+        grants: GateGrants::default(),
+    }
 }
 
 /// The default limits with a deadline that an honest gate keeps on a busy machine.
@@ -129,7 +136,7 @@ fn limits() -> GateLimits {
     GateLimits { deadline: Span::from_ms(500), ..GateLimits::default() }
 }
 
-fn call(gate: &LoadedGate, params: &str) -> GateCall {
+pub(super) fn call(gate: &LoadedGate, params: &str) -> GateCall {
     let weight = Weight::from_bp(1_000).expect("valid");
     GateCall {
         rollout: "d-ABCDEFGH1".parse().expect("valid"),
@@ -141,6 +148,7 @@ fn call(gate: &LoadedGate, params: &str) -> GateCall {
             on_error: OnGateError::Hold,
             every: Span::from_secs(10),
             mode: GateMode::Enforce,
+            on_timeout: None,
         },
         digest: gate.digest,
         stage: GateStage::DuringStep,
@@ -155,9 +163,14 @@ fn call(gate: &LoadedGate, params: &str) -> GateCall {
 }
 
 fn component(wit: &str, module: &str) -> Vec<u8> {
+    component_of(wit, "gate", module)
+}
+
+/// A component of a core module in text form, for a world.
+pub(super) fn component_of(wit: &str, world: &str, module: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("test.wit", wit).expect("valid WIT");
-    let world = resolve.select_world(&[package], Some("gate")).expect("a world");
+    let world = resolve.select_world(&[package], Some(world)).expect("a world");
     let mut bytes = wat::parse_str(module).expect("valid text");
     wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
         .expect("a component type");
@@ -180,9 +193,9 @@ fn guest_with_schema(schema: &str, evaluate: &str) -> Vec<u8> {
         WIT,
         &format!(
             r#"(module
-                (import "tidegate:gate/log@0.1.0" "write" (func $log (param i32 i32 i32)))
-                (import "tidegate:gate/state@0.1.0" "get" (func $get (param i32 i32 i32)))
-                (import "tidegate:gate/telemetry@0.1.0" "metric"
+                (import "tidegate:gate/log@1.0.0" "write" (func $log (param i32 i32 i32)))
+                (import "tidegate:gate/state@1.0.0" "get" (func $get (param i32 i32 i32)))
+                (import "tidegate:gate/telemetry@1.0.0" "metric"
                     (func $metric (param i32 i32 i32 i32 i32)))
                 (memory (export "memory") 1)
                 (table $table 1 funcref)
@@ -400,7 +413,7 @@ fn what_is_no_gate_is_refused_with_the_reason() {
     check(&good()[..6], "cut off");
     check(b"#!/bin/sh", "not a WebAssembly file");
     let evaluate = "(func (export \"evaluate\"))";
-    let odd = "package tidegate:gate@0.1.0; world gate { export evaluate: func(); }";
+    let odd = "package tidegate:gate@1.0.0; world gate { export evaluate: func(); }";
     check(&component(odd, &format!("(module {evaluate})")), "export `describe` is missing");
     let forbidden = "package other:thing@1.0.0; interface clock { now: func() -> u32; }
         world gate { import clock; export evaluate: func(); }";
@@ -408,13 +421,14 @@ fn what_is_no_gate_is_refused_with_the_reason() {
         "(module (import \"other:thing/clock@1.0.0\" \"now\" (func (result i32))) {evaluate})"
     );
     check(&component(forbidden, &module), "import `other:thing/clock@1.0.0` is not available");
-    let newer = WIT.replace("gate@0.1.0", "gate@0.2.0");
-    let module = "(module (import \"tidegate:gate/log@0.2.0\" \"write\" (func (param i32 i32 i32)))
+    let newer = WIT.replace("gate@1.0.0", "gate@2.0.0");
+    let module = "(module (import \"tidegate:gate/log@2.0.0\" \"write\" (func (param i32 i32 i32)))
         (memory (export \"memory\") 1)
         (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) i32.const 8)
         (func (export \"describe\") (result i32) i32.const 8)
         (func (export \"evaluate\") (param i32) (result i32) i32.const 8))";
-    check(&component(&newer, module), "this host offers version 0.1.0");
+    let text = "built for version 2.0.0 of the contract, this host offers version 1.0.0";
+    check(&component(&newer, module), text);
     check(&guest_with_schema(r#"{"$ref":"https://a.example/s"}"#, "unreachable"), "`$ref`");
     assert_eq!(bench.ask(&bench.load_good()), GateAnswer::Pass);
 }
@@ -437,6 +451,7 @@ fn compiled_components_are_kept_in_the_cache() {
         telemetry: Arc::new(Panicking),
         state: Arc::new(MemoryState::default()),
         cache: Some(cache.clone()),
+        outside: Arc::new(Network::new(Clock::start())),
     })
     .expect("a host");
     std::fs::write(folder.path().join("gate.wasm"), good()).expect("writable");

@@ -5,56 +5,123 @@
 use std::sync::Arc;
 
 use super::bindings::tidegate::gate::log::{self, Level};
-use super::bindings::tidegate::gate::telemetry::{self, Side as WitSide};
+use super::bindings::tidegate::gate::telemetry::{
+    self, Compared, Comparison, Side as WitSide, StatusCounts,
+};
 use super::bindings::tidegate::gate::{state, types};
 use super::limiter::{Breach, Limiter};
+use super::outside::Outside;
 use super::words;
-use crate::core::model::{GateName, ServiceName, Side, Span};
-use crate::core::rollout::{GateState, TelemetryView};
+use crate::clock::Clock;
+use crate::core::model::{
+    GateGrants, GateLimits, GateName, HttpGrant, MonoTime, ServiceName, Side, Span, WallTime,
+};
+use crate::core::rollout::{GateEvidence, GateMetric, GateState, TelemetryView};
 
 /// What the imports read and write.
 #[derive(Clone)]
 pub(super) struct Views {
     pub(super) telemetry: Arc<dyn TelemetryView>,
     pub(super) state: Arc<dyn GateState>,
+    pub(super) outside: Arc<dyn Outside>,
 }
 
 /// What a call is about.
 pub(super) struct Subject {
     pub(super) service: ServiceName,
-    pub(super) views: Views,
+    pub(super) evidence: Option<GateEvidence>,
+    pub(super) grants: Arc<GateGrants>,
 }
 
 /// The data of one store: one call's view of the host and what it has used of it.
 pub(super) struct CallData {
     gate: GateName,
+    views: Views,
     /// `None` while the gate describes itself: there is no service then.
     subject: Option<Subject>,
+    limits: GateLimits,
+    clock: Clock,
+    /// When the call's time is over.
+    end: MonoTime,
+    /// Read when it is first asked for.
+    wall: Option<WallTime>,
     /// The limiter of the store.
     pub(super) limiter: Limiter,
+    /// How many requests over HTTP were sent.
+    pub(super) requests: u32,
     host_calls: u32,
     log_lines: u32,
     log_bytes: usize,
 }
 
 impl CallData {
-    /// The most calls into the host, of all imports together.
-    const HOST_CALLS: u32 = 1_000;
     /// The most lines of log.
     const LOG_LINES: u32 = 64;
-    /// The most bytes of log.
-    const LOG_BYTES: usize = 16 << 10;
 
-    /// The data of a fresh call.
-    pub(super) fn new(gate: GateName, subject: Option<Subject>, memory_limit: usize) -> Self {
-        let limiter = Limiter::new(memory_limit);
-        Self { gate, subject, limiter, host_calls: 0, log_lines: 0, log_bytes: 0 }
+    /// The data of a fresh call, which begins now.
+    pub(super) fn new(
+        gate: GateName,
+        views: Views,
+        subject: Option<Subject>,
+        limits: GateLimits,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            gate,
+            views,
+            subject,
+            limits,
+            clock,
+            end: clock.mono().plus(limits.deadline),
+            wall: None,
+            limiter: Limiter::new(&limits),
+            requests: 0,
+            host_calls: 0,
+            log_lines: 0,
+            log_bytes: 0,
+        }
     }
 
-    fn count_host_call(&mut self) -> wasmtime::Result<()> {
+    /// When the call's time is over.
+    pub(super) fn end(&self) -> MonoTime {
+        self.end
+    }
+
+    /// The world outside.
+    pub(super) fn outside(&self) -> Arc<dyn Outside> {
+        Arc::clone(&self.views.outside)
+    }
+
+    /// The time of day of the call.
+    pub(super) fn wall(&mut self) -> WallTime {
+        let outside = &self.views.outside;
+        *self.wall.get_or_insert_with(|| outside.wall())
+    }
+
+    /// Whom it may send requests to.
+    pub(super) fn http_grants(&self) -> &[HttpGrant] {
+        match &self.subject {
+            Some(subject) => &subject.grants.http,
+            None => &[],
+        }
+    }
+
+    /// How long it can wait for others and still say what came of it.
+    pub(super) fn time_to_wait(&self) -> Span {
+        Span::from_ms(self.end.since(self.clock.mono()).ms() * 9 / 10)
+    }
+
+    /// The longest body of a response in bytes.
+    pub(super) fn longest_body(&self) -> usize {
+        as_size(self.limits.http_response_bytes)
+    }
+
+    /// Counts a call into the host; every import does.
+    pub(super) fn count_host_call(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
-        if self.host_calls > Self::HOST_CALLS {
-            return Err(wasmtime::Error::new(Breach::HostCalls { limit: Self::HOST_CALLS }));
+        let limit = self.limits.host_calls;
+        if self.host_calls > limit {
+            return Err(wasmtime::Error::new(Breach::HostCalls { limit }));
         }
         Ok(())
     }
@@ -62,8 +129,9 @@ impl CallData {
     fn count_log(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.log_lines += 1;
         self.log_bytes = self.log_bytes.saturating_add(bytes);
-        if self.log_lines > Self::LOG_LINES || self.log_bytes > Self::LOG_BYTES {
-            let breach = Breach::Log { lines: Self::LOG_LINES, bytes: Self::LOG_BYTES };
+        let limit = as_size(self.limits.log_bytes);
+        if self.log_lines > Self::LOG_LINES || self.log_bytes > limit {
+            let breach = Breach::Log { lines: Self::LOG_LINES, bytes: limit };
             return Err(wasmtime::Error::new(breach));
         }
         Ok(())
@@ -80,34 +148,78 @@ impl telemetry::Host for CallData {
         window_ms: u32,
     ) -> wasmtime::Result<Option<f64>> {
         self.count_host_call()?;
-        let side = match side {
-            WitSide::Blue => Side::Blue,
-            WitSide::Green => Side::Green,
-        };
+        let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
         let window = Span::from_ms(window_ms.into());
-        let value = self.subject.as_ref().and_then(|subject| {
-            subject.views.telemetry.metric(&subject.service, side, &name, window)
-        });
+        let value = self.views.telemetry.metric(service, role(side), &name, window);
         Ok(value.filter(|value| value.is_finite()))
+    }
+
+    fn statuses(
+        &mut self,
+        side: WitSide,
+        window_ms: u32,
+    ) -> wasmtime::Result<Option<StatusCounts>> {
+        self.count_host_call()?;
+        let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
+        let window = Span::from_ms(window_ms.into());
+        let found = self.views.telemetry.statuses(service, role(side), window);
+        Ok(found.map(|found| {
+            let [informational, successful, redirection, client_error, server_error] =
+                found.by_class.map(as_number);
+            StatusCounts {
+                informational,
+                successful,
+                redirection,
+                client_error,
+                server_error,
+                no_answer: as_number(found.no_answer),
+                client_gone: as_number(found.client_gone),
+            }
+        }))
+    }
+
+    fn latency_quantile(
+        &mut self,
+        side: WitSide,
+        q: f64,
+        window_ms: u32,
+    ) -> wasmtime::Result<Option<f64>> {
+        self.count_host_call()?;
+        let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
+        if !(0.0..=1.0).contains(&q) {
+            return Ok(None);
+        }
+        let window = Span::from_ms(window_ms.into());
+        let value = self.views.telemetry.latency(service, role(side), q, window);
+        Ok(value.filter(|value| value.is_finite()))
+    }
+
+    fn evidence(&mut self) -> wasmtime::Result<Option<Comparison>> {
+        self.count_host_call()?;
+        Ok(self.subject.as_ref().and_then(|subject| subject.evidence.as_ref()).map(comparison))
     }
 }
 
 impl state::Host for CallData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         self.count_host_call()?;
-        Ok(self
-            .subject
-            .as_ref()
-            .and_then(|subject| subject.views.state.value(&subject.service, &self.gate, &key)))
+        let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
+        Ok(self.views.state.value(service, &self.gate, &key))
     }
 
     fn set(&mut self, key: String, value: String) -> wasmtime::Result<Result<(), String>> {
         self.count_host_call()?;
-        let Some(subject) = &self.subject else {
+        let Some(Subject { service, .. }) = &self.subject else {
             return Ok(Err("there is no state while a gate describes itself".to_owned()));
         };
-        let set = subject.views.state.set_value(&subject.service, &self.gate, &key, &value);
+        let set = self.views.state.set_value(service, &self.gate, &key, &value);
         Ok(set.map_err(|error| error.to_string()))
+    }
+
+    fn keys(&mut self) -> wasmtime::Result<Vec<String>> {
+        self.count_host_call()?;
+        let Some(Subject { service, .. }) = &self.subject else { return Ok(Vec::new()) };
+        Ok(self.views.state.keys(service, &self.gate))
     }
 }
 
@@ -125,4 +237,46 @@ impl log::Host for CallData {
         }
         Ok(())
     }
+}
+
+fn role(side: WitSide) -> Side {
+    match side {
+        WitSide::Blue => Side::Blue,
+        WitSide::Green => Side::Green,
+    }
+}
+
+/// What a guest sees of the evidence: a number that is none is left out, or as large as there is.
+fn comparison(evidence: &GateEvidence) -> Comparison {
+    let finite = |number: f64| if number.is_finite() { number } else { f64::MAX };
+    Comparison {
+        verdict: evidence.verdict.to_owned(),
+        reason: evidence.reason.clone(),
+        evidence: finite(evidence.evidence),
+        needed: finite(evidence.needed),
+        p_value: finite(evidence.p_value),
+        lower_bound: evidence.lower_bound.filter(|bound| bound.is_finite()),
+        missing_requests: evidence.missing.map(as_number),
+        metrics: evidence.metrics.iter().map(compared).collect(),
+    }
+}
+
+fn compared(metric: &GateMetric) -> Compared {
+    let (blue, green) = (metric.blue, metric.green);
+    Compared {
+        metric: metric.name.clone(),
+        blue_samples: as_number(blue.0),
+        blue_bad: as_number(blue.1),
+        green_samples: as_number(green.0),
+        green_bad: as_number(green.1),
+        share: if metric.share.is_finite() { metric.share } else { 0.0 },
+    }
+}
+
+fn as_number(count: u64) -> f64 {
+    count as f64
+}
+
+fn as_size(bytes: u32) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

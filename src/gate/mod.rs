@@ -3,7 +3,8 @@
 //! Everything in here is arranged so that a gate may be wrong, slow or hostile, and all that comes
 //! of it is a [`GateAnswer::Error`](crate::core::rollout::GateAnswer::Error):
 //!
-//! - A component is pinned by its SHA-256 and may import nothing but the interfaces in `wit/`.
+//! - A component is pinned by its SHA-256 and may import nothing but the interfaces in `wit/`; of
+//!   these a clock, chance and HTTP only where the configuration grants them.
 //! - Every call gets a fresh instance with limits on time, memory, log, answers and calls into the
 //!   host. What a gate wants beyond them ends the call with an error of its own kind.
 //! - Guests run on a thread of their own. A caller never waits: [`GateHost::ask`] puts the
@@ -17,12 +18,16 @@
 
 mod bindings;
 mod call;
+mod capabilities;
 mod component_file;
 mod contract;
 mod engine;
+mod fetch;
 mod host;
 mod imports;
 mod limiter;
+mod network;
+mod outside;
 mod params;
 mod registry;
 mod runtime;
@@ -32,8 +37,12 @@ mod words;
 #[cfg(test)]
 mod committed;
 #[cfg(test)]
+mod granted;
+#[cfg(test)]
 mod hostile;
 
 pub use host::{GateHost, GateHostParts};
+pub use network::Network;
+pub use outside::{FetchError, Fetching, IncomingResponse, OutgoingRequest, Outside};
 pub use registry::{GateError, LoadedGate};
-pub use state::MemoryState;
+pub use state::{KeptState, MemoryState};

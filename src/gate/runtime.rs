@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use wasmtime::Engine;
 
 use super::GateError;
@@ -18,11 +20,13 @@ use super::engine::CONCURRENT_CALLS;
 use super::imports::Views;
 use super::registry::Registry;
 use crate::clock::Clock;
-use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind};
+use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence};
 
-/// How many calls may wait for one of the [`CONCURRENT_CALLS`].
+/// How many calls may wait in the queue, and as many again for one of the [`CONCURRENT_CALLS`].
 pub(super) const WAITING_CALLS: usize = 64;
 const WORKERS: usize = 1;
+/// One for what is loaded, the others for names that are looked up.
+const BLOCKING_THREADS: usize = 3;
 
 /// What every call needs.
 pub(super) struct Guests {
@@ -35,6 +39,7 @@ pub(super) struct Guests {
 /// A question and where its answer goes.
 pub(super) struct Job {
     pub(super) call: GateCall,
+    pub(super) evidence: Option<GateEvidence>,
     pub(super) reply: Box<dyn FnOnce(GateAnswer) + Send>,
 }
 
@@ -58,9 +63,9 @@ impl Runtime {
     pub(super) fn start(guests: Arc<Guests>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
-            .max_blocking_threads(1)
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("gate")
-            .enable_time()
+            .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
         let (queue, jobs) = mpsc::channel(WAITING_CALLS);
@@ -105,6 +110,10 @@ impl Runtime {
     }
 }
 
+/// The calls that are taken out of the queue: those that run, and those that wait for a place.
+const TAKEN_CALLS: usize = CONCURRENT_CALLS + WAITING_CALLS;
+/// How long a call waits for a place; with its deadline it is shorter than the rollout's patience.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 const STOPPING: &str = "the gate host is shutting down";
 
 async fn dispatch(
@@ -112,20 +121,23 @@ async fn dispatch(
     mut jobs: mpsc::Receiver<Job>,
     mut stopped: oneshot::Receiver<()>,
 ) {
+    // Each call waits for a place of its gate first, so that one gate cannot hold all of these.
+    let places = Arc::new(Semaphore::new(CONCURRENT_CALLS));
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             _ = &mut stopped => break,
             Some(_) = running.join_next() => {}
-            job = jobs.recv(), if running.len() < CONCURRENT_CALLS => match job {
+            job = jobs.recv(), if running.len() < TAKEN_CALLS => match job {
                 Some(job) => {
-                    running.spawn(run(guests.clone(), job));
+                    running.spawn(run(guests.clone(), places.clone(), job));
                 }
                 None => break,
             },
         }
     }
+    places.close();
     jobs.close();
     while let Ok(job) = jobs.try_recv() {
         job.refuse(GateErrorKind::Unavailable, STOPPING);
@@ -134,13 +146,24 @@ async fn dispatch(
 }
 
 /// Evaluates in a task of its own, so that a panic in the host is an answer too.
-async fn run(guests: Arc<Guests>, job: Job) {
-    let Job { call, reply } = job;
+async fn run(guests: Arc<Guests>, places: Arc<Semaphore>, job: Job) {
+    let Job { call, evidence, reply } = job;
     let Some(gate) = guests.registry.find(call.name(), call.digest) else {
         let text = format!("gate {} with the digest {} is not loaded", call.name(), call.digest);
         return reply(failed((GateErrorKind::Unavailable, text)));
     };
-    let evaluation = tokio::spawn(async move { guests.evaluate(&gate, &call).await });
+    let waiting = async { (gate.places.acquire().await, places.acquire().await) };
+    let place = timeout(LONGEST_WAIT, waiting).await;
+    let refusal = match &place {
+        Ok((Ok(_), Ok(_))) => None,
+        Ok((Err(_), _) | (_, Err(_))) => Some((GateErrorKind::Unavailable, STOPPING)),
+        Err(_) => Some((GateErrorKind::Busy, "too many calls of gates are running")),
+    };
+    if let Some((kind, text)) = refusal {
+        return reply(failed((kind, text.to_owned())));
+    }
+    let asked = Arc::clone(&gate);
+    let evaluation = tokio::spawn(async move { guests.evaluate(&asked, &call, evidence).await });
     reply(evaluation.await.unwrap_or_else(|_| {
         failed((GateErrorKind::Unavailable, "the host panicked while the gate ran".to_owned()))
     }));

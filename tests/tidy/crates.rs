@@ -70,7 +70,7 @@ const ADAPTERS: &[&str] = &[
 const ASYNC: &[&str] =
     &["store", "probe", "promql", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever speaks HTTP.
-const HTTP: &[&str] = &["probe", "promql", "proxy", "admin", "cli", "app"];
+const HTTP: &[&str] = &["probe", "promql", "gate", "proxy", "admin", "cli", "app"];
 
 /// The table. A crate that several modules use is small; a large one has one home.
 const PLACES: &[Place] = &[
@@ -100,7 +100,7 @@ const PLACES: &[Place] = &[
     place("pingora_proxy", &["proxy"]),
     place("ppp", &["proxy"]),
     place("prometheus", &["telemetry"]),
-    place("rand", &["store", "control", "proxy", "admin", "app"]),
+    place("rand", &["store", "gate", "control", "proxy", "admin", "app"]),
     place("rusqlite", &["store"]),
     place("rustix", &["store", "proxy", "cli", "app"]),
     place("rustls", &["tls"]),

@@ -27,7 +27,7 @@ mod warming;
 mod watching;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,8 +48,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::{Chain, Entry};
 use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Target, Weight};
-use crate::core::rollout::{GateAnswer, GateCall, StateName, Verb};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, StateName, Verb};
 use crate::core::routing::RoutingTable;
+use crate::gate::{KeptState, MemoryState};
 use crate::store::{Faulty, LedgerQuery, MemoryStore, Store, StoreError, TableImage};
 use crate::telemetry::{GateCallsGauge, Recorder};
 
@@ -109,11 +110,20 @@ struct Rig {
 struct Script {
     silent: Mutex<BTreeSet<GateStage>>,
     asked: Mutex<Vec<GateCall>>,
+    state: MemoryState,
+    /// What the comparison said when a stage was asked about last.
+    evidence: Mutex<BTreeMap<GateStage, Option<GateEvidence>>>,
 }
 
 impl AskGates for Script {
-    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>) {
+    fn ask(
+        &self,
+        call: GateCall,
+        evidence: Option<GateEvidence>,
+        reply: Box<dyn FnOnce(GateAnswer) + Send>,
+    ) {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
+        self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
         if !silent {
             reply(GateAnswer::Pass);
@@ -122,6 +132,14 @@ impl AskGates for Script {
 
     fn calls(&self) -> Vec<GateCallsGauge> {
         Vec::new()
+    }
+
+    fn take_changed_states(&self, most: usize) -> Vec<KeptState> {
+        self.state.take_changed(most)
+    }
+
+    fn restore_states(&self, saved: Vec<KeptState>) {
+        self.state.restore(saved);
     }
 }
 

@@ -12,6 +12,7 @@ mod dns_name;
 mod exposure;
 mod field;
 mod gate;
+mod gate_grants;
 mod health;
 mod issued_cookie;
 mod listener;
@@ -55,6 +56,7 @@ pub use gate::{
     GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, Sha256,
     Sha256Error,
 };
+pub use gate_grants::{GateGrants, HostPort, HostPortError, HttpGrant};
 pub use health::{
     FlapDamping, GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError,
     TargetHealth,

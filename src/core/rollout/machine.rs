@@ -220,7 +220,7 @@ impl Rollout {
         let shadow = usage.mode == GateMode::Shadow;
         let failure = match &answer {
             GateAnswer::Fail { reason } => Some(reason.clone()),
-            GateAnswer::Error { kind, text } if usage.on_error == OnGateError::Rollback => {
+            GateAnswer::Error { kind, text } if kind.leads_to(&usage) == OnGateError::Rollback => {
                 Some(format!("{}: {text}", kind.as_str()))
             }
             GateAnswer::Pass | GateAnswer::Hold { .. } | GateAnswer::Error { .. } => None,

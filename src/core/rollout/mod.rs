@@ -39,7 +39,10 @@ pub use command::Refusal;
 pub use effect::{Effect, Notice};
 pub use event::{Actor, Command, Event, Evidence, Observation, Verb};
 pub use fact::{Fact, Outcome};
-pub use gate::{GateAnswer, GateCall, GateErrorKind, GateState, GateStateError, TelemetryView};
+pub use gate::{
+    GateAnswer, GateCall, GateErrorKind, GateEvidence, GateMetric, GateState, GateStateError,
+    GateStatuses, TelemetryView,
+};
 pub use hold::Hold;
 pub use machine::Rollout;
 pub use round::{Asked, LastAnswer, Round};

@@ -143,6 +143,25 @@ fn a_gate_error_does_what_the_policy_says() {
 }
 
 #[test]
+fn a_missed_deadline_has_a_policy_of_its_own() {
+    let check = |kind, on_error, on_timeout, state| {
+        let answer = GateAnswer::Error { kind, text: "no answer within 50ms".to_owned() };
+        let drive = Drive::with_gate(GateStage::BeforeStep, answer, |spec| {
+            spec.gates[0].usage.on_error = on_error;
+            spec.gates[0].usage.on_timeout = on_timeout;
+        });
+        assert_eq!(drive.state(), state, "{kind:?} {on_error:?} {on_timeout:?}");
+    };
+    let (late, trap) = (super::super::GateErrorKind::Deadline, super::super::GateErrorKind::Trap);
+    let (hold, rollback) = (OnGateError::Hold, OnGateError::Rollback);
+    check(late, hold, None, StateName::Shifting);
+    check(late, rollback, None, StateName::Failed);
+    check(late, rollback, Some(hold), StateName::Shifting);
+    check(late, hold, Some(rollback), StateName::Failed);
+    check(trap, hold, Some(rollback), StateName::Shifting);
+}
+
+#[test]
 fn a_shadow_gate_is_recorded_and_never_obeyed() {
     for answer in [GateAnswer::Pass, gate_fail(), gate_hold(), gate_error()] {
         let mut drive = Drive::with_gate(GateStage::BeforeStep, answer.clone(), |spec| {

@@ -343,6 +343,7 @@ fn gate(name: &str, at: &[GateStage]) -> BoundGate {
         on_error: OnGateError::Hold,
         every: Span::from_secs(5),
         mode: GateMode::Enforce,
+        on_timeout: None,
     };
     BoundGate { usage, digest: Sha256::of(name.as_bytes()) }
 }

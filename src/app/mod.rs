@@ -37,6 +37,7 @@ use control::{Claim, ControlPart, Lasting};
 use parts::Parts;
 use upgrade::Door;
 
+pub use crate::gate::compile_gate;
 pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;

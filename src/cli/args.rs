@@ -64,6 +64,14 @@ pub(super) enum Command {
     Simulate(Box<SimulateArgs>),
     /// Say what a rollout could detect at a service's traffic.
     Plan(Box<PlanArgs>),
+    /// Compile the gate on the standard input, within limits; `serve` starts it by itself.
+    #[command(hide = true)]
+    CompileGate {
+        /// Where the native code goes.
+        folder: PathBuf,
+        /// The limits.
+        limits: String,
+    },
     #[command(flatten)]
     Ask(Ask),
 }

@@ -74,6 +74,9 @@ pub struct Entry {
     pub upgrade: fn(&Config, &UpgradeArgs) -> Result<Upgraded, UpgradeError>,
     /// Tries whether the addresses of a configuration can be listened on.
     pub addresses: fn(&Config) -> TriedAddresses,
+    /// Compiles the gate on the standard input into a folder, within limits that the whole process
+    /// is put under: gives the code to end with.
+    pub compile_gate: fn(&Path, &str) -> u8,
 }
 
 /// The form of the command line, for whoever wants to check a line without carrying it out.
@@ -108,6 +111,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
         Command::Plan(args) => {
             let client = || Client::new(&cli.admin, cli.token_file.as_ref());
             forecast::plan(&args, client, form).map(ExitCode::from)
+        }
+        Command::CompileGate { folder, limits } => {
+            Ok(ExitCode::from((entry.compile_gate)(&folder, &limits)))
         }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
@@ -170,6 +176,11 @@ mod tests {
             verify: |_| Err("ledger entry 2: changed".to_owned()),
             upgrade: |_, _| Err(UpgradeError::Busy { pid: 7 }),
             addresses: |_| TriedAddresses::default(),
+            compile_gate: |folder, limits| {
+                assert_eq!(folder.as_os_str(), "/f");
+                assert_eq!(limits, "1,2");
+                45
+            },
         };
         run(line.split(' ').map(OsString::from), entry)
     }
@@ -179,6 +190,7 @@ mod tests {
         assert_eq!(code("tidegate serve --config t.yaml"), ExitCode::from(42));
         assert_eq!(code("tidegate demo --json"), ExitCode::from(43));
         assert_eq!(code("tidegate demo"), ExitCode::from(44));
+        assert_eq!(code("tidegate compile-gate /f 1,2"), ExitCode::from(45));
     }
 
     #[test]

@@ -10,13 +10,14 @@
 //!   question into a bounded queue and the answer comes as a call back.
 //! - Texts from a guest are cut and cleaned before anything else sees them.
 //!
+//! - Components are compiled by another process, which has limits of its own; in this one there is
+//!   no compiler.
+//!
 //! What this module does not do: it obeys no verdict, keeps no rollout, and never touches traffic.
-//! Compiling a component still happens in this process, on the gates' thread. That is bearable
-//! while every component is named by the operator in a file, and has to move into a child process
-//! with limits of its own before components can be uploaded.
 
 mod bindings;
 mod call;
+mod compiler;
 mod component_file;
 mod contract;
 mod engine;
@@ -34,6 +35,7 @@ mod committed;
 #[cfg(test)]
 mod hostile;
 
+pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};
 pub use registry::{GateError, LoadedGate};
 pub use state::MemoryState;

@@ -1,9 +1,11 @@
 //! Where guests run: a thread and a tokio runtime of their own, fed by a bounded queue.
 //!
 //! Two looping guests on a shared runtime starve everything else on it, whatever they yield. On
-//! their own they starve only each other, and a single worker leaves the other cores to the proxy.
+//! their own they starve only each other, a single worker leaves the other cores to the proxy, and
+//! on the last core it is nice to it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Handle};
@@ -14,6 +16,7 @@ use wasmtime::Engine;
 
 use super::GateError;
 use super::call::failed;
+use super::compiler::Compiler;
 use super::engine::CONCURRENT_CALLS;
 use super::imports::Views;
 use super::registry::Registry;
@@ -22,7 +25,11 @@ use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind};
 
 /// How many calls may wait for one of the [`CONCURRENT_CALLS`].
 pub(super) const WAITING_CALLS: usize = 64;
+/// How many gates may be loaded or wait for that at once.
+const LOADS: usize = 16;
 const WORKERS: usize = 1;
+/// How nice the threads are that run guests.
+const NICE: i32 = 10;
 
 /// What every call needs.
 pub(super) struct Guests {
@@ -30,6 +37,7 @@ pub(super) struct Guests {
     pub(super) clock: Clock,
     pub(super) views: Views,
     pub(super) registry: Registry,
+    pub(super) compiler: Compiler,
 }
 
 /// A question and where its answer goes.
@@ -51,6 +59,7 @@ pub(super) struct Runtime {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     handle: Handle,
+    loads: Arc<AtomicUsize>,
 }
 
 impl Runtime {
@@ -60,15 +69,17 @@ impl Runtime {
             .worker_threads(WORKERS)
             .max_blocking_threads(1)
             .thread_name("gate")
+            .on_thread_start(be_nice)
             .enable_time()
             .build()?;
         let handle = runtime.handle().clone();
         let (queue, jobs) = mpsc::channel(WAITING_CALLS);
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("gate-host".to_owned())
-            .spawn(move || runtime.block_on(dispatch(guests, jobs, stopped)))?;
-        Ok(Self { queue, stop, thread, handle })
+        let thread = thread::Builder::new().name("gate-host".to_owned()).spawn(move || {
+            be_nice();
+            runtime.block_on(dispatch(guests, jobs, stopped));
+        })?;
+        Ok(Self { queue, stop, thread, handle, loads: Arc::default() })
     }
 
     /// Puts a job into the queue, or answers it here and now.
@@ -82,16 +93,19 @@ impl Runtime {
         }
     }
 
-    /// Runs work that may take long on the gates' own blocking thread, and waits for it.
+    /// Runs work that may take long on the gates' own blocking thread, and waits for it; refuses if
+    /// too much of it waits.
     pub(super) fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Handle) -> T + Send + 'static,
     ) -> Result<T, GateError> {
+        let place = Place::take(&self.loads)?;
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let handle = self.handle.clone();
         self.handle.spawn_blocking(move || {
             // The receiver is waiting below; it cannot have gone.
             let _ = sender.send(work(&handle));
+            drop(place);
         });
         receiver.recv().map_err(|_| GateError::Stopped)
     }
@@ -103,6 +117,29 @@ impl Runtime {
             tracing::error!("the thread of the gate host panicked");
         }
     }
+}
+
+/// One of the [`LOADS`], until it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(loads: &Arc<AtomicUsize>) -> Result<Self, GateError> {
+        // Counted first: what is too much takes its own count back.
+        let (place, waiting) = (Self(Arc::clone(loads)), loads.fetch_add(1, Ordering::Relaxed));
+        if waiting >= LOADS { Err(GateError::Busy { waiting }) } else { Ok(place) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes this thread, and no other, give way to the proxy's.
+fn be_nice() {
+    // A process that was started nicer than this stays so.
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 const STOPPING: &str = "the gate host is shutting down";

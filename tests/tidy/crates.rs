@@ -102,7 +102,7 @@ const PLACES: &[Place] = &[
     place("prometheus", &["telemetry"]),
     place("rand", &["store", "control", "proxy", "admin", "app"]),
     place("rusqlite", &["store"]),
-    place("rustix", &["store", "proxy", "cli", "app"]),
+    place("rustix", &["store", "proxy", "gate", "cli", "app"]),
     place("rustls", &["tls"]),
     // The roots of the system, where neither a group nor a server of Prometheus names an authority.
     place("rustls_native_certs", &["tls"]),

@@ -8,8 +8,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::model::GateName;
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
-use crate::gate::{GateHost, GateHostParts, MemoryState};
-use crate::telemetry::GateCallsGauge;
+use crate::gate::{GATE_TIMES_US, GateHost, GateHostParts, GateRecord, MemoryState};
+use crate::telemetry::{GateCallsGauge, GateGauge, GateGauges};
 
 use super::AskGates;
 
@@ -21,6 +21,7 @@ pub struct Gates {
     /// `None` until a configuration has a gate.
     host: Mutex<Option<Arc<GateHost>>>,
     calls: Arc<Mutex<BTreeMap<(GateName, &'static str), u64>>>,
+    errors: Arc<Mutex<BTreeMap<(GateName, GateErrorKind), u64>>>,
 }
 
 impl std::fmt::Debug for Gates {
@@ -34,8 +35,8 @@ impl Gates {
     /// at each start.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Arc<dyn TelemetryView>, cache: Option<PathBuf>) -> Self {
-        let (host, calls) = (Mutex::default(), Arc::default());
-        Self { clock, telemetry, cache, host, calls }
+        let (host, calls, errors) = (Mutex::default(), Arc::default(), Arc::default());
+        Self { clock, telemetry, cache, host, calls, errors }
     }
 
     /// Loads every gate of a configuration and checks every use's parameters. Blocks.
@@ -100,7 +101,12 @@ impl AskGates for Gates {
     fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (calls, name) = (Arc::clone(&self.calls), call.gate.gate.clone());
+        let errors = Arc::clone(&self.errors);
         let counted = move |answer: GateAnswer| {
+            if let GateAnswer::Error { kind, .. } = &answer {
+                let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+                *errors.entry((name.clone(), *kind)).or_default() += 1;
+            }
             let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
             *calls.entry((name, verdict(&answer))).or_default() += 1;
             drop(calls);
@@ -123,6 +129,26 @@ impl AskGates for Gates {
             calls: *calls,
         };
         calls.iter().map(gauge).collect()
+    }
+
+    fn gauges(&self) -> GateGauges {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(host) = host else { return GateGauges::default() };
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = |record: GateRecord| GateGauge {
+            errors: errors
+                .iter()
+                .filter(|((gate, _), _)| *gate == record.gate)
+                .map(|((_, kind), errors)| (kind.as_str(), *errors))
+                .collect(),
+            times: GATE_TIMES_US.into_iter().zip(record.times).collect(),
+            calls: record.calls,
+            total_us: record.total_us,
+            is_open: record.is_open,
+            gate: record.gate,
+        };
+        let gates = host.records().into_iter().map(gauge).collect();
+        GateGauges { gates, compilations: host.compilations() }
     }
 }
 

@@ -164,6 +164,7 @@ impl World {
             // The writer itself is not silent; whoever exposes this asks the watchdog.
             writer_silent: Span::ZERO,
             ejections: self.ejections(),
+            gates: self.gates.gauges(),
         }
     }
 

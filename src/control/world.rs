@@ -16,7 +16,7 @@ use crate::core::routing::RoutingTable;
 use crate::probe::Prober;
 use crate::promql::Asker;
 use crate::resolve::Resolver;
-use crate::telemetry::{GateCallsGauge, Recorder, Windows};
+use crate::telemetry::{GateCallsGauge, GateGauges, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::change::{Changes, ReplyTo};
@@ -36,6 +36,11 @@ pub trait AskGates: Send + Sync {
 
     /// How often each gate came to which verdict.
     fn calls(&self) -> Vec<GateCallsGauge>;
+
+    /// What their calls came to besides.
+    fn gauges(&self) -> GateGauges {
+        GateGauges::default()
+    }
 }
 
 /// Everything the writer knows.

@@ -9,6 +9,7 @@ use super::GateError;
 use super::compiler::{CompileLimits, Compiler, Stop};
 use super::engine;
 use super::imports::Views;
+use super::records::{GateRecord, Records};
 use super::registry::{Gate, LoadedGate, Registry};
 use super::runtime::{Guests, Job, Runtime};
 use crate::clock::Clock;
@@ -71,8 +72,8 @@ impl GateHost {
             .map_err(|error| GateError::Start { text: format!("{error:#}") })?;
         let weak = engine.weak();
         let views = Views { telemetry, state };
-        let registry = Registry::default();
-        let guests = Arc::new(Guests { engine, clock, views, registry, compiler });
+        let (registry, records) = (Registry::default(), Records::default());
+        let guests = Arc::new(Guests { engine, clock, views, registry, compiler, records });
         let no_thread = |error: std::io::Error| GateError::Start { text: error.to_string() };
         let ticker = thread::Builder::new()
             .name("gate-ticker".to_owned())
@@ -102,7 +103,20 @@ impl GateHost {
     /// Lets go of a gate; calls under way finish, later ones find it unavailable. Says whether it
     /// was loaded.
     pub fn unload(&self, name: &GateName, digest: Sha256) -> bool {
+        self.guests.records.forget(name, digest);
         self.guests.registry.remove(name, digest)
+    }
+
+    /// What is remembered of the calls of each gate.
+    #[must_use]
+    pub fn records(&self) -> Vec<GateRecord> {
+        self.guests.records.list()
+    }
+
+    /// How many components were compiled, as opposed to found in the cache.
+    #[must_use]
+    pub fn compilations(&self) -> u64 {
+        self.guests.compiler.compiled()
     }
 
     /// The gates that are loaded, by name and digest.

@@ -6,6 +6,7 @@
 //! - A component is pinned by its SHA-256 and may import nothing but the interfaces in `wit/`.
 //! - Every call gets a fresh instance with limits on time, memory, log, answers and calls into the
 //!   host. What a gate wants beyond them ends the call with an error of its own kind.
+//! - A gate that fails again and again is not asked for a while.
 //! - Guests run on a thread of their own. A caller never waits: [`GateHost::ask`] puts the
 //!   question into a bounded queue and the answer comes as a call back.
 //! - Texts from a guest are cut and cleaned before anything else sees them.
@@ -16,6 +17,7 @@
 //! What this module does not do: it obeys no verdict, keeps no rollout, and never touches traffic.
 
 mod bindings;
+mod breaker;
 mod call;
 mod compiler;
 mod component_file;
@@ -25,6 +27,7 @@ mod host;
 mod imports;
 mod limiter;
 mod params;
+mod records;
 mod registry;
 mod runtime;
 mod state;
@@ -37,5 +40,6 @@ mod hostile;
 
 pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};
+pub use records::{GATE_TIMES_US, GateRecord};
 pub use registry::{GateError, LoadedGate};
 pub use state::MemoryState;

@@ -19,6 +19,7 @@ use super::call::failed;
 use super::compiler::Compiler;
 use super::engine::CONCURRENT_CALLS;
 use super::imports::Views;
+use super::records::Records;
 use super::registry::Registry;
 use crate::clock::Clock;
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind};
@@ -38,6 +39,7 @@ pub(super) struct Guests {
     pub(super) views: Views,
     pub(super) registry: Registry,
     pub(super) compiler: Compiler,
+    pub(super) records: Records,
 }
 
 /// A question and where its answer goes.
@@ -177,8 +179,17 @@ async fn run(guests: Arc<Guests>, job: Job) {
         let text = format!("gate {} with the digest {} is not loaded", call.name(), call.digest);
         return reply(failed((GateErrorKind::Unavailable, text)));
     };
-    let evaluation = tokio::spawn(async move { guests.evaluate(&gate, &call).await });
-    reply(evaluation.await.unwrap_or_else(|_| {
+    let (name, digest) = (call.name().clone(), call.digest);
+    if let Err(why) = guests.records.admit(&name, digest, guests.clock.mono()) {
+        return reply(failed((GateErrorKind::CircuitOpen, why)));
+    }
+    let begun = guests.clock.mono_us();
+    let asked = Arc::clone(&guests);
+    let evaluation = tokio::spawn(async move { asked.evaluate(&gate, &call).await });
+    let answer = evaluation.await.unwrap_or_else(|_| {
         failed((GateErrorKind::Unavailable, "the host panicked while the gate ran".to_owned()))
-    }));
+    });
+    let took_us = guests.clock.mono_us().saturating_sub(begun);
+    guests.records.settle(&name, digest, &answer, took_us, guests.clock.mono());
+    reply(answer);
 }

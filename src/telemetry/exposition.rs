@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
-        AlarmGauge, EjectionsGauge, GateCallsGauge, GreenTotals, Outcome, OutcomeKind,
+        AlarmGauge, EjectionsGauge, GateCallsGauge, GateGauges, GreenTotals, Outcome, OutcomeKind,
         RevisionGauge, ServiceGauges, TargetGauge,
     };
 
@@ -242,6 +242,7 @@ mod tests {
                 reason: "consecutive_failures",
                 ejections: 3,
             }],
+            gates: GateGauges::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::core::model::{
 };
 
 use super::family::{counter, family, gauge};
+use super::gate_gauges::GateGauges;
 
 /// The states of a rollout: the values of the label `state`.
 pub const ROLLOUT_STATES: [&str; 10] = [
@@ -43,6 +44,8 @@ pub struct Gauges {
     pub writer_silent: Span,
     /// Ejections of targets by group and reason.
     pub ejections: Vec<EjectionsGauge>,
+    /// What the calls of gates came to besides their verdicts.
+    pub gates: GateGauges,
 }
 
 /// A service's weights and rollouts.
@@ -177,6 +180,7 @@ impl Gauges {
             MetricType::COUNTER,
             self.gate_calls.iter().map(GateCallsGauge::sample).collect(),
         ));
+        families.extend(self.gates.families());
         families.push(family(
             "tidegate_generation",
             "The routing table's generation.",

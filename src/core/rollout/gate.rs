@@ -61,6 +61,8 @@ pub enum GateErrorKind {
     Busy,
     /// It could not be loaded or is not there.
     Unavailable,
+    /// It was not asked: it failed again and again.
+    CircuitOpen,
 }
 
 impl GateErrorKind {
@@ -75,6 +77,7 @@ impl GateErrorKind {
             Self::Guest => "guest",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 }

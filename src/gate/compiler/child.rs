@@ -3,6 +3,7 @@
 //! What may go wrong in here goes wrong in a process that nobody needs. It reads the component from
 //! its standard input, knows nothing else, and says on its standard error why it refuses.
 
+use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
@@ -74,6 +75,8 @@ fn confine(limits: CompileLimits) -> rustix::io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // A parent that is nicer than this is fine.
     let _ = setpriority_process(None, NICE);
+    // Where the system runs out of memory, this is what it shall end, not the proxy.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
     lower(Resource::Core, 0, 0)?;
     lower(Resource::Fsize, limits.native_bytes, limits.native_bytes)?;
     lower(Resource::As, limits.memory_bytes, limits.memory_bytes)?;

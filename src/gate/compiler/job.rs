@@ -138,6 +138,10 @@ fn refusal(status: ExitStatus, said: &str, limits: CompileLimits) -> Option<Gate
         None if by(Signal::ABORT) && said.contains(NO_ALLOCATION) => no_memory,
         None if by(Signal::XCPU) => CompileError::Processor { limit: limits.processor() },
         None if by(Signal::XFSZ) => too_large,
+        None if by(Signal::KILL) => {
+            let text = "it was killed, as the system does when it runs out of memory".to_owned();
+            CompileError::Crashed { text }
+        }
         Some(_) | None => {
             CompileError::Crashed { text: words::clean(&format!("{status}: {said}")) }
         }
@@ -185,6 +189,6 @@ mod tests {
         let aborted = "memory allocation of 13153337360 bytes failed";
         check(Signal::ABORT.as_raw(), aborted, "more than 2147483648 bytes of memory");
         check(Signal::SEGV.as_raw(), "", "signal: 11");
-        check(Signal::KILL.as_raw(), "", "signal: 9");
+        check(Signal::KILL.as_raw(), "", "it was killed");
     }
 }

@@ -122,7 +122,6 @@ impl Compiler {
     }
 
     /// How often another process was started to compile.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests see by it what the cache spares"))]
     pub(super) fn compiled(&self) -> u64 {
         self.compiled.load(Ordering::Relaxed)
     }

@@ -92,6 +92,9 @@ impl ControlPart {
         config: &Arc<Config>,
         claim: Claim,
     ) -> Result<Self, AppError> {
+        let mut config = Arc::clone(config);
+        lasting.gates.catch_up(&mut config).map_err(AppError::Gates)?;
+        let config = &config;
         let runtime = &lasting.control_runtime;
         let kept = Arc::clone(&lasting.kept).try_lock_owned().map_err(|_| AppError::StillRuns)?;
         let opened = match claim {
@@ -122,6 +125,7 @@ impl ControlPart {
             resolver: Arc::clone(&resolver),
             kept,
             asker: Arc::clone(&asker),
+            uploads: Some(Arc::clone(&lasting.gates)),
         };
         let channel = (inbox.clone(), messages);
         let (mut writer, handle) =

@@ -77,7 +77,7 @@ impl App {
         file: Option<PathBuf>,
         log: Option<Log>,
     ) -> Result<Self, AppError> {
-        let parts = Parts::new(config, file, log)?;
+        let mut parts = Parts::new(config, file, log)?;
         let bound = proxy::bind(&parts.config.listeners);
         let bound = bound.map_err(|error| placed(&parts.config, error))?;
         let admin = AdminSockets::bind(&parts.config, None, None)?;

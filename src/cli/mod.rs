@@ -51,7 +51,7 @@ use crate::admin::json::Reloaded;
 use crate::app::{TriedAddresses, UpgradeError, Upgraded};
 use crate::config::Config;
 use crate::core::ledger::Head;
-use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
+use args::{AlarmCommand, Ask, Cli, Color, Command, LedgerCommand, Why};
 use client::Client;
 use failure::Failure;
 use screen::Form;
@@ -144,7 +144,7 @@ fn ask(client: &Client, command: Ask, form: Form) -> Result<Exit, Failure> {
             Ask::Alarm(AlarmCommand::Push { alarm, state, why }) => {
                 alarm::push(client, &alarm, state, why, form).await
             }
-            Ask::Gate(GateCommand::List) => gate::list(client, form).await,
+            Ask::Gate(command) => gate::run(client, command, form).await,
             Ask::Ledger(command) => ledger::run(client, command, form).await,
             Ask::Reload(why) => reload(client, why, form).await,
             Ask::Explain(args) => explain::explain(client, &args, form).await,

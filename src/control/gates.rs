@@ -1,27 +1,29 @@
 //! The writer's way to the gate host: started with the first gate, every verdict counted.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::model::GateName;
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
-use crate::gate::{GATE_TIMES_US, GateHost, GateHostParts, GateRecord, MemoryState};
+use crate::gate::{GATE_TIMES_US, GateHost, GateHostParts, GateRecord, Library, MemoryState};
 use crate::telemetry::{GateCallsGauge, GateGauge, GateGauges};
 
 use super::AskGates;
 
 /// The gates of a configuration.
 pub struct Gates {
-    clock: Clock,
+    pub(super) clock: Clock,
     telemetry: Arc<dyn TelemetryView>,
     cache: Option<PathBuf>,
     /// `None` until a configuration has a gate.
-    host: Mutex<Option<Arc<GateHost>>>,
+    pub(super) host: Mutex<Option<Arc<GateHost>>>,
     calls: Arc<Mutex<BTreeMap<(GateName, &'static str), u64>>>,
     errors: Arc<Mutex<BTreeMap<(GateName, GateErrorKind), u64>>>,
+    /// What was uploaded; `None` where nothing can be.
+    pub(super) library: Option<Library>,
 }
 
 impl std::fmt::Debug for Gates {
@@ -36,7 +38,17 @@ impl Gates {
     #[must_use]
     pub fn new(clock: Clock, telemetry: Arc<dyn TelemetryView>, cache: Option<PathBuf>) -> Self {
         let (host, calls, errors) = (Mutex::default(), Arc::default(), Arc::default());
-        Self { clock, telemetry, cache, host, calls, errors }
+        Self { clock, telemetry, cache, host, calls, errors, library: None }
+    }
+
+    /// The same with what was uploaded in this folder of our own; `None` takes no uploads.
+    ///
+    /// # Errors
+    /// A sentence if the folder cannot be used.
+    pub fn with_uploads(mut self, folder: Option<&Path>) -> Result<Self, String> {
+        let opened = folder.map(Library::open).transpose();
+        self.library = opened.map_err(|error| format!("uploaded gates: {error}"))?;
+        Ok(self)
     }
 
     /// Loads every gate of a configuration and checks every use's parameters. Blocks.
@@ -44,7 +56,7 @@ impl Gates {
     /// # Errors
     /// A sentence for each gate that cannot be used, with its key path.
     pub fn prepare(&self, config: &Config) -> Result<(), String> {
-        if config.gates.is_empty() {
+        if config.gates.is_empty() && config.kept_gates.is_empty() {
             return Ok(());
         }
         let host = self.started()?;
@@ -58,6 +70,7 @@ impl Gates {
                 Err(error) => mistakes.push(format!("gates.{}: {error}", spec.name)),
             }
         }
+        self.load_kept(&host, config);
         for service in config.services.values() {
             for (place, usage) in service.gates.iter().enumerate() {
                 // The parameters of a gate that cannot be loaded are nobody's mistake yet.
@@ -72,7 +85,7 @@ impl Gates {
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("\n")) }
     }
 
-    fn started(&self) -> Result<Arc<GateHost>, String> {
+    pub(super) fn started(&self) -> Result<Arc<GateHost>, String> {
         let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = host.as_ref() {
             return Ok(Arc::clone(host));

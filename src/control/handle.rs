@@ -14,7 +14,7 @@ use crate::resolve::ListCount;
 use crate::store::{LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
-use super::{Command, Message, Refusal, Reply, Request, View, Watchdog};
+use super::{Command, Gates, Message, Refusal, Reply, Request, View, Watchdog};
 
 /// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
 /// that is not possible. Blocking.
@@ -37,6 +37,8 @@ pub struct Handle {
     pub(super) lists: ListCount,
     /// Locked from the reading of a configuration until the writer has answered.
     pub(super) reloading: Arc<Mutex<()>>,
+    /// Who takes uploaded gates; `None` where nobody does.
+    pub(super) gates: Option<Arc<Gates>>,
 }
 
 impl fmt::Debug for Handle {
@@ -67,11 +69,14 @@ impl Handle {
             Refusal::Reload("this process was not started from a file".to_owned())
         })?;
         let _alone = self.reloading.lock().await;
-        let prepare = Arc::clone(&self.prepare);
+        let (prepare, gates) = (Arc::clone(&self.prepare), self.gates.clone());
         // Before anything is read: what is heard from now on is younger than that.
         let read = self.lists.last();
         let loaded = tokio::task::spawn_blocking(move || {
-            let config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            let mut config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            if let Some(gates) = gates {
+                gates.merge(&mut config)?;
+            }
             prepare(&config)?;
             Ok::<_, String>(config)
         });
@@ -135,6 +140,7 @@ impl Handle {
             prepare: Arc::new(|_| Ok(())),
             lists: ListCount::default(),
             reloading: Arc::default(),
+            gates: None,
         }
     }
 

@@ -45,6 +45,7 @@ mod snapshot;
 mod table_writer;
 mod tally;
 mod totals;
+mod uploads;
 mod view;
 mod watchdog;
 mod world;
@@ -66,6 +67,7 @@ pub use request::{
 };
 pub use table_writer::TableWriter;
 pub use tally::Tally;
+pub use uploads::{GateView, Upload};
 pub use view::{
     AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, StoreState, TargetView,
     UnresolvedView, View,

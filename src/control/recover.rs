@@ -25,7 +25,9 @@ use super::handle::Prepare;
 use super::history::History;
 use super::lists::Lists;
 use super::past::Past;
-use super::{AskGates, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer};
+use super::{
+    AskGates, Gates, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer,
+};
 
 /// Why the process cannot start from what it found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +102,8 @@ pub struct Recovered {
     pub kept: OwnedMutexGuard<Kept>,
     /// Who asks Prometheus servers.
     pub asker: Arc<Asker>,
+    /// Who takes uploaded gates; `None` where nobody does.
+    pub uploads: Option<Arc<Gates>>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -131,6 +135,7 @@ impl Recovered {
             prepare: Arc::clone(&self.prepare),
             lists: self.resolver.list_count(),
             reloading: Arc::default(),
+            gates: self.uploads.clone(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))

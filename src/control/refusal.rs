@@ -1,7 +1,7 @@
 //! Why a request was not carried out. Nothing was changed.
 
 use crate::core::model::{
-    AlarmName, RolloutId, ServiceName, StrategyName, TargetError, TargetGroupName, Weight,
+    AlarmName, GateName, RolloutId, ServiceName, StrategyName, TargetError, TargetGroupName, Weight,
 };
 use crate::core::rollout::{self, Hold};
 use crate::store::StoreError;
@@ -116,6 +116,18 @@ pub enum Refusal {
         /// The service.
         service: ServiceName,
     },
+    /// No such gate, or none whose component is uploaded.
+    #[error("there is no gate {0}")]
+    NoGate(GateName),
+    /// A component was not taken.
+    #[error("the gate was not taken: {0}")]
+    Gate(String),
+    /// Something needs a gate as it is.
+    #[error("{0}")]
+    GateInUse(String),
+    /// A gate that the service asks has no component.
+    #[error("gate {0}, which the service asks, was not uploaded")]
+    GateMissing(GateName),
 }
 
 impl Refusal {
@@ -149,6 +161,10 @@ impl Refusal {
             Self::StoreSlow => "store_slow",
             Self::ShuttingDown => "shutting_down",
             Self::GroupServes { .. } => "group_serves",
+            Self::NoGate(_) => "no_such_gate",
+            Self::Gate(_) => "gate_refused",
+            Self::GateInUse(_) => "gate_in_use",
+            Self::GateMissing(_) => "gate_missing",
         }
     }
 
@@ -187,7 +203,13 @@ impl Refusal {
                 Some("add or remove targets one by one, or abort the rollout".to_owned())
             }
             Self::GroupServes { .. } => Some("name the targets that take over".to_owned()),
-            Self::NoService(_)
+            Self::NoGate(gate) => {
+                Some(format!("declare it in the file: gates: {{ {gate}: {{ uploaded: true }} }}"))
+            }
+            Self::GateMissing(gate) => Some(format!("upload it: tidegate gate push {gate} FILE")),
+            Self::Gate(_)
+            | Self::GateInUse(_)
+            | Self::NoService(_)
             | Self::NoRollout(_)
             | Self::NoGroup(_)
             | Self::NoPushedAlarm(_)

@@ -36,6 +36,7 @@ impl World {
             gates: self.config.gates.values().map(|g| (g.name.clone(), g.sha256)).collect(),
             store: self.store.clone(),
             health: if self.unsettled { HealthView::Starting } else { HealthView::Settled },
+            config: Some(Arc::clone(&self.config)),
         }
     }
 

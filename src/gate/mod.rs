@@ -25,11 +25,14 @@ mod contract;
 mod engine;
 mod host;
 mod imports;
+mod library;
 mod limiter;
 mod params;
+mod private_folder;
 mod records;
 mod registry;
 mod runtime;
+mod signature;
 mod state;
 mod words;
 
@@ -40,6 +43,8 @@ mod hostile;
 
 pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};
+pub use library::{GateIndex, GateVersion, GateVersions, Library};
 pub use records::{GATE_TIMES_US, GateRecord};
 pub use registry::{GateError, LoadedGate};
+pub use signature::{SIGNATURE_BYTES, signer};
 pub use state::MemoryState;

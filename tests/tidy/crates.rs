@@ -101,6 +101,8 @@ const PLACES: &[Place] = &[
     place("ppp", &["proxy"]),
     place("prometheus", &["telemetry"]),
     place("rand", &["store", "control", "proxy", "admin", "app"]),
+    // What rustls uses as well; here for the signatures of uploaded gates.
+    place("ring", &["gate"]),
     place("rusqlite", &["store"]),
     place("rustix", &["store", "proxy", "gate", "cli", "app"]),
     place("rustls", &["tls"]),

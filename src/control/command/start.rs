@@ -152,6 +152,9 @@ impl World {
         let missing = || Refusal::NoService(start.service.clone());
         let spec = self.config.services.get(&start.service).ok_or_else(missing)?;
         let state = self.services.get(&start.service).ok_or_else(missing)?;
+        if let Some(gate) = self.missing_gate(spec) {
+            return Err(Refusal::GateMissing(gate));
+        }
         let strategy = self.strategy(start.strategy.as_ref().unwrap_or(&spec.strategy))?;
         let final_bake = strategy.final_bake().unwrap_or(spec.policies.final_bake);
         let blue = state.record.blue.clone();

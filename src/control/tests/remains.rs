@@ -93,6 +93,7 @@ impl Remains {
             resolver: Arc::new(Resolver::start(tokio::runtime::Handle::current())),
             kept: Arc::clone(&kept).try_lock_owned().expect("the writer before is gone"),
             asker: Arc::new(Asker::start(tokio::runtime::Handle::current())),
+            uploads: None,
         };
         let watchdog = Watchdog::new(clock);
         let channel = (inbox.clone(), messages);

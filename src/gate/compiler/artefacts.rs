@@ -8,15 +8,16 @@
 use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, geteuid, getpid, test_kill_process};
+use rustix::process::{Pid, getpid, test_kill_process};
 use wasmtime::Engine;
 
 use crate::core::model::Sha256;
+use crate::gate::private_folder::{make, ours};
 
 /// The folder within that of a compilation where the native code is left.
 pub(super) const CACHE: &str = "cache";
@@ -265,23 +266,6 @@ fn digest_of(path: &Path) -> io::Result<Sha256> {
     Ok(Sha256::of(&bytes))
 }
 
-/// A folder that belongs to us and that nobody else may write.
-fn ours(folder: &Path) -> io::Result<PathBuf> {
-    make(folder, true)?;
-    let metadata = fs::metadata(folder)?;
-    let refused = |why: &str| {
-        let text = format!("{}: {why}", folder.display());
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
-    };
-    if metadata.uid() != geteuid().as_raw() {
-        return refused("it belongs to another user");
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return refused("others than its owner may write there");
-    }
-    fs::canonicalize(folder)
-}
-
 /// A folder of a name that was not taken.
 fn fresh(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
     let parent = fs::canonicalize(parent)?;
@@ -295,11 +279,6 @@ fn fresh(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Makes a folder for its owner alone; one that is there already may be an error.
-fn make(folder: &Path, may_be_there: bool) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(may_be_there).mode(0o700).create(folder)
 }
 
 #[cfg(test)]
@@ -341,17 +320,6 @@ mod tests {
         fs::create_dir(staging.folder().join(CACHE).join(MODULES)).expect("made");
         let error = artefacts.keep("key", &staging).expect_err("nothing there").to_string();
         assert!(error.contains("0 entries"), "{error}");
-    }
-
-    #[test]
-    fn a_folder_that_others_may_write_is_refused() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let cache = folder.path().join("new");
-        assert!(Artefacts::open(Some(&cache)).is_ok());
-        assert_eq!(fs::metadata(&cache).expect("there").mode() & 0o777, 0o700);
-        fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("own folder");
-        let error = Artefacts::open(Some(&cache)).expect_err("refused").to_string();
-        assert!(error.contains("others than its owner"), "{error}");
     }
 
     #[test]

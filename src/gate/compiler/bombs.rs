@@ -106,7 +106,7 @@ fn the_engine_that_runs_guests_compiles_nothing() {
 #[test]
 fn a_component_that_exhausts_the_compiler_is_refused_within_the_limits() {
     let limits = CompileLimits {
-        memory_bytes: 768 << 20,
+        memory_bytes: 1 << 30,
         processor_secs: 3,
         time_ms: 30_000,
         ..CompileLimits::default()

@@ -92,15 +92,16 @@ impl ControlPart {
         config: &Arc<Config>,
         claim: Claim,
     ) -> Result<Self, AppError> {
-        let mut config = Arc::clone(config);
-        lasting.gates.catch_up(&mut config).map_err(AppError::Gates)?;
-        let config = &config;
         let runtime = &lasting.control_runtime;
         let kept = Arc::clone(&lasting.kept).try_lock_owned().map_err(|_| AppError::StillRuns)?;
         let opened = match claim {
             Claim::Free => runtime.block_on(Storage::open(&config.store))?,
             Claim::Inherited => Storage::open_soon(&config.store, runtime)?,
         };
+        // Nobody else takes uploads from now on.
+        let mut config = Arc::clone(config);
+        lasting.gates.catch_up(&mut config).map_err(AppError::Gates)?;
+        let config = &config;
         let prober = Arc::new(Prober::start(runtime.handle().clone()));
         let resolver = Arc::new(Resolver::start(runtime.handle().clone()));
         let asker = Arc::new(Asker::start(runtime.handle().clone()));

@@ -19,3 +19,4 @@ mod revival;
 mod simulation;
 mod traffic;
 mod upgrade;
+mod uploads;

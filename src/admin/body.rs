@@ -28,6 +28,29 @@ pub(super) struct InBody<T>(pub(super) T);
 #[derive(Debug)]
 pub(super) struct MaybeBody<T>(pub(super) T);
 
+/// A component, which is the body.
+#[derive(Debug)]
+pub(super) struct InComponent(pub(super) Vec<u8>);
+
+/// The largest component in bytes.
+const COMPONENT_LIMIT: usize = 32 << 20;
+
+impl<S: Send + Sync> FromRequest<S> for InComponent {
+    type Rejection = Denied;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Denied> {
+        let (parts, body) = request.into_parts();
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if kind != Some("application/wasm") {
+            let detail = "the body is no component by its type";
+            return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_wasm", detail)
+                .fix("send the header `Content-Type: application/wasm`"));
+        }
+        let bytes = read(body, COMPONENT_LIMIT).await?;
+        Ok(Self(bytes.into()))
+    }
+}
+
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
     type Rejection = Denied;
 
@@ -55,7 +78,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for InBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Denied> {
         let (parts, body) = request.into_parts();
-        let bytes = read(body).await?;
+        let bytes = read(body, BODY_LIMIT).await?;
         check_content_type(&parts.headers)?;
         parse(&bytes).map(Self)
     }
@@ -66,7 +89,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeBody
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Denied> {
         let (parts, body) = request.into_parts();
-        let bytes = read(body).await?;
+        let bytes = read(body, BODY_LIMIT).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -75,11 +98,11 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeBody
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Denied> {
-    to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+async fn read(body: Body, limit: usize) -> Result<Bytes, Denied> {
+    to_bytes(body, limit).await.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(|source| source.is::<LengthLimitError>()) {
-            let detail = format!("the body is longer than {BODY_LIMIT} bytes");
+            let detail = format!("the body is longer than {limit} bytes");
             Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
         } else {
             Denied::bad("body_broken", "the body did not arrive whole")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{Method, StatusCode, Uri};
 
 use super::auth::{authenticate, authorise};
@@ -62,6 +62,9 @@ pub(super) fn table() -> Vec<Route> {
         putting("/v1/alarms/{alarm}/state", Notify, alarms::push),
         posting("/v1/alarm-hooks/alertmanager", Notify, alarm_hooks::alertmanager),
         reading("/v1/gates", Some(Read), gates::list),
+        reading("/v1/gates/{gate}", Some(Read), gates::show),
+        putting("/v1/gates/{gate}", Configure, gates::push),
+        deleting("/v1/gates/{gate}", Configure, gates::remove),
         reading("/v1/ledger", Some(Read), ledger::list),
         posting("/v1/reload", Configure, reload::reload),
     ]
@@ -120,6 +123,14 @@ where
     T: 'static,
 {
     Route { method: Method::PUT, path, needs: Some(needs), handler: put(handler) }
+}
+
+fn deleting<H, T>(path: &'static str, needs: Permission, handler: H) -> Route
+where
+    H: Handler<T, Shared>,
+    T: 'static,
+{
+    Route { method: Method::DELETE, path, needs: Some(needs), handler: delete(handler) }
 }
 
 async fn no_such_route(uri: Uri) -> Denied {

@@ -37,6 +37,7 @@ use control::{Claim, ControlPart, Lasting};
 use parts::Parts;
 use upgrade::Door;
 
+pub use crate::gate::compile_gate;
 pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
@@ -76,7 +77,7 @@ impl App {
         file: Option<PathBuf>,
         log: Option<Log>,
     ) -> Result<Self, AppError> {
-        let parts = Parts::new(config, file, log)?;
+        let mut parts = Parts::new(config, file, log)?;
         let bound = proxy::bind(&parts.config.listeners);
         let bound = bound.map_err(|error| placed(&parts.config, error))?;
         let admin = AdminSockets::bind(&parts.config, None, None)?;

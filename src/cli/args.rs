@@ -12,8 +12,8 @@ use super::replay::ReplayArgs;
 use super::simulate::SimulateArgs;
 use crate::admin::json::{Prose, Reason};
 use crate::core::model::{
-    AlarmName, AlarmState, Revision, RolloutId, ServiceName, Span, StrategyName, TargetGroupName,
-    TargetName, Weight,
+    AlarmName, AlarmState, GateName, Revision, RolloutId, ServiceName, Span, StrategyName,
+    TargetGroupName, TargetName, Weight,
 };
 
 /// A reverse proxy that releases software.
@@ -64,6 +64,14 @@ pub(super) enum Command {
     Plan(Box<PlanArgs>),
     /// Run a rollout's comparison again from its evidence, also by another policy.
     Replay(Box<ReplayArgs>),
+    /// Compile the gate on the standard input, within limits; `serve` starts it by itself.
+    #[command(hide = true)]
+    CompileGate {
+        /// Where the native code goes.
+        folder: PathBuf,
+        /// The limits.
+        limits: String,
+    },
     #[command(flatten)]
     Ask(Ask),
 }
@@ -85,7 +93,7 @@ pub(super) enum Ask {
     /// Look at alarms, and push their state.
     #[command(subcommand)]
     Alarm(AlarmCommand),
-    /// Look at gates.
+    /// Look at gates, and upload them.
     #[command(subcommand)]
     Gate(GateCommand),
     /// Read the ledger.
@@ -340,6 +348,25 @@ pub(super) enum AlarmCommand {
 pub(super) enum GateCommand {
     /// List all gates.
     List,
+    /// Show a gate with what was uploaded for it.
+    Show { gate: GateName },
+    /// Upload a gate's component, for the rollouts that start from now on.
+    Push {
+        gate: GateName,
+        /// The component.
+        file: PathBuf,
+        /// The file with its signature by Ed25519: 64 bytes.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Remove what was uploaded for a gate that nothing asks.
+    Rm {
+        gate: GateName,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -436,6 +463,9 @@ mod tests {
             "tidegate rollout promote d-ABCDEFGHI --force --reason now",
             "tidegate rollout abort d-ABCDEFGHI",
             "tidegate alarm push errors INSUFFICIENT_DATA --reason x",
+            "tidegate gate show budget",
+            "tidegate gate push budget gate.wasm --signature gate.sig --reason x",
+            "tidegate gate rm budget",
             "tidegate ledger verify",
             "tidegate reload",
             "tidegate explain shop --key u1 --rollout d-ABCDEFGHI --json",

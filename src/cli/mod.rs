@@ -52,7 +52,7 @@ use crate::admin::json::Reloaded;
 use crate::app::{TriedAddresses, UpgradeError, Upgraded};
 use crate::config::Config;
 use crate::core::ledger::Head;
-use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
+use args::{AlarmCommand, Ask, Cli, Color, Command, LedgerCommand, Why};
 use client::Client;
 use failure::Failure;
 use screen::Form;
@@ -75,6 +75,9 @@ pub struct Entry {
     pub upgrade: fn(&Config, &UpgradeArgs) -> Result<Upgraded, UpgradeError>,
     /// Tries whether the addresses of a configuration can be listened on.
     pub addresses: fn(&Config) -> TriedAddresses,
+    /// Compiles the gate on the standard input into a folder, within limits that the whole process
+    /// is put under: gives the code to end with.
+    pub compile_gate: fn(&Path, &str) -> u8,
 }
 
 /// The form of the command line, for whoever wants to check a line without carrying it out.
@@ -114,6 +117,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
             let client = || Client::new(&cli.admin, cli.token_file.as_ref());
             replay::replay(&args, client, form).map(ExitCode::from)
         }
+        Command::CompileGate { folder, limits } => {
+            Ok(ExitCode::from((entry.compile_gate)(&folder, &limits)))
+        }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
         }
@@ -143,7 +149,7 @@ fn ask(client: &Client, command: Ask, form: Form) -> Result<Exit, Failure> {
             Ask::Alarm(AlarmCommand::Push { alarm, state, why }) => {
                 alarm::push(client, &alarm, state, why, form).await
             }
-            Ask::Gate(GateCommand::List) => gate::list(client, form).await,
+            Ask::Gate(command) => gate::run(client, command, form).await,
             Ask::Ledger(command) => ledger::run(client, command, form).await,
             Ask::Reload(why) => reload(client, why, form).await,
             Ask::Explain(args) => explain::explain(client, &args, form).await,
@@ -175,6 +181,11 @@ mod tests {
             verify: |_| Err("ledger entry 2: changed".to_owned()),
             upgrade: |_, _| Err(UpgradeError::Busy { pid: 7 }),
             addresses: |_| TriedAddresses::default(),
+            compile_gate: |folder, limits| {
+                assert_eq!(folder.as_os_str(), "/f");
+                assert_eq!(limits, "1,2");
+                45
+            },
         };
         run(line.split(' ').map(OsString::from), entry)
     }
@@ -184,6 +195,7 @@ mod tests {
         assert_eq!(code("tidegate serve --config t.yaml"), ExitCode::from(42));
         assert_eq!(code("tidegate demo --json"), ExitCode::from(43));
         assert_eq!(code("tidegate demo"), ExitCode::from(44));
+        assert_eq!(code("tidegate compile-gate /f 1,2"), ExitCode::from(45));
     }
 
     #[test]

@@ -7,11 +7,40 @@ use super::component;
 use super::gate_grants::{grants, limits};
 use super::node::Node;
 use super::resolve;
-use crate::core::model::{GateName, GateSpec, Sha256};
+use crate::core::model::{GateKey, GateName, GateSpec, Sha256, UploadedGate};
 
-/// Reads the section, and the components that it names.
-pub(super) fn gates(node: &Node<'_>, base_dir: &Path) -> BTreeMap<GateName, GateSpec> {
-    node.named(MAX_GATES, |name, node| gate(name, node, base_dir))
+/// Reads the section, and the components that it names; apart from them, the gates whose components
+/// are uploaded.
+pub(super) fn gates(
+    node: &Node<'_>,
+    base_dir: &Path,
+) -> (BTreeMap<GateName, GateSpec>, BTreeMap<GateName, UploadedGate>) {
+    let mut uploaded = BTreeMap::new();
+    let named = node.named(MAX_GATES, |name, node| {
+        if node.child("uploaded").is_none() {
+            return gate(name, node, base_dir);
+        }
+        let gate = uploaded_gate(name, node)?;
+        uploaded.insert(gate.name.clone(), gate);
+        None
+    });
+    (named, uploaded)
+}
+
+/// Reads the keys that sign what is uploaded.
+pub(super) fn gate_keys(node: &Node<'_>) -> Vec<GateKey> {
+    node.items(MAX_KEYS).iter().filter_map(|node| node.parsed()).collect()
+}
+
+fn uploaded_gate(name: Option<GateName>, node: &Node<'_>) -> Option<UploadedGate> {
+    let mut fields = node.fields();
+    let uploaded = fields.take("uploaded").and_then(|node| node.only_true());
+    let sha256 = fields.take("sha256").and_then(|node| node.parsed());
+    let grants = fields.take("grants").as_ref().map(grants).unwrap_or_default();
+    let limits = limits(fields.take("limits").as_ref(), &grants);
+    fields.finish();
+    uploaded?;
+    Some(UploadedGate { name: name?, sha256, limits, grants })
 }
 
 fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<GateSpec> {
@@ -39,6 +68,8 @@ fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<Gate
 
 /// The most gates of a configuration.
 const MAX_GATES: usize = 100;
+/// The most keys.
+const MAX_KEYS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -77,6 +108,29 @@ mod tests {
             ..GateLimits::default()
         };
         assert_eq!(gate.limits, expected);
+    }
+
+    #[test]
+    fn a_gate_may_be_uploaded_and_pinned_or_not() {
+        let read = |text: &str| Config::parse(&with(text), Path::new(""));
+        let config = read("gates: { free: { uploaded: true }, budget: { uploaded: true, sha256: DIGEST, limits: { memory: 1MiB }, grants: { clock: true } } }".replace("DIGEST", &Sha256::of(COMPONENT).to_string()).as_str()).unwrap();
+        assert!(config.gates.is_empty());
+        let [budget, free] = config.uploaded_gates.values().collect::<Vec<_>>()[..] else {
+            panic!("two gates");
+        };
+        assert_eq!((budget.sha256, free.sha256), (Some(Sha256::of(COMPONENT)), None));
+        assert_eq!(budget.limits.memory_bytes, 1 << 20);
+        assert!(budget.grants.clock && !free.grants.clock);
+        let refuses = |text: &str, expected: &str| {
+            let found = read(text).unwrap_err().to_string();
+            assert!(found.contains(expected), "{found}");
+        };
+        refuses("gates: { free: { uploaded: false } }", "gates.free.uploaded: false says nothing");
+        let both = "gates: { free: { uploaded: true, component: x.wasm } }";
+        refuses(both, "gates.free.component: unknown key");
+        let keys = format!("gate_keys: [{}]", "ab".repeat(32));
+        assert_eq!(read(&keys).unwrap().gate_keys.len(), 1);
+        refuses("gate_keys: [abc]", "gate_keys[0]: \"abc\" is not a public key");
     }
 
     #[test]

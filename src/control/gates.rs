@@ -1,27 +1,32 @@
 //! The writer's way to the gate host: started with the first gate, every verdict counted.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::model::GateName;
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, TelemetryView};
-use crate::gate::{GateHost, GateHostParts, KeptState, MemoryState, Network};
-use crate::telemetry::GateCallsGauge;
+use crate::gate::{
+    GATE_TIMES_US, GateHost, GateHostParts, GateRecord, KeptState, Library, MemoryState, Network,
+};
+use crate::telemetry::{GateCallsGauge, GateGauge, GateGauges};
 
 use super::AskGates;
 
 /// The gates of a configuration.
 pub struct Gates {
-    clock: Clock,
+    pub(super) clock: Clock,
     telemetry: Arc<dyn TelemetryView>,
     cache: Option<PathBuf>,
     state: Arc<MemoryState>,
     /// `None` until a configuration has a gate.
-    host: Mutex<Option<Arc<GateHost>>>,
+    pub(super) host: Mutex<Option<Arc<GateHost>>>,
     calls: Arc<Mutex<BTreeMap<(GateName, &'static str), u64>>>,
+    errors: Arc<Mutex<BTreeMap<(GateName, GateErrorKind), u64>>>,
+    /// What was uploaded; `None` where nothing can be.
+    pub(super) library: Option<Library>,
 }
 
 impl std::fmt::Debug for Gates {
@@ -36,7 +41,17 @@ impl Gates {
     #[must_use]
     pub fn new(clock: Clock, telemetry: Arc<dyn TelemetryView>, cache: Option<PathBuf>) -> Self {
         let (state, host, calls) = (Arc::default(), Mutex::default(), Arc::default());
-        Self { clock, telemetry, cache, state, host, calls }
+        Self { clock, telemetry, cache, state, host, calls, errors: Arc::default(), library: None }
+    }
+
+    /// The same with what was uploaded in this folder of our own; `None` takes no uploads.
+    ///
+    /// # Errors
+    /// A sentence if the folder cannot be used.
+    pub fn with_uploads(mut self, folder: Option<&Path>) -> Result<Self, String> {
+        let opened = folder.map(Library::open).transpose();
+        self.library = opened.map_err(|error| format!("uploaded gates: {error}"))?;
+        Ok(self)
     }
 
     /// Loads every gate of a configuration and checks every use's parameters. Blocks.
@@ -44,7 +59,7 @@ impl Gates {
     /// # Errors
     /// A sentence for each gate that cannot be used, with its key path.
     pub fn prepare(&self, config: &Config) -> Result<(), String> {
-        if config.gates.is_empty() {
+        if config.gates.is_empty() && config.kept_gates.is_empty() {
             return Ok(());
         }
         let host = self.started()?;
@@ -69,10 +84,14 @@ impl Gates {
                 }
             }
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("\n")) }
+        if !mistakes.is_empty() {
+            return Err(mistakes.join("\n"));
+        }
+        self.load_kept(&host, config, |gate, digest| loaded.get(gate) == Some(&digest));
+        Ok(())
     }
 
-    fn started(&self) -> Result<Arc<GateHost>, String> {
+    pub(super) fn started(&self) -> Result<Arc<GateHost>, String> {
         let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = host.as_ref() {
             return Ok(Arc::clone(host));
@@ -107,7 +126,12 @@ impl AskGates for Gates {
     ) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (calls, name) = (Arc::clone(&self.calls), call.gate.gate.clone());
+        let errors = Arc::clone(&self.errors);
         let counted = move |answer: GateAnswer| {
+            if let GateAnswer::Error { kind, .. } = &answer {
+                let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+                *errors.entry((name.clone(), *kind)).or_default() += 1;
+            }
             let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
             *calls.entry((name, verdict(&answer))).or_default() += 1;
             drop(calls);
@@ -138,6 +162,26 @@ impl AskGates for Gates {
 
     fn restore_states(&self, saved: Vec<KeptState>) {
         self.state.restore(saved);
+    }
+
+    fn gauges(&self) -> GateGauges {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(host) = host else { return GateGauges::default() };
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = |record: GateRecord| GateGauge {
+            errors: errors
+                .iter()
+                .filter(|((gate, _), _)| *gate == record.gate)
+                .map(|((_, kind), errors)| (kind.as_str(), *errors))
+                .collect(),
+            times: GATE_TIMES_US.into_iter().zip(record.times).collect(),
+            calls: record.calls,
+            total_us: record.total_us,
+            is_open: record.is_open,
+            gate: record.gate,
+        };
+        let gates = host.records().into_iter().map(gauge).collect();
+        GateGauges { gates, compilations: host.compilations() }
     }
 }
 

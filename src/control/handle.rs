@@ -15,7 +15,7 @@ use crate::resolve::ListCount;
 use crate::store::{EvidenceFolder, LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
-use super::{Command, Message, Refusal, Reply, Request, View, Watchdog};
+use super::{Command, Gates, Message, Refusal, Reply, Request, View, Watchdog};
 
 /// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
 /// that is not possible. Blocking.
@@ -40,6 +40,8 @@ pub struct Handle {
     pub(super) reloading: Arc<Mutex<()>>,
     /// Where the evidence of rollouts is; `None` where none is kept.
     pub(super) evidence: Option<EvidenceFolder>,
+    /// Who takes uploaded gates; `None` where nobody does.
+    pub(super) gates: Option<Arc<Gates>>,
 }
 
 impl fmt::Debug for Handle {
@@ -70,11 +72,14 @@ impl Handle {
             Refusal::Reload("this process was not started from a file".to_owned())
         })?;
         let _alone = self.reloading.lock().await;
-        let prepare = Arc::clone(&self.prepare);
+        let (prepare, gates) = (Arc::clone(&self.prepare), self.gates.clone());
         // Before anything is read: what is heard from now on is younger than that.
         let read = self.lists.last();
         let loaded = tokio::task::spawn_blocking(move || {
-            let config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            let mut config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            if let Some(gates) = gates {
+                gates.merge(&mut config)?;
+            }
             prepare(&config)?;
             Ok::<_, String>(config)
         });
@@ -152,6 +157,7 @@ impl Handle {
             lists: ListCount::default(),
             reloading: Arc::default(),
             evidence: None,
+            gates: None,
         }
     }
 

@@ -54,6 +54,7 @@ mod suspects;
 mod table_writer;
 mod tally;
 mod totals;
+mod uploads;
 mod view;
 mod watchdog;
 mod world;
@@ -76,6 +77,7 @@ pub use request::{
 };
 pub use table_writer::TableWriter;
 pub use tally::Tally;
+pub use uploads::{GateView, Upload};
 pub use view::{
     AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, StoreState, TargetView,
     UnresolvedView, View,

@@ -26,7 +26,8 @@ use super::history::History;
 use super::lists::Lists;
 use super::past::Past;
 use super::{
-    AskGates, EvidenceWriter, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer,
+    AskGates, EvidenceWriter, Gates, Handle, Kept, Message, Outbox, StoreState, TableWriter, World,
+    Writer,
 };
 
 /// Why the process cannot start from what it found.
@@ -104,6 +105,8 @@ pub struct Recovered {
     pub asker: Arc<Asker>,
     /// Who writes the evidence of rollouts.
     pub evidence: EvidenceWriter,
+    /// Who takes uploaded gates; `None` where nobody does.
+    pub uploads: Option<Arc<Gates>>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -136,6 +139,7 @@ impl Recovered {
             lists: self.resolver.list_count(),
             reloading: Arc::default(),
             evidence: self.evidence.folder(),
+            gates: self.uploads.clone(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))

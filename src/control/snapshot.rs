@@ -36,6 +36,7 @@ impl World {
             gates: self.config.gates.values().map(|g| (g.name.clone(), g.sha256)).collect(),
             store: self.store.clone(),
             health: if self.unsettled { HealthView::Starting } else { HealthView::Settled },
+            config: Some(Arc::clone(&self.config)),
         }
     }
 
@@ -165,6 +166,7 @@ impl World {
             writer_silent: Span::ZERO,
             ejections: self.ejections(),
             burn_rates: self.burn_rates(),
+            gates: self.gates.gauges(),
         }
     }
 

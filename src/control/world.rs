@@ -18,7 +18,7 @@ use crate::gate::KeptState;
 use crate::probe::Prober;
 use crate::promql::Asker;
 use crate::resolve::Resolver;
-use crate::telemetry::{GateCallsGauge, Recorder, Windows};
+use crate::telemetry::{GateCallsGauge, GateGauges, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::attempts::Attempts;
@@ -53,6 +53,11 @@ pub trait AskGates: Send + Sync {
 
     /// Replaces all that gates keep by what was saved.
     fn restore_states(&self, saved: Vec<KeptState>);
+
+    /// What their calls came to besides.
+    fn gauges(&self) -> GateGauges {
+        GateGauges::default()
+    }
 }
 
 /// Everything the writer knows.

@@ -61,7 +61,7 @@ struct Needs {
     given: fn(&GateGrants) -> bool,
 }
 
-/// Compiles a component and links it, without running anything of it.
+/// Links a component, whose native code the engine has in its cache, without running any of it.
 pub(super) fn link(
     engine: &Engine,
     bytes: &[u8],

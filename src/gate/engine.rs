@@ -1,9 +1,10 @@
 //! The one engine, and the ticker that moves its epoch.
+//!
+//! It has no compiler: a component whose native code is not in the cache is an error, never a
+//! compilation in this process. The engine that compiles is another one, in a process of its own
+//! ([`super::compiler`]); both are made from the same settings, which decide what code comes out.
 
-use std::fs;
-use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -25,10 +26,27 @@ pub(super) const LARGEST_MEMORY: usize = 64 << 20;
 const TICK: Duration = Duration::from_millis(10);
 
 const POOL_PLACES: u32 = 9;
-const CACHE_BYTES: u64 = 256 << 20;
 
-/// Makes the engine; `cache` is where compiled components are kept, `None` keeps none.
-pub(super) fn build(cache: Option<&Path>) -> wasmtime::Result<Engine> {
+/// Makes the engine that runs guests, with the cache where it finds their native code.
+pub(super) fn running(cache: Cache) -> wasmtime::Result<Engine> {
+    let mut config = settings();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))
+        .cache(Some(cache))
+        .enable_compiler(false);
+    Engine::new(&config)
+}
+
+/// Makes the engine that compiles, with the cache where it leaves what came of it. It has no pool
+/// of instances, whose address space would be beyond the limits of the process that compiles.
+pub(super) fn compiling(cache: Cache) -> wasmtime::Result<Engine> {
+    let mut config = settings();
+    config.parallel_compilation(false).cache(Some(cache));
+    Engine::new(&config)
+}
+
+/// What decides how native code looks, or which components are valid.
+fn settings() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -36,15 +54,20 @@ pub(super) fn build(cache: Option<&Path>) -> wasmtime::Result<Engine> {
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20)
         .wasm_backtrace_max_frames(NonZeroUsize::new(10))
-        .parallel_compilation(false)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
-        .concurrency_support(false)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
-    if let Some(directory) = cache {
-        config.cache(Some(open_cache(directory)?));
-    }
-    Engine::new(&config)
+        .concurrency_support(false);
+    config
+}
+
+/// A cache in a folder that only we may write: its entries are native code.
+///
+/// It is kept small by [`super::compiler`], which alone adds to it; entries are not compressed anew
+/// behind its back.
+pub(super) fn cache(folder: &Path) -> wasmtime::Result<Cache> {
+    let mut config = CacheConfig::new();
+    config.with_directory(folder).with_optimized_compression_usage_counter_threshold(u64::MAX);
+    Cache::new(config)
 }
 
 /// Places for the largest guests known: an embedded Python has 38 core instances.
@@ -67,26 +90,6 @@ fn pool() -> PoolingAllocationConfig {
     pool
 }
 
-/// Opens the cache in a directory that nobody else may write: its entries are native code that is
-/// run without further proof.
-fn open_cache(directory: &Path) -> wasmtime::Result<Cache> {
-    private_directory(directory)?;
-    let mut config = CacheConfig::new();
-    config.with_directory(fs::canonicalize(directory)?);
-    config.with_files_total_size_soft_limit(CACHE_BYTES);
-    Cache::new(config)
-}
-
-fn private_directory(directory: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let mode = fs::metadata(directory)?.permissions().mode();
-    if mode & 0o022 != 0 {
-        let text = format!("{}: others than its owner may write there", directory.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-    }
-    Ok(())
-}
-
 /// Moves the epoch until the engine is gone, and not a moment less: a guest that loops while the
 /// host is being dropped must still come to its deadline.
 pub(super) fn tick(engine: &EngineWeak) {
@@ -106,16 +109,5 @@ mod tests {
         assert_eq!(usize::try_from(POOL_PLACES), Ok(CONCURRENT_CALLS + 1));
         let of_one_gate = crate::core::model::GateLimits::CONCURRENT_CALLS;
         assert_eq!(usize::try_from(of_one_gate), Ok(CONCURRENT_CALLS));
-    }
-
-    #[test]
-    fn a_cache_that_others_may_write_is_refused() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let cache = directory.path().join("new");
-        assert!(private_directory(&cache).is_ok());
-        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode(&cache), 0o700);
-        fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("own directory");
-        assert!(private_directory(&cache).is_err());
     }
 }

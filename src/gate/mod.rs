@@ -7,30 +7,37 @@
 //!   these a clock, chance and HTTP only where the configuration grants them.
 //! - Every call gets a fresh instance with limits on time, memory, log, answers and calls into the
 //!   host. What a gate wants beyond them ends the call with an error of its own kind.
+//! - A gate that fails again and again is not asked for a while.
 //! - Guests run on a thread of their own. A caller never waits: [`GateHost::ask`] puts the
 //!   question into a bounded queue and the answer comes as a call back.
 //! - Texts from a guest are cut and cleaned before anything else sees them.
 //!
+//! - Components are compiled by another process, which has limits of its own; in this one there is
+//!   no compiler.
+//!
 //! What this module does not do: it obeys no verdict, keeps no rollout, and never touches traffic.
-//! Compiling a component still happens in this process, on the gates' thread. That is bearable
-//! while every component is named by the operator in a file, and has to move into a child process
-//! with limits of its own before components can be uploaded.
 
 mod bindings;
+mod breaker;
 mod call;
 mod capabilities;
+mod compiler;
 mod component_file;
 mod contract;
 mod engine;
 mod fetch;
 mod host;
 mod imports;
+mod library;
 mod limiter;
 mod network;
 mod outside;
 mod params;
+mod private_folder;
+mod records;
 mod registry;
 mod runtime;
+mod signature;
 mod state;
 mod words;
 
@@ -41,8 +48,12 @@ mod granted;
 #[cfg(test)]
 mod hostile;
 
+pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};
+pub use library::{GateIndex, GateVersion, GateVersions, Library};
 pub use network::Network;
 pub use outside::{FetchError, Fetching, IncomingResponse, OutgoingRequest, Outside};
+pub use records::{GATE_TIMES_US, GateRecord};
 pub use registry::{GateError, LoadedGate};
+pub use signature::{SIGNATURE_BYTES, signer};
 pub use state::{KeptState, MemoryState};

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::bindings::GatePre;
+use super::compiler::CompileError;
 use super::component_file;
-use super::contract;
 use super::engine::LARGEST_MEMORY;
 use super::imports::CallData;
 use super::params::ParamsSchema;
@@ -138,6 +138,15 @@ pub enum GateError {
         /// Every violation with its place.
         violations: Vec<String>,
     },
+    /// There is no native code of it.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Too many others wait.
+    #[error("{waiting} gates are being loaded already, try again later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
 }
 
 /// A gate that is ready to be asked.
@@ -170,7 +179,8 @@ impl Gate {
     /// The longest deadline that a gate may be given.
     pub(super) const LONGEST_DEADLINE: Span = GateLimits::LONGEST_DEADLINE;
 
-    /// Makes a gate of a file; compiles, and asks the component once for its description.
+    /// Makes a gate of a file; has it compiled if it never was, and asks the component once for its
+    /// description.
     pub(super) async fn load(
         guests: &Guests,
         spec: &GateSpec,
@@ -178,7 +188,7 @@ impl Gate {
     ) -> Result<Self, GateError> {
         check_limits(spec.limits)?;
         let bytes = component_file::read(&path, spec.sha256)?;
-        let component = contract::link(&guests.engine, &bytes, &spec.grants)?;
+        let component = guests.compiler.link(&guests.engine, &bytes, &spec.grants)?;
         let described = guests
             .describe(&spec.name, &component, spec.limits)
             .await

@@ -10,6 +10,7 @@ mod copies;
 mod edge;
 mod exposition;
 mod family;
+mod gate_gauges;
 mod gauges;
 mod late_failures;
 mod log;
@@ -22,6 +23,7 @@ mod windows;
 pub use copies::{Copies, MirrorOutcome, RetryKind};
 pub use edge::EdgeEvent;
 pub use exposition::{CONTENT_TYPE, render};
+pub use gate_gauges::{GateGauge, GateGauges};
 pub use gauges::{
     AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, Gauges, GreenTotals, ROLLOUT_STATES,
     RevisionGauge, ServiceGauges, TargetGauge,

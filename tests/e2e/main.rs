@@ -20,3 +20,4 @@ mod revival;
 mod simulation;
 mod traffic;
 mod upgrade;
+mod uploads;

@@ -101,8 +101,10 @@ const PLACES: &[Place] = &[
     place("ppp", &["proxy"]),
     place("prometheus", &["telemetry"]),
     place("rand", &["store", "gate", "control", "proxy", "admin", "app"]),
+    // What rustls uses as well; here for the signatures of uploaded gates.
+    place("ring", &["gate"]),
     place("rusqlite", &["store"]),
-    place("rustix", &["store", "proxy", "cli", "app"]),
+    place("rustix", &["store", "proxy", "gate", "cli", "app"]),
     place("rustls", &["tls"]),
     // The roots of the system, where neither a group nor a server of Prometheus names an authority.
     place("rustls_native_certs", &["tls"]),

@@ -28,7 +28,7 @@ pub use analysis::{Analysis, BurnRates, MetricEvidence};
 pub use change::{NewRollout, NewSplit, Promotion, Reason, Resumption};
 pub(super) use explanation::sentence;
 pub use explanation::{Explanation, StepSide};
-pub use gate::Gate;
+pub use gate::{Gate, GateDetail, GateRemoved, GateUpload};
 pub use health::{Health, Readiness, StoreHealth};
 pub use hook::{AlertmanagerNotice, AlertsHeard, HeardAlarm, NoticeAlert, NoticeStatus};
 pub use ledger::LedgerEntry;

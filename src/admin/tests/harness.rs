@@ -299,6 +299,7 @@ fn view() -> View {
         gates: vec![("budget".parse().expect("valid"), Sha256::of(b"gate"))],
         store: StoreState::Good,
         health: HealthView::Settled,
+        config: None,
     }
 }
 

@@ -37,6 +37,7 @@ mod target;
 mod target_list;
 mod target_name;
 mod transport;
+mod uploaded_gate;
 mod weight;
 
 pub use access_log::AccessLogSpec;
@@ -96,4 +97,5 @@ pub use target::{Target, TargetAddress, TargetError, TargetGroup};
 pub use target_list::{TargetList, TargetListError};
 pub use target_name::TargetName;
 pub use transport::{ClientIdentity, TargetProtocol, TargetTls, Transport, Verify};
+pub use uploaded_gate::{GateKey, GateKeyError, UploadedGate};
 pub use weight::{Split, Weight, WeightError};

@@ -62,6 +62,8 @@ pub enum GateErrorKind {
     Busy,
     /// It could not be loaded or is not there.
     Unavailable,
+    /// It was not asked: it failed again and again.
+    CircuitOpen,
 }
 
 impl GateErrorKind {
@@ -76,6 +78,7 @@ impl GateErrorKind {
             Self::Guest => "guest",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 
@@ -89,7 +92,8 @@ impl GateErrorKind {
             | Self::Limit
             | Self::Guest
             | Self::Busy
-            | Self::Unavailable => usage.on_error,
+            | Self::Unavailable
+            | Self::CircuitOpen => usage.on_error,
         }
     }
 }

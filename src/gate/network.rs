@@ -117,7 +117,7 @@ impl Outside for Network {
         Box::pin(async move {
             let bound = request.timeout;
             let answered = timeout(Duration::from(bound), self.exchange(request)).await;
-            answered.unwrap_or_else(|_| Err(FetchError::Timeout(bound)))
+            answered.unwrap_or(Err(FetchError::Timeout(bound)))
         })
     }
 }

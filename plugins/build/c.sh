@@ -9,6 +9,7 @@ debian clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32
 if ! "$wit_bindgen" --version 2>/dev/null | grep -qF "$wit_bindgen_version"; then
   cargo install wit-bindgen-cli --version "$wit_bindgen_version" --locked \
     --no-default-features --features c --root target/tools --target-dir target/tools-build
+  rm -rf target/tools-build
 fi
 
 mkdir -p target/c

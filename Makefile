@@ -12,7 +12,7 @@ demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 test: ## All tests
 	@scripts/prepare.sh test
 	cargo test --locked
-	cargo test --locked --manifest-path plugins/Cargo.toml --package error-budget
+	cargo test --locked --manifest-path plugins/Cargo.toml --workspace --exclude wrap
 
 lint: prepare ## Format, clippy, documentation, licences and sources; warnings are errors
 	scripts/lint.sh
@@ -38,7 +38,7 @@ faults: prepare ## Load, faults and attacks in their full size; results in targe
 bench: prepare ## Time of a selection, of the comparison, of a start, and memory of an idle process
 	cargo bench --locked --bench selection --bench comparison --bench start
 
-plugins: ## Builds the gates into plugins/dist
+plugins: ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
 	plugins/build.sh
 
 prepare: ## Installs what a build needs, on Debian; elsewhere says what is missing

@@ -1,74 +1,33 @@
 #!/usr/bin/env bash
-# Builds the gates under plugins/ and writes the components to plugins/dist.
+# Builds the gates under plugins/: those in Rust and C to plugins/dist, which is committed, and
+# those in JavaScript and Python, which are some megabytes each, to target/plugins.
 #
-# First choice is the target of the toolchain in use. Where it cannot be fetched, Debian's
-# rustc-web builds the standard library from its own source package instead. The two compilers
-# differ in version, so they give components with different digests. No path of the machine gets
-# into a component: the script maps them all and looks for them in the result.
+# `plugins/build.sh` builds all of them, `plugins/build.sh small` only what is committed. What a
+# language needs is said, and done, in its own file beside this one.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root/plugins"
-gates=(error-budget)
-target=wasm32-unknown-unknown
-debian_packages=(rustc-web cargo-web rust-web-src lld-19)
+what=${1:-all}
+case $what in all | small) ;; *) echo "usage: plugins/build.sh [small]" >&2; exit 2 ;; esac
 
-[ -f Cargo.lock ] || cargo generate-lockfile
-cargo fetch --locked
-
-packages=()
-for gate in "${gates[@]}"; do packages+=(-p "$gate"); done
-cargo test --locked "${packages[@]}"
-
-# rustc uses the last prefix that matches: the widest come first.
-remap() { flags+="${flags:+$'\x1f'}--remap-path-prefix=$1=$2"; }
-flags=
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
-remap "$HOME" /home
-remap "$cargo_home" /cargo
-for registry in "$cargo_home"/registry/src/*/; do remap "${registry%/}" /registry; done
-remap "$root" /tidegate
-export CARGO_ENCODED_RUSTFLAGS=$flags
-
-build() { "$@" build --release --locked --target "$target" "${packages[@]}"; }
-
-if command -v rustup >/dev/null && rustup target add "$target"; then
-  build cargo
-else
-  echo "the target $target cannot be added; using Debian's rustc-web" >&2
-  missing=()
-  for package in "${debian_packages[@]}"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
-      missing+=("$package")
-  done
-  if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" -ne 0 ]; then
-      echo "install these packages, then run this again: ${missing[*]}" >&2
-      exit 1
-    fi
-    apt-get update
-    apt-get install -y --no-install-recommends "${missing[@]}"
-  fi
-  export RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc
-  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19
-  build /usr/bin/cargo -Zbuild-std=std,panic_abort
-  unset RUSTC_BOOTSTRAP RUSTC
-fi
-unset CARGO_ENCODED_RUSTFLAGS
-
+rust_gates=(error-budget freeze-calendar latency-slo minimum-traffic prometheus-query webhook-approval)
+# Core modules as NAME=PATH; `wrap` makes components of them.
 modules=()
-for gate in "${gates[@]}"; do
-  modules+=("$gate=target/$target/release/${gate//-/_}.wasm")
-done
+
+source build/packages.sh
+source build/rust.sh
+source build/c.sh
+
 mkdir -p dist
 cargo run --release --locked -p wrap -- "$root" "${modules[@]}"
-
-for gate in "${gates[@]}"; do
-  for path in "$root" "$cargo_home" "$HOME"; do
-    if grep -qaF -- "$path" "dist/$gate.wasm"; then
-      echo "dist/$gate.wasm holds a path of this machine: $path" >&2
-      exit 1
-    fi
-  done
-done
+no_paths_in dist/*.wasm
 cat dist/SHA256SUMS
+
+if [ "$what" = all ]; then
+  out=$root/target/plugins
+  mkdir -p "$out"
+  source build/javascript.sh
+  source build/python.sh
+  (cd "$root" && sha256sum target/plugins/*.wasm)
+fi

@@ -222,7 +222,7 @@ fn the_committed_error_budget_passes_holds_and_fails() {
     let check = |requests, error_rate, expected: fn(&GateAnswer) -> bool| {
         let bench = Bench::with(Numbers { requests, error_rate });
         let gate = bench.load_good();
-        assert_eq!((gate.title.as_str(), gate.version.as_str()), ("error-budget", "0.1.0"));
+        assert_eq!((gate.title.as_str(), gate.version.as_str()), ("error-budget", "1.0.0"));
         let answer = bench.ask_with(&gate, r#"{"slo":99.9}"#);
         assert!(expected(&answer), "{answer:?}");
         bench.host.shutdown();

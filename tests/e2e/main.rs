@@ -17,6 +17,7 @@ mod reload;
 mod replay;
 mod restart;
 mod revival;
+mod shipped_gates;
 mod simulation;
 mod traffic;
 mod upgrade;

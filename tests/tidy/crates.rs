@@ -92,7 +92,8 @@ const PLACES: &[Place] = &[
     place("hyper", HTTP),
     place("hyper_util", HTTP),
     place("ipnet", &["core", "config", "proxy"]),
-    place("jiff", &["proxy", "admin", "cli", "app"]),
+    // In the configuration: the time of day in the cases of a gate.
+    place("jiff", &["config", "proxy", "admin", "cli", "app"]),
     place("jsonschema", &["gate"]),
     place("parking_lot", &["proxy"]),
     place("pingora_core", &["proxy"]),

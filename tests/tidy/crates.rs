@@ -138,6 +138,8 @@ const PLACES: &[Place] = &[
     place("tracing_subscriber", &["cli", "main"]),
     place("utoipa", &["admin"]),
     place("wasmtime", &["gate"]),
+    // Makes a component of what a compiler has made, for the author of a gate.
+    place("wit_component", &["cli"]),
     place("x509_parser", &["tls"]),
 ];
 

@@ -119,9 +119,9 @@ mod tests {
                     target_groups: { a: { targets: ['127.0.0.1:9001'] }, b: { targets: [] } }\n\
                     services:\n  shop:\n    target_groups: [a, b]\n";
         for (language, world) in [
-            (Language::Rust, World::Gate),
-            (Language::Python, World::GateWithAll),
-            (Language::C, World::GateWithHttp),
+            (Language::Rust, World::Plain),
+            (Language::Python, World::All),
+            (Language::C, World::Http),
         ] {
             let project = Project { name: "budget".parse().expect("a name"), language, world };
             let printed = configuration(&project, &file, Sha256::of(bytes));

@@ -87,7 +87,7 @@ mod tests {
         Project {
             name: name.parse().expect("a name"),
             language: Language::Rust,
-            world: World::Gate,
+            world: World::Plain,
         }
     }
 

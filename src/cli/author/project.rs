@@ -44,60 +44,63 @@ impl Language {
 
 /// The world of the contract that a gate is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub(super) enum World {
     /// No more than every gate has.
-    Gate,
+    #[serde(rename = "gate")]
+    Plain,
     /// The time of day as well.
-    GateWithClock,
+    #[serde(rename = "gate-with-clock")]
+    Clock,
     /// HTTP as well.
-    GateWithHttp,
+    #[serde(rename = "gate-with-http")]
+    Http,
     /// Everything.
-    GateWithAll,
+    #[serde(rename = "gate-with-all")]
+    All,
 }
 
 impl World {
     /// The smallest that has what is wanted.
     pub(super) fn with(clock: bool, http: bool) -> Self {
         match (clock, http) {
-            (false, false) => Self::Gate,
-            (true, false) => Self::GateWithClock,
-            (false, true) => Self::GateWithHttp,
-            (true, true) => Self::GateWithAll,
+            (false, false) => Self::Plain,
+            (true, false) => Self::Clock,
+            (false, true) => Self::Http,
+            (true, true) => Self::All,
         }
     }
 
     /// Its name in the contract.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Gate => "gate",
-            Self::GateWithClock => "gate-with-clock",
-            Self::GateWithHttp => "gate-with-http",
-            Self::GateWithAll => "gate-with-all",
+            Self::Plain => "gate",
+            Self::Clock => "gate-with-clock",
+            Self::Http => "gate-with-http",
+            Self::All => "gate-with-all",
         }
     }
 
     /// Whether it has the time of day.
     pub(super) fn has_clock(self) -> bool {
         match self {
-            Self::GateWithClock | Self::GateWithAll => true,
-            Self::Gate | Self::GateWithHttp => false,
+            Self::Clock | Self::All => true,
+            Self::Plain | Self::Http => false,
         }
     }
 
     /// Whether it has chance.
     pub(super) fn has_random(self) -> bool {
         match self {
-            Self::GateWithAll => true,
-            Self::Gate | Self::GateWithClock | Self::GateWithHttp => false,
+            Self::All => true,
+            Self::Plain | Self::Clock | Self::Http => false,
         }
     }
 
     /// Whether it has HTTP.
     pub(super) fn has_http(self) -> bool {
         match self {
-            Self::GateWithHttp | Self::GateWithAll => true,
-            Self::Gate | Self::GateWithClock => false,
+            Self::Http | Self::All => true,
+            Self::Plain | Self::Clock => false,
         }
     }
 }
@@ -191,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn a_world_has_the_name_that_the_contract_gives_it() {
+        let contract = include_str!("../../../wit/gate.wit");
+        for world in [World::Plain, World::Clock, World::Http, World::All] {
+            let name = world.as_str();
+            assert!(contract.contains(&format!("world {name} {{")), "{name}");
+            let written = serde_json::to_string(&world).expect("a text");
+            assert_eq!(written, format!("\"{name}\""));
+        }
+    }
+
+    #[test]
     fn a_folder_says_what_it_holds_or_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let refused = Project::open(folder.path()).expect_err("nothing is there").to_string();
@@ -198,7 +212,7 @@ mod tests {
         let project = Project {
             name: "budget".parse().expect("a name"),
             language: Language::Js,
-            world: World::GateWithClock,
+            world: World::Clock,
         };
         fs::write(folder.path().join(FILE), project.to_text()).expect("written");
         assert_eq!(Project::open(folder.path()).expect("it is there"), project);

@@ -85,9 +85,10 @@ fn needs(language: Language) -> &'static str {
 /// The contract, as this host has it.
 const WIT: &str = include_str!("../../../wit/gate.wit");
 
-const COMMON: [(&str, &str); 2] = [
+const COMMON: [(&str, &str); 3] = [
     ("README.md", include_str!("templates/README.md.in")),
     ("cases.yaml", include_str!("templates/cases.yaml.in")),
+    ("tidegate.yaml", include_str!("templates/tidegate.yaml.in")),
 ];
 const RUST: [(&str, &str); 4] = [
     (".gitignore", include_str!("templates/rust/gitignore.in")),
@@ -114,14 +115,16 @@ const C: [(&str, &str); 3] = [
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::ValueEnum as _;
 
     use super::*;
     use crate::cli::author::project::World;
-    use crate::config::GateCases;
+    use crate::config::{Config, GateCases};
 
     fn projects() -> impl Iterator<Item = Project> {
-        let worlds = [World::Gate, World::GateWithClock, World::GateWithHttp, World::GateWithAll];
+        let worlds = [World::Plain, World::Clock, World::Http, World::All];
         let all = Language::value_variants().iter().flat_map(move |language| {
             worlds.map(|world| Project {
                 name: "budget".parse().expect("a name"),
@@ -149,9 +152,8 @@ mod tests {
 
     #[test]
     fn every_new_gate_has_the_contract_of_this_host() {
-        let contract = std::fs::read_to_string(
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("wit/gate.wit"),
-        );
+        let contract =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit/gate.wit"));
         let contract = contract.expect("the contract");
         for project in projects() {
             assert_eq!(text(&project, "wit/gate.wit"), contract);
@@ -167,6 +169,15 @@ mod tests {
             assert_eq!(cases.grants.clock, project.world.has_clock());
             assert_eq!(cases.grants.random, project.world.has_random());
             assert_eq!(!cases.grants.http.is_empty(), project.world.has_http());
+        }
+    }
+
+    #[test]
+    fn the_configuration_of_every_new_gate_is_without_mistakes() {
+        for project in projects() {
+            let config = Config::parse(&text(&project, "tidegate.yaml"), Path::new(""));
+            let config = config.unwrap_or_else(|errors| panic!("{project:?}: {errors}"));
+            assert_eq!(config.services.values().next().expect("a service").gates.len(), 1);
         }
     }
 
@@ -208,8 +219,8 @@ mod tests {
             world,
         };
         let template = "a {{name}}\n{{if grants}}\nb\n  {{if http}}\nc\n  {{end}}\nd\n{{end}}\ne\n";
-        assert_eq!(fill(template, &project(World::Gate)), "a budget\ne\n");
-        assert_eq!(fill(template, &project(World::GateWithClock)), "a budget\nb\nd\ne\n");
-        assert_eq!(fill(template, &project(World::GateWithHttp)), "a budget\nb\nc\nd\ne\n");
+        assert_eq!(fill(template, &project(World::Plain)), "a budget\ne\n");
+        assert_eq!(fill(template, &project(World::Clock)), "a budget\nb\nd\ne\n");
+        assert_eq!(fill(template, &project(World::Http)), "a budget\nb\nc\nd\ne\n");
     }
 }

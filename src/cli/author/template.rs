@@ -71,7 +71,7 @@ fn needs(language: Language) -> &'static str {
         }
         Language::Js => "Node.js with npm, which fetches the compiler the first time",
         Language::Python => {
-            "componentize-py: `python3 -m venv .venv && .venv/bin/pip install \
+            "componentize-py, in this folder: `python3 -m venv .venv && .venv/bin/pip install \
              componentize-py==0.25.1`"
         }
         Language::C => {

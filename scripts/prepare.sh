@@ -24,6 +24,7 @@ fi
 if [ "${1:-build}" = test ]; then
   have curl || missing="$missing curl"
   have h2load || missing="$missing nghttp2-client"
+  have npm || missing="$missing npm"
   have openssl || missing="$missing openssl"
   have python3 || missing="$missing python3"
   # Their binaries alone are run, by the tests of alarms.

@@ -17,6 +17,7 @@ mod parts;
 mod revival;
 mod serve;
 mod storage;
+mod trial;
 mod upgrade;
 mod verify;
 
@@ -42,6 +43,7 @@ pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
 pub use serve::{Beginning, serve};
+pub use trial::{Trial, TriedCase, try_gate};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded, upgrade};
 pub use verify::verify_ledger;
 

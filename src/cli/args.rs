@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
+use super::author::AuthorCommand;
 use super::failure::Failure;
 use super::forecast::PlanArgs;
 use super::replay::ReplayArgs;
@@ -93,7 +94,7 @@ pub(super) enum Ask {
     /// Look at alarms, and push their state.
     #[command(subcommand)]
     Alarm(AlarmCommand),
-    /// Look at gates, and upload them.
+    /// Look at gates, upload them, and write them.
     #[command(subcommand)]
     Gate(GateCommand),
     /// Read the ledger.
@@ -346,6 +347,8 @@ pub(super) enum AlarmCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GateCommand {
+    #[command(flatten)]
+    Author(AuthorCommand),
     /// List all gates.
     List,
     /// Show a gate with what was uploaded for it.
@@ -466,6 +469,10 @@ mod tests {
             "tidegate gate show budget",
             "tidegate gate push budget gate.wasm --signature gate.sig --reason x",
             "tidegate gate rm budget",
+            "tidegate gate new --lang rust budget --clock --http",
+            "tidegate gate build",
+            "tidegate gate build budget",
+            "tidegate gate test budget.wasm --cases cases.yaml --json",
             "tidegate ledger verify",
             "tidegate reload",
             "tidegate explain shop --key u1 --rollout d-ABCDEFGHI --json",
@@ -487,6 +494,8 @@ mod tests {
         check("tidegate rollout watch d-ABCDEFGHI --timeout 5", "has no unit");
         check("tidegate rollout promote d-ABCDEFGHI --force", "--reason");
         check("tidegate alarm push errors alarm", "wanted OK, ALARM or INSUFFICIENT_DATA");
+        check("tidegate gate new --lang rust Budget", "is no name for a gate");
+        check("tidegate gate new --lang cobol budget", "possible values: rust, js, python, c");
         check("tidegate rollout list --token tg_1", "unexpected argument");
         check("tidegate plan --config t.yaml --traffic 200", "is not traffic");
         let simulate = |rest: &str| format!("tidegate simulate --config t --traffic 1rps {rest}");

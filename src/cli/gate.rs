@@ -7,6 +7,7 @@ use http::Method;
 
 use super::Exit;
 use super::args::{GateCommand, Why};
+use super::author;
 use super::client::Client;
 use super::failure::Failure;
 use super::screen::{Form, plain};
@@ -21,6 +22,8 @@ pub(super) async fn run(
     form: Form,
 ) -> Result<Exit, Failure> {
     match command {
+        // Without the admin API already, where there is none.
+        GateCommand::Author(command) => author::run(&command, form),
         GateCommand::List => list(client, form).await,
         GateCommand::Show { gate } => {
             let gate: GateDetail = client.get(&format!("/v1/gates/{gate}")).await?;

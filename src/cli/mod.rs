@@ -1,13 +1,15 @@
 //! The command line: clap for its form, the admin API for what it does.
 //!
 //! Whatever concerns a running process goes through its admin API, with the same rights as any
-//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate`, `plan` and `replay` work here.
+//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate`, `plan`, `replay` and what the
+//! author of a gate does work here.
 //! A person gets tables and sentences, a script (`--json`) one object on a line, both an exit code
 //! that says how it went ([`Exit`]).
 //! Nothing here decides anything, and nothing here may take a token as an argument.
 
 mod alarm;
 mod args;
+mod author;
 mod check;
 mod client;
 mod exit;
@@ -52,7 +54,7 @@ use crate::admin::json::Reloaded;
 use crate::app::{TriedAddresses, UpgradeError, Upgraded};
 use crate::config::Config;
 use crate::core::ledger::Head;
-use args::{AlarmCommand, Ask, Cli, Color, Command, LedgerCommand, Why};
+use args::{AlarmCommand, Ask, Cli, Color, Command, GateCommand, LedgerCommand, Why};
 use client::Client;
 use failure::Failure;
 use screen::Form;
@@ -119,6 +121,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
         }
         Command::CompileGate { folder, limits } => {
             Ok(ExitCode::from((entry.compile_gate)(&folder, &limits)))
+        }
+        Command::Ask(Ask::Gate(GateCommand::Author(command))) => {
+            author::run(&command, form).map(ExitCode::from)
         }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)

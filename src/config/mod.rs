@@ -22,6 +22,7 @@ mod declared;
 mod document;
 mod duplicates;
 mod fields;
+mod gate_cases;
 mod gate_grants;
 mod gate_uses;
 mod gates;
@@ -61,6 +62,9 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use self::gate_cases::{
+    Expected, ExpectedAnswer, GateCase, GateCases, HttpAnswer, HttpOutcome, SideNumbers, Situation,
+};
 pub use self::mistake::{ConfigErrors, Mistake};
 
 use self::addresses::Addresses;

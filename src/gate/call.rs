@@ -10,6 +10,7 @@ use super::bindings::tidegate::gate::types::{Call, Description, Hold, Verdict};
 use super::bindings::{Gate as Instance, GatePre};
 use super::imports::{CallData, Subject};
 use super::limiter::Breach;
+use super::outside::CallCost;
 use super::registry::Gate;
 use super::runtime::Guests;
 use super::words;
@@ -56,10 +57,24 @@ impl Guests {
             let instance: Instance = gate.component.instantiate_async(&mut store).await?;
             instance.call_evaluate(&mut store, &question).await
         };
-        match within(gate.limits, evaluation).await {
+        let begun = self.clock.mono_us();
+        let evaluated = within(gate.limits, evaluation).await;
+        self.views.outside.took(self.cost(&store, gate.limits, begun));
+        match evaluated {
             Ok(Ok(verdict)) => answer(verdict),
             Ok(Err(text)) => failed((GateErrorKind::Guest, words::clean(&text))),
             Err(failure) => failed(failure),
+        }
+    }
+
+    /// What a call that began then has taken so far.
+    fn cost(&self, store: &Store<CallData>, limits: GateLimits, begun_us: u64) -> CallCost {
+        let left = store.get_fuel().expect("the engine counts fuel");
+        CallCost {
+            micros: self.clock.mono_us().saturating_sub(begun_us),
+            memory_bytes: store.data().limiter.memory() as u64,
+            fuel: limits.fuel.unwrap_or(u64::MAX).saturating_sub(left),
+            host_calls: store.data().host_calls(),
         }
     }
 

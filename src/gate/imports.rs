@@ -126,6 +126,11 @@ impl CallData {
         Ok(())
     }
 
+    /// How many calls into the host there were.
+    pub(super) fn host_calls(&self) -> u32 {
+        self.host_calls
+    }
+
     fn count_log(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.log_lines += 1;
         self.log_bytes = self.log_bytes.saturating_add(bytes);
@@ -229,6 +234,7 @@ impl log::Host for CallData {
         self.count_log(text.len())?;
         let (gate, text) = (&self.gate, words::clean(&text));
         let service = self.subject.as_ref().map(|subject| subject.service.as_str());
+        self.views.outside.logged(level_word(level), &text);
         match level {
             Level::Debug => tracing::debug!(%gate, service, "{text}"),
             Level::Info => tracing::info!(%gate, service, "{text}"),
@@ -236,6 +242,15 @@ impl log::Host for CallData {
             Level::Error => tracing::error!(%gate, service, "{text}"),
         }
         Ok(())
+    }
+}
+
+fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

@@ -75,6 +75,11 @@ impl Limiter {
         let table_limit = usize::try_from(limits.table_elements).unwrap_or(usize::MAX);
         Self { memory_limit, memory: 0, table_limit, table_elements: 0 }
     }
+
+    /// The linear memory in bytes, which never shrinks.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
 }
 
 impl ResourceLimiter for Limiter {

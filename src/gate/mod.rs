@@ -52,7 +52,7 @@ pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};
 pub use library::{GateIndex, GateVersion, GateVersions, Library};
 pub use network::Network;
-pub use outside::{FetchError, Fetching, IncomingResponse, OutgoingRequest, Outside};
+pub use outside::{CallCost, FetchError, Fetching, IncomingResponse, OutgoingRequest, Outside};
 pub use records::{GATE_TIMES_US, GateRecord};
 pub use registry::{GateError, LoadedGate};
 pub use signature::{SIGNATURE_BYTES, signer};

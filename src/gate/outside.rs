@@ -89,6 +89,19 @@ impl FetchError {
 pub type Fetching<'a> =
     Pin<Box<dyn Future<Output = Result<IncomingResponse, FetchError>> + Send + 'a>>;
 
+/// What one evaluation took, its instantiation included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCost {
+    /// Time in microseconds.
+    pub micros: u64,
+    /// The most linear memory in bytes, all memories together.
+    pub memory_bytes: u64,
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Calls into the host.
+    pub host_calls: u32,
+}
+
 /// The world outside.
 pub trait Outside: Send + Sync + fmt::Debug {
     /// The time of day.
@@ -100,4 +113,15 @@ pub trait Outside: Send + Sync + fmt::Debug {
     /// Sends a request and waits for the whole answer, no longer than the request says. It must
     /// not block, and ends when it is dropped.
     fn fetch<'a>(&'a self, request: &'a OutgoingRequest) -> Fetching<'a>;
+
+    /// Hears a line that a gate logs; for whoever tries a gate. It must not block.
+    fn logged(&self, level: &'static str, text: &str) {
+        let _ = (level, text);
+    }
+
+    /// Hears what an evaluation took, before its answer is given; for whoever tries a gate. It
+    /// must not block.
+    fn took(&self, cost: CallCost) {
+        let _ = cost;
+    }
 }

@@ -92,7 +92,8 @@ const PLACES: &[Place] = &[
     place("hyper", HTTP),
     place("hyper_util", HTTP),
     place("ipnet", &["core", "config", "proxy"]),
-    place("jiff", &["proxy", "admin", "cli", "app"]),
+    // In the configuration: the time of day in the cases of a gate.
+    place("jiff", &["config", "proxy", "admin", "cli", "app"]),
     place("jsonschema", &["gate"]),
     place("parking_lot", &["proxy"]),
     place("pingora_core", &["proxy"]),
@@ -137,6 +138,8 @@ const PLACES: &[Place] = &[
     place("tracing_subscriber", &["cli", "main"]),
     place("utoipa", &["admin"]),
     place("wasmtime", &["gate"]),
+    // Makes a component of what a compiler has made, for the author of a gate.
+    place("wit_component", &["cli"]),
     place("x509_parser", &["tls"]),
 ];
 

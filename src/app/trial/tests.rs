@@ -35,7 +35,7 @@ fn the_gate_that_is_shipped_answers_by_the_numbers_of_each_case() {
         None,
     );
     let trial = trial.expect("a gate");
-    assert_eq!((trial.title.as_str(), trial.version.as_str()), ("error-budget", "0.1.0"));
+    assert_eq!((trial.title.as_str(), trial.version.as_str()), ("error-budget", "1.0.0"));
     let [pass, fail, hold, refused] = trial.cases.as_slice() else { panic!("{trial:?}") };
     assert_eq!(pass.answer, GateAnswer::Pass);
     assert!(pass.cost.fuel > 0 && pass.cost.memory_bytes > 0, "{:?}", pass.cost);

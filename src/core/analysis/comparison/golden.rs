@@ -313,7 +313,7 @@ fn h20_the_ring_folds_in_order_and_forgets_late_outcomes() {
 
 /// Section 7: consecutive failures of green, none of blue, until `0.6 * E` is 1000.
 #[test]
-fn so_many_failures_in_a_row_are_needed() {
+fn b14_so_many_failures_in_a_row_are_needed() {
     let table: [(f64, u64, u64); 11] = [
         (0.01, 3, 3),
         (0.02, 3, 3),

@@ -1,4 +1,4 @@
-//! The evidence that is kept of a rollout, run again, comes to what the writer came to: whatever had
+//! The evidence that is kept of a rollout, run again, comes to what the writer came to, whatever had
 //! its say besides the bets.
 
 use super::burns::with_objective;

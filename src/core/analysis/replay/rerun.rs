@@ -1,6 +1,6 @@
 //! Running a comparison again from its log: the same engine, fed the same, in the same order.
 
-use crate::core::analysis::comparison::{Comparator, Rules};
+use crate::core::analysis::comparison::{Cohort, Comparator, Rules};
 use crate::core::analysis::{OnSharedDegradation, SplitCheck};
 use crate::core::model::{AnalysisSpec, MonoTime, Objective, Side, Weight};
 
@@ -203,6 +203,10 @@ struct Run {
     pages: [bool; 2],
     /// Whether they were watched by the objective that is judged by.
     heeds_pages: bool,
+    /// Whether the next cohort has to be put behind those of the comparison so far.
+    is_apart: bool,
+    /// How much larger the numbers of cohorts are here than in the log.
+    ahead: u64,
 }
 
 impl Run {
@@ -236,6 +240,8 @@ impl Run {
             one_target: false,
             pages: [false; 2],
             heeds_pages: heeds_pages(&found.head, other),
+            is_apart: false,
+            ahead: 0,
             found,
         })
     }
@@ -256,6 +262,7 @@ impl Run {
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
         (self.one_target, self.pages) = (false, [false; 2]);
         self.heeds_pages = heeds_pages(head, other);
+        (self.is_apart, self.ahead) = (other.is_some(), 0);
         match head.cause {
             Cause::Start | Cause::Restart => self.found.restarts += 1,
             Cause::Gap => self.found.inexact.gaps += 1,
@@ -270,12 +277,13 @@ impl Run {
             Happened::Folded => self.comparator.fold(),
             Happened::Opened(cohort) => {
                 self.blue_seen.get_or_insert(now);
-                // Numbers only grow in a log.
+                let cohort = self.behind_the_last(cohort);
+                // Numbers only grow, but for a log that nobody wrote.
                 let _ = self.comparator.open(cohort);
             }
             Happened::Evaluated { targets, drawn, cells, blue_arrives } => {
                 for (number, cells) in &cells {
-                    self.comparator.observe(*number, cells);
+                    self.comparator.observe(number.saturating_add(self.ahead), cells);
                 }
                 if blue_arrives {
                     self.blue_seen = Some(now);
@@ -313,6 +321,17 @@ impl Run {
                 self.found.inexact.full_ms.get_or_insert(at_ms);
             }
         }
+    }
+
+    /// A cohort with a number after the last one. A process that starts goes on from what was saved
+    /// and uses the numbers after that again; another policy goes on from what it has come to, which
+    /// is later.
+    fn behind_the_last(&mut self, cohort: Cohort) -> Cohort {
+        if std::mem::take(&mut self.is_apart) {
+            let next = self.comparator.newest().map_or(0, |last| last.number.saturating_add(1));
+            self.ahead = next.saturating_sub(cohort.number);
+        }
+        Cohort { number: cohort.number.saturating_add(self.ahead), ..cohort }
     }
 
     fn decide(&mut self, at_ms: u64) {

@@ -202,7 +202,11 @@ impl Live {
 
     /// The process ends, and another one goes on.
     fn restart(&mut self) {
-        let saved = self.comparator.saved();
+        self.restart_from(self.comparator.saved());
+    }
+
+    /// The same where more was seen than was saved.
+    fn restart_from(&mut self, saved: Saved) {
         self.head = head(Cause::Restart, Some(saved.clone()));
         let now = Now { wall: WallTime::from_ms(77 + self.now.ms() - START), mono: self.now };
         self.recorder.begin(now, &written(&self.head));
@@ -210,7 +214,9 @@ impl Live {
         self.comparator = Comparator::restore(self.head.rules().expect("rules"), saved);
         self.calendar = Calendar::resume(self.now, last);
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
+        (self.one_target, self.pages) = (false, [false; 2]);
         self.flights.clear();
+        self.cells.clear();
     }
 
     fn require_reproduced(&self) -> Rerun {
@@ -313,6 +319,24 @@ fn a_restart_is_told_and_what_follows_is_reproduced() {
     assert_eq!((found.restarts, found.inexact.gaps), (1, 0));
     assert_eq!(found.recorded, live.decided);
     assert_eq!(found.agreement(), Agreement::Exact, "{:?} {:?}", found.decisions, live.decided);
+}
+
+#[test]
+fn another_policy_goes_on_after_a_crash_from_what_it_has_come_to() {
+    let mut live = Live::start(5, Limit::default());
+    live.play(1_000, 30, 20, 0.0);
+    let saved = live.comparator.saved();
+    live.play(1_000, 50, 20, 0.0);
+    live.restart_from(saved);
+    live.play(1_000, 40, 50, 1.0);
+    let found = again(&live.log);
+    assert_eq!(found.agreement(), Agreement::Exact, "{:?} {:?}", found.decisions, live.decided);
+    let own = taken_back(&found).expect("all of green fails");
+    let compared = AnalysisSpec::default();
+    let other = OtherPolicy { compared, slo: found.head.terms.slo };
+    let with = rerun(&live.log, read, Some(&other)).expect("a log");
+    let with = taken_back(&with).expect("all of green fails");
+    assert!(with.abs_diff(own) <= 500, "{with} {own}");
 }
 
 #[test]

@@ -334,6 +334,17 @@ fn b14_so_many_failures_in_a_row_are_needed() {
     }
 }
 
+/// The same for the first attempt at a revision, which has a part of alpha: what
+/// `docs/analysis.md` says.
+#[test]
+fn b14_the_first_attempt_needs_a_few_more_failures_in_a_row() {
+    let boundary = Level::ALPHA.for_attempt(1).boundary();
+    for (w, wanted) in [(0.1, 5), (0.5, 15), (0.75, 36), (0.95, 201)] {
+        let needed = (1..).find(|n| 0.6 * once(default_errors(), w, [*n, 0, 0, 0]) >= boundary);
+        assert_eq!(needed, Some(wanted), "at {w}");
+    }
+}
+
 /// Section 8.1: every sequence of six requests over two epochs, blue's rate changing from one to
 /// the next, green's at the boundary or at half of it.
 fn expected(margins: Margins, part: f64) -> f64 {

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::kit::until;
-use crate::rig::{answer_with, read_request};
+use crate::rig::{Request, answer_with, read_request};
 
 /// The process; it is killed when this is dropped.
 #[derive(Debug)]
@@ -59,8 +59,26 @@ impl Victim {
 
     /// The paths of the POST requests that it has seen, also after its death.
     pub(crate) fn posts(&self) -> Vec<String> {
-        let posts = std::fs::read_to_string(self.folder.path().join(POSTS)).unwrap_or_default();
-        posts.lines().map(str::to_owned).collect()
+        let begun = self.noted(BEGUN);
+        let posts = begun.iter().filter_map(|request| request.strip_prefix("POST "));
+        posts.map(str::to_owned).collect()
+    }
+
+    /// The paths of those of them that it has answered.
+    pub(crate) fn answered_posts(&self) -> Vec<String> {
+        let answered = self.noted(ANSWERED);
+        let posts = answered.iter().filter_map(|request| request.strip_prefix("POST "));
+        posts.map(str::to_owned).collect()
+    }
+
+    /// How many requests it has read and not answered, also after its death.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.noted(BEGUN).len().saturating_sub(self.noted(ANSWERED).len())
+    }
+
+    fn noted(&self, file: &str) -> Vec<String> {
+        let noted = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+        noted.lines().map(str::to_owned).collect()
     }
 }
 
@@ -92,21 +110,24 @@ async fn serve(mut stream: TcpStream, folder: PathBuf) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
-        if request.method == "POST" {
-            note(&folder, &request.path);
-        }
-        if request.path != "/healthz" {
+        let is_check = request.path == "/healthz";
+        if !is_check {
+            note(&folder.join(BEGUN), &request);
             sleep(WORK).await;
         }
         if !answer_with(&mut stream, "victim", "ok").await {
             return;
         }
+        if !is_check {
+            note(&folder.join(ANSWERED), &request);
+        }
     }
 }
 
-fn note(folder: &Path, post: &str) {
-    let file = OpenOptions::new().create(true).append(true).open(folder.join(POSTS));
-    let noted = file.and_then(|mut file| file.write_all(format!("{post}\n").as_bytes()));
+fn note(file: &Path, request: &Request) {
+    let line = format!("{} {}\n", request.method, request.path);
+    let file = OpenOptions::new().create(true).append(true).open(file);
+    let noted = file.and_then(|mut file| file.write_all(line.as_bytes()));
     noted.expect("written");
 }
 
@@ -114,6 +135,9 @@ const THE_PROCESS: &str = "victim::a_target_that_is_to_be_killed_serves_until_th
 /// The variable that makes a process a target, and says where its files are.
 const FOLDER: &str = "TIDEGATE_FAULTS_VICTIM";
 const ADDRESS: &str = "address";
-const POSTS: &str = "posts";
+/// The requests that it has read.
+const BEGUN: &str = "begun";
+/// Those that it has answered.
+const ANSWERED: &str = "answered";
 /// How long an answer takes, so that some are always under way.
 const WORK: Duration = Duration::from_millis(20);

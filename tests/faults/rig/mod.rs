@@ -26,7 +26,9 @@ pub(crate) use metrics::metric;
 pub(crate) use release::{baking_at, ends_as, tell};
 pub(crate) use row::{Row, ms};
 pub(crate) use scene::Scene;
-pub(crate) use target::{LARGE, Seen, Target, answer_large, answer_with, byte_at, read_request};
+pub(crate) use target::{
+    LARGE, Request, Seen, Target, answer_large, answer_with, byte_at, read_request,
+};
 pub(crate) use traffic::{Method, Outcome, Plan, Sample, Traffic, p99_us};
 
 /// The one of two sizes that this run has: the reduced form runs with every change, the full one

@@ -14,6 +14,7 @@ mod flaps;
 mod floods;
 mod goaway;
 mod grpc_streams;
+mod half_open;
 mod http2;
 #[expect(
     dead_code,

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::kit::until;
-use crate::rig::{Request, answer_with, read_request};
+use crate::rig::{Link, Request, answer_with, read_request};
 
 /// The process; it is killed when this is dropped.
 #[derive(Debug)]
@@ -26,10 +26,25 @@ pub(crate) struct Victim {
 impl Victim {
     /// Starts one that answers everything with 200, after a moment.
     pub(crate) async fn start() -> Self {
+        let this = std::env::current_exe().expect("it is there");
+        Self::start_with(Command::new(this), Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same at the far end of a link.
+    pub(crate) async fn start_beyond(link: &Link) -> Self {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", link.name()]);
+        command.arg(std::env::current_exe().expect("it is there"));
+        Self::start_with(command, link.far()).await
+    }
+
+    /// Runs a command that is this binary once more, and waits until it listens.
+    async fn start_with(mut command: Command, ip: Ipv4Addr) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let child = Command::new(std::env::current_exe().expect("it is there"))
+        let child = command
             .args([THE_PROCESS, "--exact", "--nocapture"])
             .env(FOLDER, folder.path())
+            .env(IP, ip.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -87,7 +102,8 @@ impl Victim {
 async fn a_target_that_is_to_be_killed_serves_until_then() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let folder = PathBuf::from(folder);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let ip: Ipv4Addr = std::env::var(IP).expect("it is set").parse().expect("an address");
+    let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     // Renamed, so that nobody reads half of it.
     let unfinished = folder.join("unfinished");
@@ -134,6 +150,8 @@ fn note(file: &Path, request: &Request) {
 const THE_PROCESS: &str = "victim::a_target_that_is_to_be_killed_serves_until_then";
 /// The variable that makes a process a target, and says where its files are.
 const FOLDER: &str = "TIDEGATE_FAULTS_VICTIM";
+/// The variable that says at which address it listens.
+const IP: &str = "TIDEGATE_FAULTS_VICTIM_IP";
 const ADDRESS: &str = "address";
 /// The requests that it has read.
 const BEGUN: &str = "begun";

@@ -8,6 +8,7 @@ mod cpu;
 #[path = "../../../src/resolve/fake.rs"]
 mod dns;
 mod http2;
+mod link;
 mod memory;
 mod metrics;
 mod release;
@@ -21,6 +22,7 @@ pub(crate) use client::{Answer, Client, get};
 pub(crate) use cpu::cpu_ms;
 pub(crate) use dns::{Dns, Record};
 pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header};
+pub(crate) use link::Link;
 pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
 pub(crate) use metrics::metric;
 pub(crate) use release::{baking_at, ends_as, tell};

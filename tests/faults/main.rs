@@ -32,6 +32,7 @@ mod names;
 mod outage;
 mod pipelining;
 mod pooled;
+mod pressure;
 mod reloads;
 mod rig;
 mod sigterm;

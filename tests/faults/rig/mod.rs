@@ -7,6 +7,7 @@ mod cpu;
 #[expect(dead_code, reason = "it knows records that no fault is about")]
 #[path = "../../../src/resolve/fake.rs"]
 mod dns;
+mod group;
 mod http2;
 mod link;
 mod memory;
@@ -21,6 +22,7 @@ pub(crate) use bystander::{Bystander, Speaks};
 pub(crate) use client::{Answer, Client, get};
 pub(crate) use cpu::cpu_ms;
 pub(crate) use dns::{Dns, Record};
+pub(crate) use group::Group;
 pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header};
 pub(crate) use link::Link;
 pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};

@@ -18,5 +18,6 @@ mod replay;
 mod restart;
 mod revival;
 mod simulation;
+mod targets;
 mod traffic;
 mod upgrade;

@@ -38,6 +38,7 @@ mod rig;
 mod sigterm;
 mod silent;
 mod slow;
+mod slow_download;
 mod slow_http2;
 mod standstill;
 mod upgrades;

@@ -44,7 +44,7 @@ async fn a_standstill_is_over_when_it_is_over_and_takes_no_rollout_back() {
     tidegate.signal(Signal::CONT);
     let awake = Instant::now();
     let normal = awake + Duration::from_secs(1);
-    let watched = normal + Duration::from_secs(sized(3, 15));
+    let watched = normal + Duration::from_secs(sized(2, 15));
     let (mut astray, mut states) = (0, 0);
     while Instant::now() < watched {
         let (seen, service) = (api.rollout(&rollout).await, api.service("shop").await);

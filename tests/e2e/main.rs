@@ -2,6 +2,7 @@
 //!
 //! `kit` has what a test needs to set the scene; every other file is one promise of the product.
 
+mod attempts;
 mod checks;
 mod cli;
 mod crash;
@@ -18,5 +19,6 @@ mod replay;
 mod restart;
 mod revival;
 mod simulation;
+mod targets;
 mod traffic;
 mod upgrade;

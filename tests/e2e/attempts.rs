@@ -48,7 +48,9 @@ async fn targets_that_refuse_connections_are_tried_twice() {
     let tidegate = Tidegate::start(|ports| config(ports, &nobody)).await;
     for number in 0..REQUESTS {
         let method = if number % 2 == 0 { "GET" } else { "POST" };
-        assert_eq!(ask(tidegate.public(), method, number).await, "502", "{method}");
+        let status = ask(tidegate.public(), method, number).await;
+        // A 503 once they are known to be down; they are tried all the same.
+        assert!(["502", "503"].contains(&status.as_str()), "{method}: {status}");
     }
     let attempts = attempts(&tidegate, REQUESTS).await;
     assert!(attempts.iter().all(|tries| (1..=2).contains(tries)), "{attempts:?}");

@@ -167,7 +167,8 @@ async fn dripping(name: &'static str) -> Target {
                 return;
             }
             for part in 0..parts {
-                // The first one at once: the header of an answer with a length waits for it.
+                // The first one at once: the header of an answer with a length waits for it, and
+                // for as much as makes a segment.
                 if part > 0 {
                     sleep(PACE).await;
                 }
@@ -181,7 +182,7 @@ async fn dripping(name: &'static str) -> Target {
 }
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-const PART: [u8; 1_024] = [b'd'; 1_024];
+const PART: [u8; 2_048] = [b'd'; 2_048];
 /// From one part to the next.
 const PACE: Duration = Duration::from_millis(100);
 /// A second and a half, half of the drain timeout.

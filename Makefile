@@ -1,6 +1,6 @@
 # What people and machines run. `make help` lists it.
 
-.PHONY: help demo test lint fmt check simulate analysis-proof analysis-table faults bench plugins prepare clean
+.PHONY: help demo test lint fmt check simulate analysis-proof analysis-table faults attacks bench plugins prepare clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -34,6 +34,9 @@ analysis-table: prepare ## The tables of docs/analysis.md: Tidegate and checkers
 
 faults: prepare ## Load, faults and attacks in their full size; results in target/faults.json
 	scripts/faults.sh
+
+attacks: prepare ## Attack scripts of others (../shared, or TIDEGATE_SHARED) against a running process
+	scripts/attacks.sh
 
 bench: prepare ## Time of a selection, of the comparison, of a start, and memory of an idle process
 	cargo bench --locked --bench selection --bench comparison --bench start

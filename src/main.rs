@@ -11,9 +11,15 @@ use tidegate::app::{self, Beginning, UpgradeError, UpgradeOptions, Upgraded, dem
 use tidegate::cli::{self, Entry, Exit, ServeArgs, UpgradeArgs};
 use tidegate::config::Config;
 use tidegate::telemetry::Log;
+use tikv_jemallocator::Jemalloc;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The C library's allocator keeps what a burst of requests took: the process would stay at its
+/// `overload.memory_limit` and go on refusing requests that it has room for.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     cli::run(

@@ -157,7 +157,7 @@ impl World {
         let id = rollout.map(|(id, _)| id);
         let active = id.as_ref().and_then(|id| self.rollouts.get_mut(id));
         if let Some(comparing) = active.and_then(|active| active.comparing.as_mut()) {
-            comparing.burn(seen);
+            comparing.burn(seen, now);
         }
         for (side, change, seen) in changes {
             self.tell_burn((service, objective, id.as_ref()), side, change, &seen);

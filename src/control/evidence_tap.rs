@@ -91,23 +91,42 @@ impl Tap {
         }
     }
 
-    /// The comparison was evaluated, and calls for this now.
+    /// The comparison was evaluated, and calls for this now; and whether the burn rates of green
+    /// and of blue page.
     pub(super) fn evaluated(
         &mut self,
         now: MonoTime,
         targets: usize,
-        stance: Stance,
+        shown: (Stance, [bool; 2]),
         comparator: &Comparator,
     ) {
         if let Some(open) = &mut self.0 {
-            open.evaluated(now, targets, stance, comparator);
+            open.evaluated(now, targets, shown, comparator);
+        }
+    }
+
+    /// Burn rates were looked at, and the comparison calls for this now.
+    pub(super) fn paged(
+        &mut self,
+        now: MonoTime,
+        (stance, pages): (Stance, [bool; 2]),
+        comparator: &Comparator,
+    ) {
+        if let Some(open) = &mut self.0 {
+            let looked = Some((stance, comparator.highest()));
+            if open.recorder.paged(now, pages, looked) {
+                open.give();
+                open.given = now;
+            }
         }
     }
 }
 
 impl Open {
     fn begin(&mut self, now: Now, cause: Cause, saved: Option<Saved>) {
-        let head = Head { cause, saved: saved.map(Box::new), ..self.head.clone() };
+        // Which users were counted tells a replay nothing, and is large.
+        let saved = saved.map(|saved| Box::new(saved.with_units(None)));
+        let head = Head { cause, saved, ..self.head.clone() };
         self.recorder.begin(now, super::record::text(&head).as_bytes());
     }
 
@@ -115,7 +134,7 @@ impl Open {
         &mut self,
         now: MonoTime,
         targets: usize,
-        stance: Stance,
+        (stance, pages): (Stance, [bool; 2]),
         comparator: &Comparator,
     ) {
         let era = self.state.era();
@@ -127,6 +146,8 @@ impl Open {
             self.begin(now, Cause::Gap, Some(comparator.saved()));
         }
         let evidence = comparator.highest();
+        // Known to the log already, unless it has just begun anew.
+        self.recorder.paged(now, pages, None);
         let is_decision = self.recorder.evaluated(now, targets, stance, evidence);
         if is_decision || self.recorder.is_heavy() || now.since(self.given) >= PATIENCE {
             self.give();

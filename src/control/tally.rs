@@ -29,6 +29,9 @@ pub struct Tally {
     /// Requests of which it will not be known any more what they came to.
     #[serde(default)]
     pub outcomes_missing: u64,
+    /// Whether a verdict against green fell that no person took upon themselves.
+    #[serde(default)]
+    pub is_after_verdict: bool,
 }
 
 impl Tally {
@@ -60,7 +63,6 @@ pub(super) struct Running {
     pub(super) tally: Tally,
     last: Counts,
     turn: Turn,
-    is_after_verdict: bool,
     /// What the ledger was told last, or was there before.
     told: Tally,
 }
@@ -69,7 +71,7 @@ impl Running {
     /// Goes on from a tally in a turn of green's meter; what that counted before is not the
     /// rollout's.
     pub(super) fn resume(tally: Tally, turn: Turn, meter: Counts) -> Self {
-        Self { tally, last: meter, turn, is_after_verdict: false, told: tally }
+        Self { tally, last: meter, turn, told: tally }
     }
 
     /// Goes on from what another process has left: what was in flight there is seen no more.
@@ -101,7 +103,7 @@ impl Running {
             tally.green_failed += more.failed();
             tally.rescued += more.rescued;
             tally.in_flight = (tally.in_flight + more.begun).saturating_sub(more.requests());
-            if self.is_after_verdict {
+            if tally.is_after_verdict {
                 tally.sent_after_verdict += more.begun;
             }
         }
@@ -110,12 +112,12 @@ impl Running {
 
     /// A verdict against green fell: what green is sent from now on is counted apart.
     pub(super) fn verdict_fell(&mut self) {
-        self.is_after_verdict = true;
+        self.tally.is_after_verdict = true;
     }
 
     /// A person took the verdict upon themselves: what green is sent from now on is as before it.
     pub(super) fn accept(&mut self) {
-        self.is_after_verdict = false;
+        self.tally.is_after_verdict = false;
     }
 
     /// The ledger is told of it as it is now.
@@ -165,6 +167,21 @@ mod tests {
         running.accept();
         running.add(meter(130, 90, 23));
         assert_eq!((running.tally.green_requests, running.tally.sent_after_verdict), (30, 7));
+    }
+
+    #[test]
+    fn a_verdict_stays_one_over_a_restart() {
+        let mut running = running();
+        running.verdict_fell();
+        running.add(meter(103, 90, 3));
+        let saved = serde_json::to_string(&running.tally).expect("numbers");
+        let saved = serde_json::from_str(&saved).expect("readable");
+        let mut running = Running::restore(saved, Turn::default(), Counts::default());
+        running.add(meter(4, 0, 0));
+        assert_eq!(running.tally.sent_after_verdict, 7);
+        let earlier = r#"{ "green_requests": 3, "green_failed": 1 }"#;
+        let earlier: Tally = serde_json::from_str(earlier).expect("of an earlier release");
+        assert!(!earlier.is_after_verdict);
     }
 
     #[test]

@@ -56,6 +56,9 @@ mod tests {
             "GET / HTTP/1.1\r\nhost: a.test\r\nhost: b.test\r\n\r\n",
             "GET / HTTP/1.1\r\nhost: shop.test\r\nx : 1\r\n\r\n",
             "POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+            // Request lines that Pingora does not get to see (`inspector`).
+            "GET /\u{1} HTTP/1.1\r\nhost: shop.test\r\n\r\n",
+            "\u{16}\u{3}\u{1}\0",
         ];
         for request in bad {
             let mut client = world.client().await;
@@ -77,8 +80,8 @@ mod tests {
             ids.push(id);
         }
         let counted = || world.recorder.edge_count(EdgeEvent::Unreadable);
-        until("all are counted", || counted() == 3).await;
-        assert_eq!(origin.seen().len(), 3);
+        until("all are counted", || counted() == 5).await;
+        assert_eq!(origin.seen().len(), 5);
     }
 
     #[test]

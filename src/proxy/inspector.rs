@@ -3,7 +3,8 @@
 //! Pingora is generous with what it forwards in a form of its own: it escapes control characters in
 //! a target, and passes over empty lines between chunks, chunks without a size and trailers that
 //! are no fields. Nothing of that reaches a target as it came, and yet somebody in between may have
-//! read it differently (RFC 9112, sections 2.2, 3 and 7.1). Here it ends the connection.
+//! read it differently (RFC 9112, sections 2.2, 3 and 7.1). Here it ends the connection, in a request
+//! line with a 400 (`wire`).
 //!
 //! The inspector follows where messages begin and end by the same rules as Pingora. Where the two
 //! could differ, admission refuses the request and the connection ends with it. After the header of

@@ -72,17 +72,23 @@ impl Phases {
 
 #[async_trait]
 impl ProxyHttp for Phases {
-    type CTX = Context;
+    // Boxed: Pingora moves it through three futures, and each keeps room for it while a connection
+    // waits for its next request.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
+    fn new_ctx(&self) -> Box<Context> {
         Course::tell(|course| course.header_is_read(self.clock.mono()));
         let note = self.access_log.as_ref().and_then(AccessLog::note);
-        Context::new(self.clock.mono_us(), self.drain.request(), note)
+        Box::new(Context::new(self.clock.mono_us(), self.drain.request(), note))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<Context>,
+    ) -> Result<()> {
         self.set_limits(session);
         let connection = Connection::of(session.digest()).map(Arc::as_ref);
         if let Some(connection) = connection {
@@ -104,7 +110,7 @@ impl ProxyHttp for Phases {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         match self.route(session, ctx) {
             Ok(Route::Request(attempt)) => {
                 self.mirror.offer(session, &attempt, &ctx.onward(&self.identity)?);
@@ -129,7 +135,7 @@ impl ProxyHttp for Phases {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             // An empty last frame of HTTP/2 would end the body of HTTP/1.1 twice.
@@ -160,7 +166,7 @@ impl ProxyHttp for Phases {
     async fn upstream_peer(
         &self,
         _session: &mut Session,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<Box<HttpPeer>> {
         // Each attempt has a time of its own.
         Course::tell(|course| course.connects(self.clock.mono()));
@@ -181,7 +187,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         match &mut ctx.attempt {
@@ -198,7 +204,7 @@ impl ProxyHttp for Phases {
         _peer: &HttpPeer,
         _fd: RawFd,
         digest: Option<&Digest>,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.attempt()?.stands();
         Course::tell(|course| course.stands_on(Lifeline::of(digest), self.clock.mono()));
@@ -223,7 +229,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.attempt()?.sent();
         let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
@@ -241,7 +247,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.bounds.admit(response)?;
         if !response.status.is_informational() {
@@ -258,7 +264,7 @@ impl ProxyHttp for Phases {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         AnswerBounds::admit_trailers(trailers)?;
         ctx.attempt()?.grpc_status(trailers);
@@ -269,7 +275,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         if response.status.is_informational() {
             forward::interim_to_client(response);
@@ -293,7 +299,7 @@ impl ProxyHttp for Phases {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<Option<Bytes>> {
         trailers::to_client(trailers);
         if ctx.takes_trailers {
@@ -307,7 +313,7 @@ impl ProxyHttp for Phases {
         _session: &mut Session,
         _body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        _ctx: &mut Context,
+        _ctx: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         Course::tell(|course| course.moved(self.clock.mono()));
         Ok(None)
@@ -318,7 +324,7 @@ impl ProxyHttp for Phases {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
         if Course::was_told() {
@@ -369,7 +375,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> FailToProxy {
         let id = ctx.request_id();
         tracing::debug!(%error, request_id = ?id, listener = %self.listener.name, "request failed");
@@ -393,7 +399,7 @@ impl ProxyHttp for Phases {
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Context>) {
         if let (None, Some(attempt)) = (error, &mut ctx.attempt) {
             attempt.ended();
         }
@@ -417,14 +423,14 @@ impl ProxyHttp for Phases {
     }
 
     /// Failures are counted, and told by `fail_to_proxy`: an outage must not flood the log.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Context>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &Context,
+        _ctx: &Box<Context>,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {

@@ -53,6 +53,8 @@ pub(super) struct Wire {
     word: Word,
     /// Whether what Pingora writes next is the rest of what it wrote before.
     is_rest: bool,
+    /// What is still to be read in the place of a misplaced request line.
+    no_request: &'static [u8],
 }
 
 impl Wire {
@@ -76,6 +78,7 @@ impl Wire {
             substitute,
             word,
             is_rest,
+            no_request: NO_REQUEST,
         };
         wire.inspector = (!wire.is_http2()).then(Inspector::default);
         wire
@@ -90,7 +93,26 @@ impl Wire {
         };
         buffer.set_filled(before + at);
         self.misplaced = Some(misplaced);
-        if at > 0 { Ok(()) } else { ends(misplaced) }
+        if at > 0 { Ok(()) } else { self.end(misplaced, buffer) }
+    }
+
+    /// Ends a connection there. In the place of a request line comes what Pingora cannot read, so
+    /// that it refuses it (`early`), once it has answered what came before; behind that the stream
+    /// is over. Inside of a body the connection breaks, and the request with it.
+    fn end(&mut self, misplaced: Misplaced, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        tracing::debug!(%misplaced, "a connection ends");
+        match misplaced {
+            Misplaced::RequestLine => {
+                let fits = self.no_request.len().min(buffer.remaining());
+                let (now, later) = self.no_request.split_at(fits);
+                buffer.put_slice(now);
+                self.no_request = later;
+                Ok(())
+            }
+            Misplaced::Chunk | Misplaced::Trailer => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, misplaced))
+            }
+        }
     }
 
     /// Bounds how long a write waits: Pingora does so for bodies of HTTP/1.1 alone.
@@ -149,18 +171,9 @@ impl Wire {
     }
 }
 
-/// How a connection ends there. Before a request it simply ends, because an answer may still be on
-/// its way to what came before; inside of a body it breaks, and the request with it.
-fn ends(misplaced: Misplaced) -> io::Result<()> {
-    tracing::debug!(%misplaced, "a connection ends");
-    match misplaced {
-        // No byte at all is the end of the stream.
-        Misplaced::RequestLine => Ok(()),
-        Misplaced::Chunk | Misplaced::Trailer => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, misplaced))
-        }
-    }
-}
+/// Makes no request line of whatever stands before it: none ends in this, and none is this. An empty
+/// line is the end of the header that it is in.
+const NO_REQUEST: &[u8] = b"-\r\n\r\n";
 
 impl AsyncRead for Wire {
     fn poll_read(
@@ -169,7 +182,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(misplaced) = self.misplaced {
-            return Poll::Ready(ends(misplaced));
+            return Poll::Ready(self.end(misplaced, buffer));
         }
         let before = buffer.filled().len();
         let this = &mut *self;

@@ -2,6 +2,7 @@
 //!
 //! `kit` has what a test needs to set the scene; every other file is one promise of the product.
 
+mod attempts;
 mod checks;
 mod cli;
 mod crash;
@@ -19,6 +20,7 @@ mod restart;
 mod revival;
 mod shipped_gates;
 mod simulation;
+mod targets;
 mod traffic;
 mod upgrade;
 mod uploads;

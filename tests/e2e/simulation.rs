@@ -105,7 +105,7 @@ fn a_plan_says_what_can_be_detected_and_what_a_certificate_takes() {
         "\n50%     20%",
         "at 10%: a certificate takes 914 green requests without an error, 46s; the step bakes for \
          30s, which is too short for that",
-        "at 10%: a green that fails 20% or more is caught in the step's 30s",
+        "at 10%: a green that fails 100% or more is caught in the step's 30s",
         "at 100% nothing can be compared",
     ] {
         assert!(first.shown.contains(part), "{part:?} is not in\n{}", first.shown);
@@ -121,7 +121,7 @@ fn a_plan_tells_a_program_what_it_tells_people() {
     let told: Value = serde_json::from_str(&ended.shown).expect("one object");
     let first = &told["weights"][0];
     assert_eq!((&first["weight"], &first["bake_ms"]), (&json!("10%"), &json!(30_000)), "{told}");
-    assert_eq!(first["caught_in_bake"], "20%", "{told}");
+    assert_eq!(first["caught_in_bake"], "100%", "{told}");
     assert_eq!(first["certified_in_bake"], false, "{told}");
     assert_eq!(first["certificate"]["green_requests"], 914, "{told}");
     assert_eq!((&told["weights_left_out"], &told["has_slo"]), (&json!(0), &json!(false)), "{told}");

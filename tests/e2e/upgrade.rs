@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use serde_json::json;
 use tidegate::admin::json::Rollout;
 use tidegate::core::rollout::StateName;
+use tokio::process::Command;
 
 use crate::kit::{
     Api, Chats, FakePredecessor, FakeSuccessor, Home, Origin, Ports, Shop, Successor, Tidegate,
@@ -72,6 +73,28 @@ async fn ten_upgrades_under_load_cost_no_request_and_the_rollout_goes_on() {
     until("the last process has ended", async || last.is_gone()).await;
     let left = tidegate.home().files();
     assert!(!left.iter().any(|file| file.contains(".sock")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_binary_takes_over_where_it_is_named() {
+    let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
+    let mut tidegate = started(&a, &b).await;
+    let visitors = Visitors::start(tidegate.public(), 2);
+    let next = tidegate.home().path().join("tidegate-next");
+    // By another process: what this one has open for writing, a process that it starts meanwhile
+    // would have too, and the system runs no file that somebody writes.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tidegate")).arg(&next).status().await;
+    assert!(copied.expect("it runs").success());
+    let path = next.to_str().expect("UTF-8");
+
+    let upgraded = upgrade(tidegate.home(), &["--binary", path]).await;
+    let successor = Successor::named_by(&upgraded);
+    assert_eq!(successor.binary(), next.canonicalize().expect("it is there"));
+    assert!(tidegate.ended().await.success(), "{}", tidegate.home().said());
+    still_works(&tidegate, "20%").await;
+    let answered = visitors.answered();
+    until("it serves", async || visitors.answered() > answered + 20).await;
+    visitors.stop().await.require_nothing_lost();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,30 +1,50 @@
 //! One of two green targets is killed under load: what may be repeated is repeated, what was under
-//! way and may not be repeated fails, and nothing fails once the target is out.
+//! way on it and may not be repeated fails, and nothing fails once the target is out.
+//!
+//! It is out by its health checks or by what its answers were, whichever comes first; the second
+//! row has no health checks, so that the answers alone must do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Api, Turn, until};
-use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, sized};
+use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, metric, sized};
 use crate::victim::Victim;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_target_costs_only_what_was_under_way_on_it_and_may_not_be_repeated() {
     let _turn = Turn::wait().await;
-    let mut row = Row::begin(
+    let row = Row::begin(
         "SIGKILL of one of two green targets",
-        "lost GET 0; lost POST only those in flight at the kill; none after the ejection, which \
-         comes within 1 s; doubled POST 0",
+        "lost GET 0; lost POST only those in flight on it at the kill; none after it is out, \
+         which it is within 1 s; doubled POST 0",
     );
+    let checks = ", health_check: { path: /healthz, interval: 250ms, timeout: 1s, \
+                  healthy_after: 1, unhealthy_after: 2 }";
+    kill(row, checks, &["ejected", "unhealthy"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_target_is_ejected_for_its_answers_alone() {
+    let _turn = Turn::wait().await;
+    let row = Row::begin(
+        "SIGKILL of one of two green targets, without health checks",
+        "lost GET 0; lost POST only those in flight on it at the kill; ejected within 1 s for its \
+         failures in a row, and none lost after that; doubled POST 0",
+    );
+    // The defaults of `outlier_ejection`.
+    kill(row, "", &["ejected"]).await;
+}
+
+/// Kills it in a service with these health checks; it is out when its health is one of these.
+async fn kill(mut row: Row, checks: &str, outs: &[&str]) {
     let blue = Target::sound("blue").await;
     let (mut killed, living) = (Victim::start().await, Victim::start().await);
     let scene = Scene {
         // What blue answers in green's place would hide what is shown here.
-        service: ", rescue: false, health_check: { path: /healthz, interval: 250ms, timeout: 1s, \
-                  healthy_after: 1, unhealthy_after: 2 }"
-            .to_owned(),
+        service: format!(", rescue: false{checks}"),
         blue: vec![blue.address()],
         green: vec![killed.address(), living.address()],
         ..Scene::default()
@@ -40,18 +60,23 @@ async fn a_killed_target_costs_only_what_was_under_way_on_it_and_may_not_be_repe
     let before = Instant::now();
     killed.kill().await;
     let after = Instant::now();
-    is_out(&api, &killed).await;
+    let health = is_out(&api, &killed, outs).await;
     let out = Instant::now();
     sleep_until(out + Duration::from_secs(sized(2, 20))).await;
+    let ejections =
+        metric(&api, "tidegate_ejections_total", &["shop-b", "consecutive_failures"]).await;
     let samples = traffic.stop().await;
 
+    row.measure("out_as", health);
+    row.measure("ejections_for_failures", ejections);
+    let ejected_alone = outs == ["ejected"];
+    row.require("the failures in a row have ejected it", !ejected_alone || ejections == 1);
     judge(&mut row, &samples, (before, after), out);
+    judge_lost(&mut row, &samples, &killed, &living, &blue);
     let mut posts: HashMap<String, u32> = HashMap::new();
-    for post in [killed.posts(), living.posts(), blue.seen().requests()].concat() {
-        let path = post.strip_prefix("POST ").unwrap_or(&post).to_owned();
+    for path in [killed.posts(), living.posts(), posts_at(&blue)].concat() {
         *posts.entry(path).or_default() += 1;
     }
-    posts.remove("GET /");
     let doubled = posts.values().filter(|times| **times > 1).count();
     row.measure("posts_at_targets", posts.len());
     row.measure("posts_doubled", doubled);
@@ -59,26 +84,27 @@ async fn a_killed_target_costs_only_what_was_under_way_on_it_and_may_not_be_repe
     row.end();
 }
 
-/// Waits until a target gets no requests any more.
-async fn is_out(api: &Api, target: &Victim) {
+/// Waits until a target gets no requests any more; gives what its health is then.
+async fn is_out(api: &Api, target: &Victim, outs: &[&str]) -> String {
     let address = target.address().to_string();
+    let mut health = String::new();
     until("the target is out", async || {
         let green = api.service("shop").await.green;
         let seen = green.targets.iter().find(|seen| seen.address == address);
-        seen.is_some_and(|seen| seen.health == "ejected" || seen.health == "unhealthy")
+        health = seen.map(|seen| seen.health.clone()).unwrap_or_default();
+        outs.contains(&health.as_str())
     })
     .await;
+    health
 }
 
 fn judge(row: &mut Row, samples: &[Sample], (before, after): (Instant, Instant), out: Instant) {
     let failed: Vec<&Sample> = samples.iter().filter(|s| s.failure().is_some()).collect();
-    let in_flight = samples.iter().filter(|s| s.began <= before && s.ended >= before).count();
     let gets = failed.iter().filter(|sample| sample.method == Method::Get).count();
     let later = failed.iter().filter(|sample| sample.began > after + closing()).count();
     let after_out = failed.iter().filter(|sample| sample.began > out).count();
     let ms = u64::try_from((out - before).as_millis()).expect("a short time");
     row.measure("requests", samples.len());
-    row.measure("in_flight_at_the_kill", in_flight);
     row.measure("failed", failed.len());
     row.measure("failed_gets", gets);
     row.measure("failed_that_began_after_the_kill", later);
@@ -89,12 +115,43 @@ fn judge(row: &mut Row, samples: &[Sample], (before, after): (Instant, Instant),
     }
     row.require("no GET fails", gets == 0);
     row.require("nothing fails that was not in flight", later == 0);
-    row.require("at most what was in flight fails", failed.len() <= in_flight);
     row.require("nothing fails after the ejection", after_out == 0);
     row.require("it is out within a second", ms <= 1_000);
+}
+
+/// Compares what was lost with what each target has seen.
+fn judge_lost(row: &mut Row, samples: &[Sample], killed: &Victim, living: &Victim, blue: &Target) {
+    let lost: HashSet<String> = samples
+        .iter()
+        .filter(|sample| sample.failure().is_some() && sample.method == Method::Post)
+        .map(|sample| format!("/{}", sample.number))
+        .collect();
+    let (at_killed, answered) = (killed.posts(), killed.answered_posts());
+    let elsewhere: Vec<String> = [living.posts(), posts_at(blue)].concat();
+    let under_way = at_killed.iter().filter(|path| !answered.contains(path)).count();
+    let lost_elsewhere = elsewhere.iter().filter(|path| lost.contains(*path)).count();
+    // Sent to the killed target, which was dead before it had read them.
+    let unread = lost.iter().filter(|path| !at_killed.contains(path) && !elsewhere.contains(path));
+    let unread = unread.count();
+    row.measure("in_flight_on_it", killed.unanswered());
+    row.measure("posts_in_flight_on_it", under_way);
+    row.measure("lost_posts", lost.len());
+    row.measure("lost_posts_that_another_target_had", lost_elsewhere);
+    row.measure("lost_posts_that_it_had_not_read", unread);
+    row.require("nothing is lost that another target had", lost_elsewhere == 0);
+    row.require("at most what was in flight on it is lost", lost.len() <= under_way + unread);
+    row.require("it had read almost all of what is lost", unread <= UNREAD);
+}
+
+fn posts_at(target: &Target) -> Vec<String> {
+    let requests = target.seen().requests();
+    requests.iter().filter_map(|seen| seen.strip_prefix("POST ").map(str::to_owned)).collect()
 }
 
 /// How long the end of a connection takes to be seen at its other end, on a machine that is busy.
 fn closing() -> Duration {
     sized(Duration::from_millis(250), Duration::from_millis(50))
 }
+
+/// How many requests may be on their way into a process that is killed just then.
+const UNREAD: usize = 5;

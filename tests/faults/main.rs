@@ -14,6 +14,7 @@ mod flaps;
 mod floods;
 mod goaway;
 mod grpc_streams;
+mod half_open;
 mod http2;
 #[expect(
     dead_code,
@@ -31,11 +32,13 @@ mod names;
 mod outage;
 mod pipelining;
 mod pooled;
+mod pressure;
 mod reloads;
 mod rig;
 mod sigterm;
 mod silent;
 mod slow;
+mod slow_download;
 mod slow_http2;
 mod standstill;
 mod upgrades;

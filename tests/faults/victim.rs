@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::kit::until;
-use crate::rig::{answer_with, read_request};
+use crate::rig::{Link, Request, answer_with, read_request};
 
 /// The process; it is killed when this is dropped.
 #[derive(Debug)]
@@ -26,10 +26,25 @@ pub(crate) struct Victim {
 impl Victim {
     /// Starts one that answers everything with 200, after a moment.
     pub(crate) async fn start() -> Self {
+        let this = std::env::current_exe().expect("it is there");
+        Self::start_with(Command::new(this), Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same at the far end of a link.
+    pub(crate) async fn start_beyond(link: &Link) -> Self {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", link.name()]);
+        command.arg(std::env::current_exe().expect("it is there"));
+        Self::start_with(command, link.far()).await
+    }
+
+    /// Runs a command that is this binary once more, and waits until it listens.
+    async fn start_with(mut command: Command, ip: Ipv4Addr) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let child = Command::new(std::env::current_exe().expect("it is there"))
+        let child = command
             .args([THE_PROCESS, "--exact", "--nocapture"])
             .env(FOLDER, folder.path())
+            .env(IP, ip.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -59,8 +74,26 @@ impl Victim {
 
     /// The paths of the POST requests that it has seen, also after its death.
     pub(crate) fn posts(&self) -> Vec<String> {
-        let posts = std::fs::read_to_string(self.folder.path().join(POSTS)).unwrap_or_default();
-        posts.lines().map(str::to_owned).collect()
+        let begun = self.noted(BEGUN);
+        let posts = begun.iter().filter_map(|request| request.strip_prefix("POST "));
+        posts.map(str::to_owned).collect()
+    }
+
+    /// The paths of those of them that it has answered.
+    pub(crate) fn answered_posts(&self) -> Vec<String> {
+        let answered = self.noted(ANSWERED);
+        let posts = answered.iter().filter_map(|request| request.strip_prefix("POST "));
+        posts.map(str::to_owned).collect()
+    }
+
+    /// How many requests it has read and not answered, also after its death.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.noted(BEGUN).len().saturating_sub(self.noted(ANSWERED).len())
+    }
+
+    fn noted(&self, file: &str) -> Vec<String> {
+        let noted = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+        noted.lines().map(str::to_owned).collect()
     }
 }
 
@@ -69,7 +102,8 @@ impl Victim {
 async fn a_target_that_is_to_be_killed_serves_until_then() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let folder = PathBuf::from(folder);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let ip: Ipv4Addr = std::env::var(IP).expect("it is set").parse().expect("an address");
+    let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     // Renamed, so that nobody reads half of it.
     let unfinished = folder.join("unfinished");
@@ -92,28 +126,36 @@ async fn serve(mut stream: TcpStream, folder: PathBuf) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
-        if request.method == "POST" {
-            note(&folder, &request.path);
-        }
-        if request.path != "/healthz" {
+        let is_check = request.path == "/healthz";
+        if !is_check {
+            note(&folder.join(BEGUN), &request);
             sleep(WORK).await;
         }
         if !answer_with(&mut stream, "victim", "ok").await {
             return;
         }
+        if !is_check {
+            note(&folder.join(ANSWERED), &request);
+        }
     }
 }
 
-fn note(folder: &Path, post: &str) {
-    let file = OpenOptions::new().create(true).append(true).open(folder.join(POSTS));
-    let noted = file.and_then(|mut file| file.write_all(format!("{post}\n").as_bytes()));
+fn note(file: &Path, request: &Request) {
+    let line = format!("{} {}\n", request.method, request.path);
+    let file = OpenOptions::new().create(true).append(true).open(file);
+    let noted = file.and_then(|mut file| file.write_all(line.as_bytes()));
     noted.expect("written");
 }
 
 const THE_PROCESS: &str = "victim::a_target_that_is_to_be_killed_serves_until_then";
 /// The variable that makes a process a target, and says where its files are.
 const FOLDER: &str = "TIDEGATE_FAULTS_VICTIM";
+/// The variable that says at which address it listens.
+const IP: &str = "TIDEGATE_FAULTS_VICTIM_IP";
 const ADDRESS: &str = "address";
-const POSTS: &str = "posts";
+/// The requests that it has read.
+const BEGUN: &str = "begun";
+/// Those that it has answered.
+const ANSWERED: &str = "answered";
 /// How long an answer takes, so that some are always under way.
 const WORK: Duration = Duration::from_millis(20);

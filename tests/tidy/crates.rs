@@ -130,6 +130,8 @@ const PLACES: &[Place] = &[
             "admin", "cli", "app", "tls",
         ],
     ),
+    // Gives memory back that a burst has used, which the C library's allocator does not.
+    place("tikv_jemallocator", &["main"]),
     place("tokio", ASYNC),
     place("tokio_rustls", &["promql", "tls"]),
     // The one trait in which hyper's client takes a way to connect.

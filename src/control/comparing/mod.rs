@@ -259,6 +259,7 @@ impl Comparing {
         self.fault_accepted = true;
         self.told = Told::default();
         self.suspicion.accept();
+        self.record_burns(now);
     }
 
     /// The moment at which the evidence sufficed; `None` if it did not.
@@ -267,8 +268,9 @@ impl Comparing {
     }
 
     /// Takes the burn rates of green and of blue.
-    pub(super) fn burn(&mut self, seen: [Burning; 2]) {
+    pub(super) fn burn(&mut self, seen: [Burning; 2], now: MonoTime) {
         self.burns.look(seen);
+        self.record_burns(now);
     }
 
     /// The evidence that takes the traffic back.

@@ -25,8 +25,7 @@ impl Comparing {
     pub(in crate::control) fn assess(&self, now: MonoTime, weight: Weight) -> Assessment {
         let verdict = self.comparator.verdict();
         let mut shown = Assessment { evidence: self.evidence(&verdict), ..Assessment::default() };
-        let pages = |side| self.terms.slo.is_some() && self.burns.pages(side);
-        let alarms = |side| self.comparator.absolute_alarm(side).is_some() || pages(side);
+        let alarms = |side| self.comparator.absolute_alarm(side).is_some() || self.pages(side);
         let no_blue = self.blue_seen.is_some_and(|at| now.since(at) >= NO_BLUE);
         let findings = Findings {
             green_is_worse: matches!(verdict, Verdict::Fail(_)),
@@ -54,6 +53,11 @@ impl Comparing {
             shown.freezes.push(Hold::AnalysisFault);
         }
         shown
+    }
+
+    /// Whether a side breaks the objective by its burn rate.
+    pub(super) fn pages(&self, side: Side) -> bool {
+        self.terms.slo.is_some() && self.burns.pages(side)
     }
 
     fn evidence(&self, verdict: &Verdict) -> Evidence {

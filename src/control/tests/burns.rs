@@ -5,14 +5,14 @@ use crate::core::model::Side;
 use crate::core::rollout::{Cause, Hold};
 use crate::telemetry::{Outcome, OutcomeKind};
 
-fn with_objective() -> String {
+pub(super) fn with_objective() -> String {
     let config = SHOP.replacen("strategy: quick", "strategy: quick, slo: 99.9%", 1);
     config.replacen("final_bake: { for: 600ms }", "final_bake: { for: 1h }", 1)
 }
 
 impl Rig {
     /// Requests that a side answered, and that it did not.
-    fn answered(&self, side: Side, good: u64, bad: u64) {
+    pub(super) fn answered(&self, side: Side, good: u64, bad: u64) {
         let table = self.table.load();
         let route = &table.services[&name("shop")];
         let meter = match side {

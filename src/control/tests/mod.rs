@@ -16,6 +16,7 @@ mod recovering;
 mod reloading;
 mod remainders;
 mod remains;
+mod replaying;
 mod reviving;
 mod roles;
 mod splits;
@@ -103,6 +104,8 @@ struct Rig {
     outbox: Outbox,
     tasks: [JoinHandle<()>; 2],
     kept: Arc<tokio::sync::Mutex<Kept>>,
+    /// Ends when everybody has ended who has it write.
+    evidence_task: Option<JoinHandle<()>>,
 }
 
 /// Gates that pass at once, except at the stages at which they are told not to answer.
@@ -158,6 +161,9 @@ impl Rig {
         for task in self.tasks {
             task.abort();
             let _ = task.await;
+        }
+        if let Some(task) = self.evidence_task {
+            task.await.expect("it writes what is left");
         }
         self.store.release();
         let served = self.images.borrow().clone();

@@ -6,11 +6,14 @@ use super::*;
 use crate::probe::Prober;
 use crate::promql::Asker;
 use crate::resolve::Resolver;
-use crate::store::Snapshot;
+use crate::store::{EvidenceFolder, Snapshot};
 use crate::telemetry::Windows;
 
 /// What stands in for a component: nobody runs it here.
 pub(super) const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// The folder in which evidence is kept, if a test has made it.
+pub(super) const EVIDENCE: &str = "evidence";
 
 /// What outlives a process.
 pub(super) struct Remains {
@@ -72,6 +75,14 @@ impl Remains {
         let readable = stored.is_ok();
         let file = folder.path().join("tidegate.yaml");
         std::fs::write(&file, config).unwrap();
+        let path = folder.path().join(EVIDENCE);
+        let (evidence, evidence_task) = if path.is_dir() {
+            let logs = EvidenceFolder::new(path);
+            let (evidence, orders) = EvidenceWriter::new(logs.clone());
+            (evidence, Some(tokio::spawn(EvidenceWriter::run(logs, orders))))
+        } else {
+            (EvidenceWriter::none(), None)
+        };
         let (table_writer, images) = TableWriter::new();
         let outbox = if readable { Outbox::new() } else { Outbox::closed() };
         let (inbox, messages) = mpsc::channel(Writer::INBOX);
@@ -93,7 +104,7 @@ impl Remains {
             resolver: Arc::new(Resolver::start(tokio::runtime::Handle::current())),
             kept: Arc::clone(&kept).try_lock_owned().expect("the writer before is gone"),
             asker: Arc::new(Asker::start(tokio::runtime::Handle::current())),
-            evidence: EvidenceWriter::none(),
+            evidence,
             uploads: None,
         };
         let watchdog = Watchdog::new(clock);
@@ -101,6 +112,19 @@ impl Remains {
         let (writer, handle) = recovered.into_writer(outbox.clone(), watchdog, channel)?;
         let saver = tokio::spawn(outbox.clone().run(shared, inbox));
         let tasks = [saver, tokio::spawn(writer.run())];
-        Ok(Rig { store, handle, table, gates, clock, images, folder, draws, outbox, tasks, kept })
+        Ok(Rig {
+            store,
+            handle,
+            table,
+            gates,
+            clock,
+            images,
+            folder,
+            draws,
+            outbox,
+            tasks,
+            kept,
+            evidence_task,
+        })
     }
 }

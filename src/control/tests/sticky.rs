@@ -4,7 +4,7 @@ use super::comparing::BAD;
 use super::*;
 use crate::core::model::Side;
 
-fn sticky() -> String {
+pub(super) fn sticky() -> String {
     SHOP.replacen("strategy: quick", "strategy: quick, stickiness: { header: x-user-id }", 1)
 }
 
@@ -20,12 +20,12 @@ impl Rig {
         counted.is_some()
     }
 
-    async fn failed_for(&self, users: &[u64]) {
+    pub(super) async fn failed_for(&self, users: &[u64]) {
         self.until("a cohort is open", |rig| rig.fails_for(users[0])).await;
         assert!(users[1..].iter().all(|user| self.fails_for(*user)));
     }
 
-    fn bad(&self, id: &RolloutId) -> u64 {
+    pub(super) fn bad(&self, id: &RolloutId) -> u64 {
         self.analysis(id).metrics[0].green_bad
     }
 }

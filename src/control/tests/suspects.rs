@@ -8,25 +8,30 @@ use crate::core::rollout::{Cause, Hold};
 use crate::core::routing::LiveTarget;
 
 /// Green has so many targets; `keys` are the service's.
-fn with_targets(ports: &[u16], keys: &str) -> String {
+pub(super) fn with_targets(ports: &[u16], keys: &str) -> String {
     let targets: Vec<String> = ports.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
     let shop = SHOP.replacen("'127.0.0.1:9002'", &targets.join(", "), 1);
     shop.replacen("min_green: 0", &format!("min_green: 0, {keys}"), 1)
 }
 
-const THREE: [u16; 3] = [9_002, 9_004, 9_005];
+pub(super) const THREE: [u16; 3] = [9_002, 9_004, 9_005];
 /// As usual, and named so that a test can take its place.
-const USUAL: &str = "outlier_ejection: { base: 1h, max: 1h }";
+pub(super) const USUAL: &str = "outlier_ejection: { base: 1h, max: 1h }";
 
 impl Rig {
-    fn of_green(&self, place: usize) -> Arc<LiveTarget> {
+    pub(super) fn of_green(&self, place: usize) -> Arc<LiveTarget> {
         let table = self.table.load();
         let targets = &table.services[&name("shop")].green.targets;
         Arc::clone(targets.iter().find(|target| target.place() == place).expect("it is there"))
     }
 
     /// Green fails on the given places in turn, and blue answers well, until something is so.
-    async fn fail_on(&self, places: &[usize], what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(super) async fn fail_on(
+        &self,
+        places: &[usize],
+        what: &str,
+        condition: impl Fn(&Self) -> bool,
+    ) {
         for turn in 0..400 {
             if condition(self) {
                 return;

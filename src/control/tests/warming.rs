@@ -5,7 +5,7 @@ use super::*;
 use crate::core::analysis::comparison::Settled;
 use crate::core::model::Side;
 
-fn starting_slowly(slow_start: &str) -> String {
+pub(super) fn starting_slowly(slow_start: &str) -> String {
     let keys = format!("strategy: quick, slow_start: {slow_start}");
     SHOP.replacen("strategy: quick", &keys, 1)
 }

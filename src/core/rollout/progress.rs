@@ -6,8 +6,8 @@ use crate::core::model::{
 
 use super::effect::Effects;
 use super::{
-    ApprovalWait, Bake, Baking, BakingPhase, Cause, Effect, Fact, Installing, Notice, Outcome,
-    Raise, Ready, Rollout, Round, Shifting, State, StateName, StepPhase,
+    ApprovalWait, Bake, Baking, BakingPhase, Cause, Effect, Evidence, Fact, Installing, Notice,
+    Outcome, Raise, Ready, Rollout, Round, Shifting, State, StateName, StepPhase,
 };
 
 /// More transitions than this in one event would be a loop; the next event goes on.
@@ -238,8 +238,17 @@ impl Rollout {
 
     fn expose_raised(&mut self, to: Weight, out: &mut Effects) {
         let from = std::mem::replace(&mut self.weight, to);
+        self.forget_certificate();
         out.push(Effect::Expose(self.exposure()));
         out.record(Fact::GreenRaised { from, to });
+    }
+
+    /// A certificate is for one step: what was last seen is of the step before.
+    fn forget_certificate(&mut self) {
+        let evidence = self.seen.as_mut().map(|seen| &mut seen.evidence);
+        if let Some(evidence) = evidence.filter(|evidence| **evidence == Evidence::Pass) {
+            *evidence = Evidence::Insufficient { missing: None };
+        }
     }
 
     fn bake(&self, length: Span) -> Bake {

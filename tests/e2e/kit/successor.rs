@@ -1,6 +1,6 @@
 //! Processes that take over from the one that a test has started.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,6 +45,12 @@ impl Successor {
     /// Asks it to end.
     pub(crate) fn ask_to_end(&self) {
         kill_process(self.pid, Signal::TERM).expect("it can be asked");
+    }
+
+    /// The file that it runs.
+    pub(crate) fn binary(&self) -> PathBuf {
+        let link = format!("/proc/{}/exe", self.pid.as_raw_pid());
+        std::fs::read_link(link).expect("it runs")
     }
 
     /// Whether it has ended; nobody here is its parent.

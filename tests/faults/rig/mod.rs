@@ -7,7 +7,9 @@ mod cpu;
 #[expect(dead_code, reason = "it knows records that no fault is about")]
 #[path = "../../../src/resolve/fake.rs"]
 mod dns;
+mod group;
 mod http2;
+mod link;
 mod memory;
 mod metrics;
 mod release;
@@ -20,13 +22,17 @@ pub(crate) use bystander::{Bystander, Speaks};
 pub(crate) use client::{Answer, Client, get};
 pub(crate) use cpu::cpu_ms;
 pub(crate) use dns::{Dns, Record};
+pub(crate) use group::Group;
 pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header};
+pub(crate) use link::Link;
 pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
 pub(crate) use metrics::metric;
 pub(crate) use release::{baking_at, ends_as, tell};
 pub(crate) use row::{Row, ms};
 pub(crate) use scene::Scene;
-pub(crate) use target::{LARGE, Seen, Target, answer_large, answer_with, byte_at, read_request};
+pub(crate) use target::{
+    LARGE, Request, Seen, Target, answer_large, answer_with, byte_at, read_request,
+};
 pub(crate) use traffic::{Method, Outcome, Plan, Sample, Traffic, p99_us};
 
 /// The one of two sizes that this run has: the reduced form runs with every change, the full one

@@ -39,6 +39,8 @@ pub(crate) struct Sample {
     pub(crate) method: Method,
     /// What came of it.
     pub(crate) outcome: Outcome,
+    /// Its number, which is the path of a POST.
+    pub(crate) number: u64,
 }
 
 /// The method of a request.
@@ -139,7 +141,7 @@ impl Shared {
                 Ok(answer) => side_of(&answer),
                 Err(failure) => Outcome::Failed(failure),
             };
-            samples.push(Sample { began, ended: Instant::now(), method, outcome });
+            samples.push(Sample { began, ended: Instant::now(), method, outcome, number });
         }
         samples
     }

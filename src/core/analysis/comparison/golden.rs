@@ -313,7 +313,7 @@ fn h20_the_ring_folds_in_order_and_forgets_late_outcomes() {
 
 /// Section 7: consecutive failures of green, none of blue, until `0.6 * E` is 1000.
 #[test]
-fn so_many_failures_in_a_row_are_needed() {
+fn b14_so_many_failures_in_a_row_are_needed() {
     let table: [(f64, u64, u64); 11] = [
         (0.01, 3, 3),
         (0.02, 3, 3),
@@ -331,6 +331,17 @@ fn so_many_failures_in_a_row_are_needed() {
         let needed = |margins| (1..).find(|n| 0.6 * once(margins, w, [*n, 0, 0, 0]) >= 1_000.0);
         assert_eq!(needed(default_errors()), Some(default), "default at {w}");
         assert_eq!(needed(margins(1.0, 0.0, 0.0)), Some(strict), "strict at {w}");
+    }
+}
+
+/// The same for the first attempt at a revision, which has a part of alpha: what
+/// `docs/analysis.md` says.
+#[test]
+fn b14_the_first_attempt_needs_a_few_more_failures_in_a_row() {
+    let boundary = Level::ALPHA.for_attempt(1).boundary();
+    for (w, wanted) in [(0.1, 5), (0.5, 15), (0.75, 36), (0.95, 201)] {
+        let needed = (1..).find(|n| 0.6 * once(default_errors(), w, [*n, 0, 0, 0]) >= boundary);
+        assert_eq!(needed, Some(wanted), "at {w}");
     }
 }
 

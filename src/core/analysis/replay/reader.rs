@@ -10,7 +10,9 @@ use crate::core::analysis::thresholds::{Threshold, Thresholds};
 use crate::core::model::Weight;
 
 use super::frames::Frames;
-use super::recorder::{CELLS, DRAWN, FORMAT, KIND_BITS, Kind, MOST_OPENED, TARGETS};
+use super::recorder::{
+    BLUE_PAGES, CELLS, DRAWN, FORMAT, GREEN_PAGES, KIND_BITS, Kind, LOOKED, MOST_OPENED, TARGETS,
+};
 use super::track::Track;
 use super::wire::Bytes;
 use super::{Stance, delta};
@@ -50,6 +52,13 @@ pub enum Happened<'a> {
     Accepted {
         /// Whether they were.
         rearmed: bool,
+    },
+    /// Whether burn rates page changed.
+    Paged {
+        /// Green's and blue's.
+        pages: [bool; 2],
+        /// Whether it was looked at once at what follows, and not with the next evaluation.
+        looked: bool,
     },
     /// The comparison called for something else.
     Decided {
@@ -180,6 +189,10 @@ impl<'a> Reader<'a> {
                     }
                 }
                 self.tell(Happened::Thresholds(thresholds));
+            }
+            Kind::Paged => {
+                let pages = [GREEN_PAGES, BLUE_PAGES].map(|side| flags & side != 0);
+                self.tell(Happened::Paged { pages, looked: flags & LOOKED != 0 });
             }
             Kind::Accepted => self.tell(Happened::Accepted { rearmed: flags & 1 != 0 }),
             Kind::Decided => {

@@ -35,6 +35,8 @@ pub struct Recorder {
     stance: Option<Stance>,
     /// Whether a cohort opened since an evaluation was written.
     is_open: bool,
+    /// Whether the burn rates of green and of blue page, as the log has it.
+    pages: [bool; 2],
 }
 
 /// How much is recorded.
@@ -68,6 +70,7 @@ impl Recorder {
             thresholds: None,
             stance: None,
             is_open: false,
+            pages: [false; 2],
         }
     }
 
@@ -82,6 +85,7 @@ impl Recorder {
         self.track = Track::default();
         (self.folded, self.opened, self.drawn) = (false, 0, None);
         (self.thresholds, self.stance, self.evaluated) = (None, None, None);
+        self.pages = [false; 2];
         self.last = now.mono;
         if self.extent == Extent::Nothing {
             self.extent = Extent::Exact;
@@ -166,13 +170,38 @@ impl Recorder {
         let record = self.evaluation(now, targets as u64);
         self.write(&record);
         if is_decision {
-            self.stance = Some(stance);
-            let mut record = self.record(Kind::Decided, 0, now);
-            record.extend_from_slice(&stance.to_bytes());
-            record.extend_from_slice(&evidence.to_le_bytes());
-            self.write(&record);
+            self.decided(now, stance, evidence);
         }
         is_decision
+    }
+
+    /// Whether the burn rates of green and of blue page from now on; written if it is something
+    /// else than before. `looked`: and at the same moment it was looked at what the comparison
+    /// calls for, with its largest evidence so far; otherwise that is looked at with the next
+    /// evaluation. Whether that is a decision.
+    pub fn paged(
+        &mut self,
+        now: MonoTime,
+        pages: [bool; 2],
+        looked: Option<(Stance, f64)>,
+    ) -> bool {
+        if pages == self.pages || matches!(self.extent, Extent::Nothing | Extent::Full) {
+            return false;
+        }
+        self.pages = pages;
+        let mut flags = 0;
+        for (is_set, flag) in
+            [(pages[0], GREEN_PAGES), (pages[1], BLUE_PAGES), (looked.is_some(), LOOKED)]
+        {
+            flags |= if is_set { flag } else { 0 };
+        }
+        let record = self.record(Kind::Paged, flags, now);
+        self.write(&record);
+        let decision = looked.filter(|(stance, _)| self.stance != Some(*stance));
+        if let Some((stance, evidence)) = decision {
+            self.decided(now, stance, evidence);
+        }
+        decision.is_some()
     }
 
     /// What is settled was folded; `oldest` is the oldest cohort that is still open.
@@ -219,6 +248,14 @@ impl Recorder {
     /// The log has so many bytes, of which this recorder may not have written all.
     pub fn grown(&mut self, kept: u64) {
         self.kept = self.kept.max(kept);
+    }
+
+    fn decided(&mut self, now: MonoTime, stance: Stance, evidence: f64) {
+        self.stance = Some(stance);
+        let mut record = self.record(Kind::Decided, 0, now);
+        record.extend_from_slice(&stance.to_bytes());
+        record.extend_from_slice(&evidence.to_le_bytes());
+        self.write(&record);
     }
 
     fn evaluation(&mut self, now: MonoTime, targets: u64) -> Vec<u8> {
@@ -300,10 +337,11 @@ pub(super) enum Kind {
     Thinned = 7,
     /// There is no rest.
     Full = 8,
+    Paged = 9,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Head,
         Self::Evaluated,
         Self::Opened,
@@ -313,6 +351,7 @@ impl Kind {
         Self::Decided,
         Self::Thinned,
         Self::Full,
+        Self::Paged,
     ];
 }
 
@@ -329,6 +368,9 @@ pub(super) const KIND_BITS: u32 = 4;
 pub(super) const TARGETS: u8 = 1;
 pub(super) const DRAWN: u8 = 2;
 pub(super) const CELLS: u8 = 4;
+pub(super) const GREEN_PAGES: u8 = 1;
+pub(super) const BLUE_PAGES: u8 = 2;
+pub(super) const LOOKED: u8 = 4;
 /// How many cohorts a record says to have opened before it, at most.
 pub(super) const MOST_OPENED: u64 = 64;
 /// For the records that say that there is no more.

@@ -1,6 +1,6 @@
 //! Running a comparison again from its log: the same engine, fed the same, in the same order.
 
-use crate::core::analysis::comparison::{Comparator, Rules};
+use crate::core::analysis::comparison::{Cohort, Comparator, Rules};
 use crate::core::analysis::{OnSharedDegradation, SplitCheck};
 use crate::core::model::{AnalysisSpec, MonoTime, Objective, Side, Weight};
 
@@ -197,6 +197,16 @@ struct Run {
     blue_seen: Option<MonoTime>,
     stance: Option<Stance>,
     found: Rerun,
+    /// Whether the evidence rests on one target, as of the last evaluation.
+    one_target: bool,
+    /// Whether the burn rates of green and of blue page.
+    pages: [bool; 2],
+    /// Whether they were watched by the objective that is judged by.
+    heeds_pages: bool,
+    /// Whether the next cohort has to be put behind those of the comparison so far.
+    is_apart: bool,
+    /// How much larger the numbers of cohorts are here than in the log.
+    ahead: u64,
 }
 
 impl Run {
@@ -220,8 +230,20 @@ impl Run {
             highest: 1.0,
             crossed: None,
         };
-        let (split, blue_seen, stance) = (SplitCheck::default(), None, None);
-        Some(Self { rules, on_shared, comparator, split, blue_seen, stance, found })
+        Some(Self {
+            rules,
+            on_shared,
+            comparator,
+            split: SplitCheck::default(),
+            blue_seen: None,
+            stance: None,
+            one_target: false,
+            pages: [false; 2],
+            heeds_pages: heeds_pages(&found.head, other),
+            is_apart: false,
+            ahead: 0,
+            found,
+        })
     }
 
     /// Goes on after another head, as the comparison did.
@@ -238,6 +260,9 @@ impl Run {
             None => Comparator::new(self.rules),
         };
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
+        (self.one_target, self.pages) = (false, [false; 2]);
+        self.heeds_pages = heeds_pages(head, other);
+        (self.is_apart, self.ahead) = (other.is_some(), 0);
         match head.cause {
             Cause::Start | Cause::Restart => self.found.restarts += 1,
             Cause::Gap => self.found.inexact.gaps += 1,
@@ -252,12 +277,13 @@ impl Run {
             Happened::Folded => self.comparator.fold(),
             Happened::Opened(cohort) => {
                 self.blue_seen.get_or_insert(now);
-                // Numbers only grow in a log.
+                let cohort = self.behind_the_last(cohort);
+                // Numbers only grow, but for a log that nobody wrote.
                 let _ = self.comparator.open(cohort);
             }
             Happened::Evaluated { targets, drawn, cells, blue_arrives } => {
                 for (number, cells) in &cells {
-                    self.comparator.observe(*number, cells);
+                    self.comparator.observe(number.saturating_add(self.ahead), cells);
                 }
                 if blue_arrives {
                     self.blue_seen = Some(now);
@@ -265,10 +291,16 @@ impl Run {
                 if let Some(drawn) = drawn {
                     self.split.observe(drawn);
                 }
-                let suspect = self.comparator.evaluate(targets).suspect;
+                self.one_target = self.comparator.evaluate(targets).suspect.is_some();
                 self.found.evaluations += 1;
                 self.found.lasted_ms = at_ms;
-                self.decide(at_ms, suspect.is_some());
+                self.decide(at_ms);
+            }
+            Happened::Paged { pages, looked } => {
+                self.pages = pages;
+                if looked {
+                    self.decide(at_ms);
+                }
             }
             Happened::Accepted { rearmed } => {
                 if rearmed {
@@ -291,10 +323,22 @@ impl Run {
         }
     }
 
-    fn decide(&mut self, at_ms: u64, one_target: bool) {
-        let (now, checked) = (MonoTime::from_ms(at_ms), (self.split.alarms(), one_target));
-        let seen = (now, self.blue_seen);
-        let stance = Stance::of(&self.comparator, self.on_shared, seen, checked);
+    /// A cohort with a number after the last one. A process that starts goes on from what was saved
+    /// and uses the numbers after that again; another policy goes on from what it has come to, which
+    /// is later.
+    fn behind_the_last(&mut self, cohort: Cohort) -> Cohort {
+        if std::mem::take(&mut self.is_apart) {
+            let next = self.comparator.newest().map_or(0, |last| last.number.saturating_add(1));
+            self.ahead = next.saturating_sub(cohort.number);
+        }
+        Cohort { number: cohort.number.saturating_add(self.ahead), ..cohort }
+    }
+
+    fn decide(&mut self, at_ms: u64) {
+        let seen = (MonoTime::from_ms(at_ms), self.blue_seen);
+        let checked = (self.split.alarms(), self.one_target);
+        let pages = self.pages.map(|pages| pages && self.heeds_pages);
+        let stance = Stance::of(&self.comparator, self.on_shared, seen, checked, pages);
         if self.stance == Some(stance) {
             return;
         }
@@ -324,6 +368,12 @@ fn policy(head: &Head, other: Option<&OtherPolicy>) -> Option<(Rules, OnSharedDe
     }
     let on_shared = head.terms.compared?.on_shared_degradation;
     Some((head.rules()?, on_shared.into()))
+}
+
+/// Whether burn rates tell anything about the objective that is judged by: what they would have
+/// been by another one is not in a log.
+fn heeds_pages(head: &Head, other: Option<&OtherPolicy>) -> bool {
+    other.is_none_or(|other| other.slo == head.terms.slo)
 }
 
 /// A comparison changes its mind a few times a step.

@@ -42,13 +42,14 @@ impl Stance {
 
     /// What a comparison calls for now. `seen` is when blue last had a request, `None` before the
     /// first cohort; `checked` says whether the split is wrong, and whether the evidence rests on
-    /// one target.
+    /// one target; `pages` whether the burn rates of green and of blue do.
     #[must_use]
     pub fn of(
         comparator: &Comparator,
         on_shared: OnSharedDegradation,
         (now, seen): (MonoTime, Option<MonoTime>),
         (split_is_wrong, one_target): (bool, bool),
+        [green_pages, blue_pages]: [bool; 2],
     ) -> Self {
         let weight = comparator.newest().map_or(Weight::ZERO, |newest| newest.weight);
         let no_blue = seen.is_some_and(|at| now.since(at) >= Self::NO_BLUE);
@@ -56,8 +57,8 @@ impl Stance {
         let verdict = Word::from(&comparator.verdict());
         let findings = Findings {
             green_is_worse: verdict == Word::Fail,
-            green_alarms: alarms(Side::Green),
-            blue_alarms: alarms(Side::Blue),
+            green_alarms: alarms(Side::Green) || green_pages,
+            blue_alarms: alarms(Side::Blue) || blue_pages,
             nobody_to_compare_with: weight == Weight::FULL || no_blue,
         };
         let action = findings.call_for(on_shared);

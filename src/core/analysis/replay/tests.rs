@@ -31,6 +31,8 @@ struct Live {
     stance: Option<Stance>,
     decided: Vec<Recorded>,
     log: Vec<u8>,
+    one_target: bool,
+    pages: [bool; 2],
 }
 
 const START: u64 = 5_000;
@@ -87,6 +89,8 @@ impl Live {
             stance: None,
             decided: Vec::new(),
             log: Vec::new(),
+            one_target: false,
+            pages: [false; 2],
         }
     }
 
@@ -168,21 +172,41 @@ impl Live {
             self.split.observe(self.drawn);
             self.recorder.drawn(self.drawn);
         }
-        let suspect = self.comparator.evaluate(3).suspect.is_some();
-        let (on_shared, checked) = (OnSharedDegradation::Hold, (self.split.alarms(), suspect));
-        let stance = Stance::of(&self.comparator, on_shared, (self.now, self.blue_seen), checked);
+        self.one_target = self.comparator.evaluate(3).suspect.is_some();
+        let (stance, evidence) = self.look();
+        self.recorder.evaluated(self.now, 3, stance, evidence);
+    }
+
+    /// What is called for now.
+    fn look(&mut self) -> (Stance, f64) {
+        let checked = (self.split.alarms(), self.one_target);
+        let (seen, on_shared) = ((self.now, self.blue_seen), OnSharedDegradation::Hold);
+        let stance = Stance::of(&self.comparator, on_shared, seen, checked, self.pages);
         let evidence = self.comparator.highest();
         if self.stance != Some(stance) {
             let at_ms = self.now.ms() - START;
             self.decided.push(Recorded { at_ms, stance, evidence });
             self.stance = Some(stance);
         }
-        self.recorder.evaluated(self.now, 3, stance, evidence);
+        (stance, evidence)
+    }
+
+    /// Burn rates page or do not, as is found between two evaluations.
+    fn page(&mut self, pages: [bool; 2]) {
+        self.now = self.now.plus(Span::from_ms(3));
+        self.pages = pages;
+        let looked = self.look();
+        self.recorder.paged(self.now, pages, Some(looked));
+        self.log.extend(self.recorder.take());
     }
 
     /// The process ends, and another one goes on.
     fn restart(&mut self) {
-        let saved = self.comparator.saved();
+        self.restart_from(self.comparator.saved());
+    }
+
+    /// The same where more was seen than was saved.
+    fn restart_from(&mut self, saved: Saved) {
         self.head = head(Cause::Restart, Some(saved.clone()));
         let now = Now { wall: WallTime::from_ms(77 + self.now.ms() - START), mono: self.now };
         self.recorder.begin(now, &written(&self.head));
@@ -190,7 +214,9 @@ impl Live {
         self.comparator = Comparator::restore(self.head.rules().expect("rules"), saved);
         self.calendar = Calendar::resume(self.now, last);
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
+        (self.one_target, self.pages) = (false, [false; 2]);
         self.flights.clear();
+        self.cells.clear();
     }
 
     fn require_reproduced(&self) -> Rerun {
@@ -293,6 +319,51 @@ fn a_restart_is_told_and_what_follows_is_reproduced() {
     assert_eq!((found.restarts, found.inexact.gaps), (1, 0));
     assert_eq!(found.recorded, live.decided);
     assert_eq!(found.agreement(), Agreement::Exact, "{:?} {:?}", found.decisions, live.decided);
+}
+
+#[test]
+fn another_policy_goes_on_after_a_crash_from_what_it_has_come_to() {
+    let mut live = Live::start(5, Limit::default());
+    live.play(1_000, 30, 20, 0.0);
+    let saved = live.comparator.saved();
+    live.play(1_000, 50, 20, 0.0);
+    live.restart_from(saved);
+    live.play(1_000, 40, 50, 1.0);
+    let found = again(&live.log);
+    assert_eq!(found.agreement(), Agreement::Exact, "{:?} {:?}", found.decisions, live.decided);
+    let own = taken_back(&found).expect("all of green fails");
+    let compared = AnalysisSpec::default();
+    let other = OtherPolicy { compared, slo: found.head.terms.slo };
+    let with = rerun(&live.log, read, Some(&other)).expect("a log");
+    let with = taken_back(&with).expect("all of green fails");
+    assert!(with.abs_diff(own) <= 500, "{with} {own}");
+}
+
+#[test]
+fn burn_rates_that_page_are_reproduced_and_are_of_their_objective_alone() {
+    let mut live = Live::start(21, Limit::default());
+    live.play(1_000, 30, 20, 0.0);
+    live.page([true, false]);
+    live.page([true, true]);
+    live.page([false, false]);
+    live.play(10_000, 10, 20, 0.0);
+    assert!(live.decided.iter().all(|decided| !decided.stance.takes_back()));
+    // The rollout acts on it, and nothing is evaluated any more.
+    live.page([true, false]);
+    let found = live.require_reproduced();
+    let taken = found.taken_back().expect("there is nobody to compare it with");
+    assert_eq!(taken.at_ms, live.now.ms() - START);
+    assert_eq!(taken.stance.says(), "roll back: green breaks its objective, alone");
+    let freezes = found.decisions.iter().filter(|one| one.stance.says().starts_with("hold: "));
+    let said: Vec<&str> = freezes.map(|one| one.stance.says()).collect();
+    assert_eq!(said, ["hold: green breaks its objective", "hold: both break the objective"]);
+    let with = |slo: Option<&str>| {
+        let slo = slo.and_then(|slo| slo.parse().ok());
+        let other = OtherPolicy { compared: AnalysisSpec::default(), slo };
+        taken_back(&rerun(&live.log, read, Some(&other)).expect("a log"))
+    };
+    assert_eq!(with(Some("99.9%")), Some(taken.at_ms));
+    assert_eq!((with(Some("99%")), with(None)), (None, None), "nobody watched these");
 }
 
 #[test]

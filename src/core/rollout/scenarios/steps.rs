@@ -204,6 +204,32 @@ fn a_step_that_may_go_early_goes_in_its_time_without_the_certificate() {
     drive.is(StateName::Shifting, 5_000);
 }
 
+/// Nothing else asks these steps to wait for the first look at the new weight.
+#[test]
+fn b11_a_certificate_of_one_step_is_none_of_the_next() {
+    let timed = |bp, secs| Shift::timed(weight(bp), Span::from_secs(secs));
+    let early = |bp| Shift { promote_early: true, ..timed(bp, 10) };
+    let asking = |bp| Shift { evidence_pass: true, ..timed(bp, 0) };
+    for steps in [[early(1_000), early(5_000)], [asking(1_000), asking(5_000)]] {
+        let mut drive = Drive::started(|spec| {
+            spec.policies.min_green = 0;
+            for (step, shift) in spec.steps.iter_mut().zip(steps) {
+                *step = Step::Shift(shift);
+            }
+        });
+        drive.is(StateName::Shifting, 1_000);
+        drive.seen.evidence = Evidence::Pass;
+        drive.look();
+        drive.is(StateName::Shifting, 5_000);
+        drive.seen.evidence = Evidence::Insufficient { missing: Some(9) };
+        drive.pass(1);
+        drive.is(StateName::Shifting, 5_000);
+        drive.seen.evidence = Evidence::Pass;
+        drive.look();
+        assert_eq!(drive.green(), 10_000);
+    }
+}
+
 #[test]
 fn missing_evidence_does_what_the_policy_says() {
     let check = |policy, state, green| {

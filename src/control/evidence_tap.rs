@@ -139,8 +139,14 @@ impl Open {
     ) {
         let era = self.state.era();
         if era > self.era {
-            // What waits is of no use without what is lost; from here on the log is whole again.
-            drop(self.recorder.take());
+            // A disk that refuses is not asked ten times a second.
+            if now.since(self.given) < PATIENCE {
+                return;
+            }
+            // What waits is of no use without what is lost, and what was lost takes no room; from
+            // here on the log is whole again.
+            self.recorder = Recorder::new(Limit::default());
+            self.recorder.grown(self.state.kept());
             self.era = era;
             let now = Now { wall: self.clock.wall(), mono: now };
             self.begin(now, Cause::Gap, Some(comparator.saved()));

@@ -149,7 +149,11 @@ impl Logs {
                         state.kept.store(length, Ordering::Release);
                         self.lengths.insert(rollout, length);
                     }
-                    Err(error) => state.lose(&rollout, era, &error.to_string()),
+                    Err(error) => {
+                        // What is good is looked for again.
+                        self.lengths.remove(&rollout);
+                        state.lose(&rollout, era, &error.to_string());
+                    }
                 }
             }
             Order::Remove(rollouts) => {
@@ -233,5 +237,25 @@ mod tests {
         drop(writer);
         EvidenceWriter::run(folder, orders).await;
         assert_eq!(state.era(), 1);
+    }
+
+    #[test]
+    fn a_log_that_was_removed_is_lost_once_and_begins_anew() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = EvidenceFolder::new(home.path());
+        let mut logs = Logs { folder: folder.clone(), lengths: BTreeMap::new() };
+        let state: Arc<LogState> = Arc::default();
+        let order = |bytes: &[u8], era| Order::Append {
+            rollout: id(),
+            bytes: bytes.to_vec(),
+            era,
+            state: Arc::clone(&state),
+        };
+        logs.carry_out(order(b"one", 0));
+        folder.remove(&id()).expect("removed");
+        logs.carry_out(order(b"two", 0));
+        assert_eq!(state.era(), 1, "nobody was told");
+        logs.carry_out(order(b"anew", 1));
+        assert_eq!(folder.read(&id()).expect("readable").as_deref(), Some(&b"anew"[..]));
     }
 }

@@ -180,7 +180,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     ) -> Option<Stream> {
         let (edge, open, shutdown) = (Arc::clone(self), self.drain.connection(), shutdown.clone());
         // Pingora's own task has room for a handshake that it never makes, to the end of the
-        // connection: it ends here, and another that is a quarter of its size goes on.
+        // connection: it ends here, and another that is a quarter of its size goes on. It
+        // ends with its client, or when `drain` cuts what is open.
         tokio::spawn(async move {
             edge.hold(stream, &shutdown).await;
             drop(open);

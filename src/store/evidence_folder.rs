@@ -48,7 +48,11 @@ impl EvidenceFolder {
             Some(length) => length,
             None => whole_frames(&read(&mut file)?),
         };
-        if file.metadata()?.len() != good {
+        let found = file.metadata()?.len();
+        if found < good {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the log was cut or removed"));
+        }
+        if found > good {
             file.set_len(good)?;
         }
         file.seek(SeekFrom::Start(good))?;

@@ -33,8 +33,8 @@ async fn a_process_under_twice_its_load_keeps_within_its_memory() {
     let mut row = Row::begin(
         "memory pressure by load",
         "at twice the load that fits: what is too much gets 503 or is closed, memory at most 16 MiB \
-         above its limit and then given back, all in flight answered, admin within 1 s; in the full form the process \
-         has 256 MiB and is not killed",
+         above its limit and then given back, all in flight answered, admin within 1 s (reduced: \
+         3 s); in the full form the process has 256 MiB and is not killed",
     );
     raise_own_limit();
     let (release, released) = watch::channel(false);
@@ -77,7 +77,6 @@ async fn a_process_under_twice_its_load_keeps_within_its_memory() {
     let held = blue.seen().count();
     release.send_replace(true);
     let told = clients.join_all().await;
-    let again = get(public, "/").await;
     let most_kib = memory.before_kib() + memory.grown_kib();
 
     row.measure("requests", requests);
@@ -92,9 +91,10 @@ async fn a_process_under_twice_its_load_keeps_within_its_memory() {
     })
     .await;
     row.measure("given_back_after_ms", ms(over.elapsed()));
+    let again = get(public, "/").await;
     row.measure("admin_ms", admin_ms);
     row.require("memory keeps within its limit", most_kib <= limit_kib + LEEWAY_KIB);
-    row.require("the admin API answers within a second", admin_ms <= 1_000);
+    row.require("the admin API answers soon", admin_ms <= sized(3_000, 1_000));
     row.require("it serves", again.is_ok_and(|answer| answer.status == 200));
     judge_group(&mut row, group.as_ref());
     tidegate.kill().await;

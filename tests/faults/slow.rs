@@ -1,5 +1,6 @@
 //! Clients that are slow on purpose: a header that never ends, a body that hardly comes, an answer
-//! that nobody reads, nothing at all. All of them are cut by their deadline, and a good client never notices.
+//! that nobody reads, nothing at all. All of them are cut by their deadline, and a good client never
+//! notices.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

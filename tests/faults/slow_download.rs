@@ -112,7 +112,7 @@ async fn counted(api: &Api) -> u64 {
 /// others.
 async fn open(tidegate: &Tidegate, parts: usize, left: &str) -> (Vec<Download>, Vec<Download>) {
     let mut opened = Vec::new();
-    for _ in 0..sized(16, 200) {
+    for _ in 0..sized(32, 200) {
         let mut client = Client::open(tidegate.public()).await.expect("connected");
         let request = format!("GET /{parts} HTTP/1.1\r\nhost: shop.test\r\n\r\n");
         client.send(request).await.expect("sent");

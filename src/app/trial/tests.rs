@@ -106,7 +106,7 @@ fn what_may_not_be_granted_or_is_no_gate_is_told_with_the_file() {
 fn a_gate_that_traps_in_every_case_is_asked_in_every_case() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("trap.wasm");
-    std::fs::write(&file, trapping()).expect("written");
+    fs::write(&file, trapping()).expect("written");
     let text: String =
         (0..8).map(|i| format!("- {{ name: c{i}, expect: {{ error: trap }} }}\n")).collect();
     let text = format!("limits: {{ deadline: 5s }}\ncases:\n{text}");

@@ -44,12 +44,8 @@ impl Link {
         let (name, near_end) = (link.name.as_str(), link.near_end.as_str());
         let (near, far) = (format!("198.18.{third}.1/30"), format!("{}/30", link.far));
         let (near, far, far_end) = (near.as_str(), far.as_str(), far_end.as_str());
-        match ip(&["netns", "add", name]) {
-            Err(said) if said.contains("not permitted") => {
-                return Err(format!("root may not have a network of its own here: {said}"));
-            }
-            made => made.expect("a network"),
-        }
+        let none = |said: String| format!("there is no network of its own here: {said}");
+        ip(&["netns", "add", name]).map_err(none)?;
         for arguments in [
             &["link", "add", near_end, "type", "veth", "peer", "name", far_end, "netns", name][..],
             &["addr", "add", near, "dev", near_end],
@@ -58,7 +54,7 @@ impl Link {
             &["-n", name, "link", "set", far_end, "up"],
             &["-n", name, "link", "set", "lo", "up"],
         ] {
-            ip(arguments).expect("a link");
+            ip(arguments).map_err(none)?;
         }
         Ok(link)
     }

@@ -41,7 +41,7 @@ attacks: prepare ## Attack scripts of others (../shared, or TIDEGATE_SHARED) aga
 bench: prepare ## Time of a selection, of the comparison, of a start, and memory of an idle process
 	cargo bench --locked --bench selection --bench comparison --bench start
 
-plugins: ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
+plugins: prepare ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
 	plugins/build.sh
 
 prepare: ## Installs what a build needs, on Debian; elsewhere says what is missing

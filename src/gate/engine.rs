@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy,
+    Cache, CacheConfig, Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy,
     PoolingAllocationConfig,
 };
 
@@ -71,6 +71,10 @@ pub(super) fn cache(folder: &Path) -> wasmtime::Result<Cache> {
 }
 
 /// Places for the largest guests known: an embedded Python has 38 core instances.
+///
+/// After a call a place is made as new. Where the system can say which pages were written, only
+/// those are, and they stay: giving pages back interrupts the other cores, on which the proxy runs,
+/// and to overwrite whatever may have been written takes longer than a short call.
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(POOL_PLACES)
@@ -86,6 +90,8 @@ fn pool() -> PoolingAllocationConfig {
         .max_component_instance_size(1 << 20)
         .max_core_instance_size(1 << 20)
         .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(16 << 10)
+        .pagemap_scan(Enabled::Auto)
         .max_unused_warm_slots(POOL_PLACES);
     pool
 }

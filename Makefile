@@ -38,10 +38,10 @@ faults: prepare ## Load, faults and attacks in their full size; results in targe
 attacks: prepare ## Attack scripts of others (../shared, or TIDEGATE_SHARED) against a running process
 	scripts/attacks.sh
 
-bench: prepare ## Time of a selection, of the comparison, of a start, and memory of an idle process
-	cargo bench --locked --bench selection --bench comparison --bench start
+bench: prepare ## Time of a selection, the comparison, gates and a start; memory of gates and when idle
+	cargo bench --locked --bench selection --bench comparison --bench gates --bench start
 
-plugins: ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
+plugins: prepare ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
 	plugins/build.sh
 
 prepare: ## Installs what a build needs, on Debian; elsewhere says what is missing

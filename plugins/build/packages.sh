@@ -15,7 +15,7 @@ debian() {
     exit 1
   fi
   apt-get update
-  apt-get install -y --no-install-recommends "${missing[@]}"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
 # No path of the machine may get into a component.

@@ -46,6 +46,7 @@ impl Guests {
         call: &GateCall,
         evidence: Option<GateEvidence>,
     ) -> GateAnswer {
+        let begun = self.clock.mono_us();
         if let Err(error) = gate.schema.check(&call.gate.params) {
             return failed((GateErrorKind::Unavailable, words::clean(&error.to_string())));
         }
@@ -57,24 +58,16 @@ impl Guests {
             let instance: Instance = gate.component.instantiate_async(&mut store).await?;
             instance.call_evaluate(&mut store, &question).await
         };
-        let begun = self.clock.mono_us();
         let evaluated = within(gate.limits, evaluation).await;
-        self.views.outside.took(self.cost(&store, gate.limits, begun));
+        let used = used(&store, gate.limits);
+        // Giving back what it used is part of what it takes.
+        drop(store);
+        let micros = self.clock.mono_us().saturating_sub(begun);
+        self.views.outside.took(CallCost { micros, ..used });
         match evaluated {
             Ok(Ok(verdict)) => answer(verdict),
             Ok(Err(text)) => failed((GateErrorKind::Guest, words::clean(&text))),
             Err(failure) => failed(failure),
-        }
-    }
-
-    /// What a call that began then has taken so far.
-    fn cost(&self, store: &Store<CallData>, limits: GateLimits, begun_us: u64) -> CallCost {
-        let left = store.get_fuel().expect("the engine counts fuel");
-        CallCost {
-            micros: self.clock.mono_us().saturating_sub(begun_us),
-            memory_bytes: store.data().limiter.memory() as u64,
-            fuel: limits.fuel.unwrap_or(u64::MAX).saturating_sub(left),
-            host_calls: store.data().host_calls(),
         }
     }
 
@@ -100,6 +93,17 @@ impl Guests {
             Ok(UpdateDeadline::Yield(1))
         });
         store
+    }
+}
+
+/// What a call has used, but for the time.
+fn used(store: &Store<CallData>, limits: GateLimits) -> CallCost {
+    let left = store.get_fuel().expect("the engine counts fuel");
+    CallCost {
+        micros: 0,
+        memory_bytes: store.data().limiter.memory() as u64,
+        fuel: limits.fuel.unwrap_or(u64::MAX).saturating_sub(left),
+        host_calls: store.data().host_calls(),
     }
 }
 

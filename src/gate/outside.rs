@@ -89,10 +89,11 @@ impl FetchError {
 pub type Fetching<'a> =
     Pin<Box<dyn Future<Output = Result<IncomingResponse, FetchError>> + Send + 'a>>;
 
-/// What one evaluation took, its instantiation included.
+/// What one evaluation took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCost {
-    /// Time in microseconds.
+    /// Time in microseconds: of the check of its parameters, a fresh store and instance, the
+    /// evaluation, and the end of them.
     pub micros: u64,
     /// The most linear memory in bytes, all memories together.
     pub memory_bytes: u64,

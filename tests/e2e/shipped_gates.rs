@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::kit::report;
+
 #[test]
 fn every_committed_gate_keeps_its_cases() {
     let components = components(&root().join("plugins/dist"));
@@ -15,12 +17,19 @@ fn every_committed_gate_keeps_its_cases() {
     }
 }
 
-/// They are some megabytes each and are not committed: `make plugins` builds them. Where it did
-/// not run there is none to try.
+/// They are some megabytes each and are not committed: `make plugins` builds them, and where it did
+/// not run there is none to try. They run on the host that `serve` has, in the same pool and within
+/// the default limits, but for the deadline.
 #[test]
 fn gates_in_other_languages_keep_the_same_cases() {
-    for component in components(&root().join("target/plugins")) {
-        keeps_its_cases(&component);
+    let components = components(&root().join("target/plugins"));
+    if components.is_empty() {
+        return report("left out, gates in JavaScript and Python: `make plugins` builds them");
+    }
+    let names: Vec<_> = components.iter().filter_map(|path| path.file_name()).collect();
+    assert_eq!(names, ["error-budget-js.wasm", "freeze-calendar-py.wasm"], "run make plugins");
+    for component in &components {
+        keeps_its_cases(component);
     }
 }
 

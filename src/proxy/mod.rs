@@ -9,7 +9,8 @@
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
-//!   tells a client to go on where its target does not (`word`), and ends chunks with `trailers`;
+//!   tells a client to go on where its target does not (`word`), ends chunks with `trailers`, and a
+//!   connection of HTTP/2 that is flooded with frames (`flood`);
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
@@ -51,8 +52,13 @@ mod early;
 mod edge;
 mod evidence;
 mod fields;
+mod flood;
+#[cfg(test)]
+mod floods;
 mod forward;
 mod forwarded;
+mod frame_budget;
+mod frames;
 mod framing;
 mod grpc;
 #[cfg(test)]

@@ -285,7 +285,8 @@ fn accept(
     let recorder = || Arc::clone(&around.recorder);
     let departures = Arc::clone(&around.departures);
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
-    let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
+    let drain = Arc::clone(&around.drain);
+    let edge = Edge::new(guarded, spec, tls, recorder(), drain, around.clock);
     let mut service = Service::new(name.clone(), edge);
     let buffers = L4BufferSettings::default().read(READ_AHEAD);
     service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));

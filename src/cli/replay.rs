@@ -19,8 +19,9 @@ use crate::admin::json::Rollout;
 use crate::config::Config;
 use crate::core::analysis::Action;
 use crate::core::analysis::replay::{
-    Agreement, Decision, Head, Inexact, Limit, OtherPolicy, Rerun, Word, rerun,
+    Agreement, Decision, Head, Inexact, Limit, OtherPolicy, Rerun, rerun,
 };
+use crate::core::analysis::verdict::Word;
 use crate::core::model::{RolloutId, ServiceName, Weight};
 
 /// What is run again.

@@ -207,7 +207,8 @@ mod tests {
     use super::*;
     use crate::control::EvidenceOrders;
     use crate::core::analysis::Action;
-    use crate::core::analysis::replay::{Happened, Reader, Word};
+    use crate::core::analysis::replay::{Happened, Reader};
+    use crate::core::analysis::verdict::Word;
     use crate::core::model::{AnalysisSpec, AnalysisTerms};
     use crate::store::EvidenceFolder;
 

@@ -62,7 +62,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use analysis_view::{AnalysisVerdict, AnalysisView, BurnView, MetricView};
+pub use analysis_view::{AnalysisView, BurnView, MetricView};
 pub use evidence_reader::EvidenceReader;
 pub use evidence_writer::{EvidenceOrders, EvidenceWriter};
 pub use gates::Gates;

@@ -106,6 +106,10 @@ mod trust;
 mod tunnel;
 mod turnstile;
 #[cfg(test)]
+mod upgrade_departures;
+#[cfg(test)]
+mod upgradekit;
+#[cfg(test)]
 mod upgrades;
 mod upload;
 #[cfg(test)]

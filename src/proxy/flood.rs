@@ -123,7 +123,7 @@ const BEGINS: [u8; HEAD] = [0, 0, 0, HEADERS, 0, 0, 0, 0, 1];
 const GOES_ON: [u8; HEAD] = [0, 0, 0, CONTINUATION, 0, 0, 0, 0, 1];
 /// The connection breaks if h2 has not had enough by then. It has after five frames that go on, or
 /// so many that could hold the largest header and a quarter more: 20 for 256 KiB.
-const MOST: usize = 64 * 1_024;
+const MOST: usize = 7_000 * HEAD;
 /// How much is read at once to no purpose.
 const SCRAP: usize = 4_096;
 

@@ -11,11 +11,12 @@
 //! front of them is whole in each case.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TE};
+use http::header::{CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::course::Course;
+use super::forward::IdentityHeaders;
 use super::substitute::Substitute;
 
 /// Whether a client takes trailers (RFC 9110, section 10.1.4).
@@ -26,7 +27,14 @@ pub(super) fn are_taken_by(request: &RequestHeader) -> bool {
         && codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Whether the answer of a target of HTTP/2 goes to a client in chunks that trailers may follow.
+/// Whether a request of HTTP/1.1 says that trailers follow its chunks (RFC 9110, section 6.6.2).
+pub(super) fn are_announced_by(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_11
+        && request.headers.contains_key(TRAILER)
+        && request.headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Whether the answer of a target goes to a client in chunks that trailers may follow.
 pub(super) fn may_follow(response: &ResponseHeader, request: &RequestHeader) -> bool {
     // Without a length Pingora frames it in chunks.
     request.version == Version::HTTP_11
@@ -37,11 +45,25 @@ pub(super) fn may_follow(response: &ResponseHeader, request: &RequestHeader) -> 
 /// Takes out what is never a trailer: it would lead those astray who put trailers and header
 /// together.
 pub(super) fn to_client(trailers: &mut HeaderMap) {
-    let of_header = |name: &&HeaderName| {
-        let name = name.as_str();
-        HEADER_ONLY.contains(&name) || HEADER_ONLY_PREFIXES.iter().any(|own| name.starts_with(own))
-    };
-    let ending: Vec<HeaderName> = trailers.keys().filter(of_header).cloned().collect();
+    remove(trailers, |name| is_of_header(name.as_str()));
+}
+
+/// Takes out what is never a trailer, and what a client could pretend something with. Names are
+/// compared with `_` as `-`: many targets cannot tell the two apart.
+pub(super) fn to_target(trailers: &mut HeaderMap, identity: &IdentityHeaders) {
+    remove(trailers, |name| {
+        let spelled = name.as_str().replace('_', "-");
+        is_of_header(&spelled) || spelled == "x-request-id" || identity.is_forgeable(name)
+    });
+}
+
+fn is_of_header(name: &str) -> bool {
+    HEADER_ONLY.contains(&name) || HEADER_ONLY_PREFIXES.iter().any(|own| name.starts_with(own))
+}
+
+fn remove(trailers: &mut HeaderMap, ends_here: impl Fn(&HeaderName) -> bool) {
+    let ending = |name: &&HeaderName| ends_here(name);
+    let ending: Vec<HeaderName> = trailers.keys().filter(ending).cloned().collect();
     for name in &ending {
         trailers.remove(name);
     }

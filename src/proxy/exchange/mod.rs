@@ -13,8 +13,9 @@ mod carriage;
 mod leg;
 mod outgoing;
 
-use http::header::{EXPECT, TE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Request, Uri, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderName, Request, Uri, Version};
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::UniqueID as _;
 use pingora_core::upstreams::peer::Peer as _;
@@ -29,7 +30,6 @@ use super::phases::Phases;
 use super::trailers;
 
 use leg::Leg;
-use outgoing::Outgoing;
 
 /// The connections to targets that exchanges have between them.
 pub(super) struct Exchanges {
@@ -126,11 +126,10 @@ impl Phases {
         let has_body = !ctx.upload.is_whole();
         let mut request = between_us_and_target(session.req_header(), has_body)?;
         self.upstream_request_filter(session, &mut request, ctx).await?;
-        let path =
-            request.uri.path_and_query().cloned().ok_or_else(|| {
-                Error::explain(ErrorType::InternalError, "a request without a path")
-            })?;
-        let mut parts = http::request::Parts::from(request);
+        let Some(path) = request.uri.path_and_query().cloned() else {
+            return Err(Error::explain(ErrorType::InternalError, "a request without a path"));
+        };
+        let mut parts = Parts::from(request);
         parts.uri = Uri::from(path);
         parts.version = Version::HTTP_11;
         Ok(Request::from_parts(parts, ()))
@@ -143,7 +142,7 @@ fn between_us_and_target(from: &RequestHeader, has_body: bool) -> Result<Request
     let mut request = from.clone();
     for name in forward::not_to_pass(&from.headers) {
         // A request without its host would be another one.
-        if name != http::header::HOST {
+        if name != HOST {
             request.remove_header(&name);
         }
     }
@@ -153,7 +152,7 @@ fn between_us_and_target(from: &RequestHeader, has_body: bool) -> Result<Request
     request.remove_header(&EXPECT);
     if !has_body {
         request.remove_header(&TRANSFER_ENCODING);
-    } else if !from.headers.contains_key(http::header::CONTENT_LENGTH) {
+    } else if !from.headers.contains_key(CONTENT_LENGTH) {
         request.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
     if !trailers::are_announced_by(from) {
@@ -162,7 +161,7 @@ fn between_us_and_target(from: &RequestHeader, has_body: bool) -> Result<Request
     if trailers::are_taken_by(from) {
         // It holds for one hop, and on this one it is the proxy that takes them.
         request.insert_header(TE, "trailers")?;
-        request.insert_header(http::header::CONNECTION, HeaderValue::from_static("te"))?;
+        request.insert_header(CONNECTION, "te")?;
     }
     Ok(request)
 }

@@ -52,6 +52,8 @@ mod early;
 mod edge;
 mod evidence;
 mod exchange;
+#[cfg(test)]
+mod exchanges;
 mod fields;
 mod forward;
 mod forwarded;

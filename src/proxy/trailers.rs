@@ -1,14 +1,15 @@
-//! Trailers of answers: which of them pass, and how they reach a client of HTTP/1.1.
+//! Trailers: which of them pass, and how they reach a client of HTTP/1.1.
 //!
 //! Pingora hands on the trailers of a target of HTTP/2, and writes them to clients of HTTP/2 alone.
 //! To a client of HTTP/1.1 that takes them (`TE: trailers`) the stream (`wire`) writes them with
 //! the last chunk, in the place of Pingora's.
 //!
-//! All others end here, as they may (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2). In HTTP/1.1
-//! Pingora reads past them, on both sides. A stream below it could read along, but at a target that
-//! would be below TLS, and Pingora keeps no connection that is not a socket itself. Those of a
-//! request of HTTP/2 it does not read, and it has no way to write any to a target. The message in
-//! front of them is whole in each case.
+//! In HTTP/1.1 Pingora reads past them, on both sides. Where a group lets them pass, `exchange`
+//! carries what may bear some; those of a request are read along by the client's stream.
+//!
+//! All others end here, as they may (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2). Those of a
+//! request of HTTP/2 Pingora does not read, and it has no way to write any to a target. The message
+//! in front of them is whole in each case.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING};

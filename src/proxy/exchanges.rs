@@ -283,7 +283,7 @@ async fn an_answer_that_breaks_off_is_cut_and_counted_as_broken() {
 
 #[tokio::test]
 async fn a_target_that_says_nothing_or_nothing_right_is_blamed() {
-    let check = async |script: fn() -> Vec<Act>, expected: (u16, &str)| {
+    async fn check(script: fn() -> Vec<Act>, expected: (u16, &str)) {
         let origin = Origin::new(move |_, _| script()).await;
         let mut route = passing(service(0, &[origin.address], &[]));
         route.timeouts.read = Span::from_ms(100);
@@ -292,13 +292,16 @@ async fn a_target_that_says_nothing_or_nothing_right_is_blamed() {
         let told = field(&heard, "x-tidegate-error").unwrap_or_default();
         assert_eq!((status(&heard), told), expected, "{heard}");
         until("it is counted", || world.recorder.overflow().failed() == 1).await;
-    };
+    }
     check(|| vec![Act::Wait(Duration::from_secs(600))], (504, "target_timeout")).await;
     check(|| vec![Act::Close], (502, "target_broken")).await;
     check(|| acts(&["nonsense\r\n\r\n"]), (502, "target_broken")).await;
     check(|| acts(&["HTTP/1.1 101 Go\r\n\r\n"]), (502, "target_broken")).await;
-    let coded = || acts(&["HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"]);
-    check(coded, (502, "target_broken")).await;
+    check(
+        || acts(&["HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"]),
+        (502, "target_broken"),
+    )
+    .await;
 }
 
 #[tokio::test]

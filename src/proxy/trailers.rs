@@ -358,6 +358,30 @@ mod tests {
         assert!(kept.iter().all(|name| trailers.get_all(*name).iter().count() == 2));
     }
 
+    #[test]
+    fn what_a_client_must_not_say_is_taken_out_of_its_trailers_however_it_is_spelled() {
+        let mut trailers = HeaderMap::new();
+        let gone = [
+            "content-length",
+            "content_length",
+            "transfer_encoding",
+            "x-forwarded-for",
+            "X_Forwarded_Host",
+            "x-real-ip",
+            "x-client-cert-subject",
+            "x-tidegate-side",
+            "x_request_id",
+        ];
+        for name in gone.iter().chain(&["x-sum", "etag"]) {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            trailers.append(name, HeaderValue::from_static("1"));
+        }
+        to_target(&mut trailers, &IdentityHeaders::default());
+        let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["etag", "x-sum"]);
+    }
+
     #[tokio::test]
     async fn the_last_chunk_alone_is_replaced_and_by_the_trailers_of_this_request() {
         assert!(instead_of(LAST_CHUNK).is_none(), "there is no request");

@@ -94,13 +94,20 @@ impl Phases {
     ) -> Result<Response<Incoming>> {
         let mut answer = pin!(answer);
         let mut silent = pin!(sleep(patience.read));
+        let mut is_untouched = true;
         loop {
             let uploads = upload.is_some();
             tokio::select! {
                 biased;
-                answer = &mut answer => return answer.map_err(broken),
+                answer = &mut answer => {
+                    return answer.map_err(|error| {
+                        let is_unsent = is_untouched && error.is_canceled();
+                        if is_unsent { unsent(error) } else { broken(error) }
+                    });
+                }
                 passed = self.pass_part(session, ctx, upload, patience), if uploads => {
                     passed?;
+                    is_untouched = false;
                     silent.set(sleep(patience.read));
                 }
                 // While the body is on its way it is the client who is waited for.
@@ -260,6 +267,14 @@ fn late(kind: ErrorType, what: &'static str) -> Box<Error> {
 /// An answer that is none.
 fn malformed(what: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InvalidHTTPHeader, what).into_up()
+}
+
+/// A request of which nothing went out: its connection had ended before.
+fn unsent(error: hyper::Error) -> Box<Error> {
+    let what = "a connection that the target had closed";
+    let mut error = Error::because(ErrorType::ConnectionClosed, what, error).into_up();
+    error.set_retry(true);
+    error
 }
 
 /// A connection to a target that has failed, or what came over it.

@@ -63,7 +63,7 @@ pub(super) struct Phases {
 
 impl Phases {
     /// The client sends its body, or was told to: now it is the one who is waited for.
-    pub(super) fn go_on(&self, session: &mut Session, ctx: &mut Context) {
+    fn go_on(&self, session: &mut Session, ctx: &mut Context) {
         if ctx.upload.waits_for_word() {
             ctx.upload.goes_on();
             session.set_read_timeout(Some(Duration::from(self.listener.limits.body_read)));

@@ -23,6 +23,8 @@ use super::super::connection::Connection;
 use super::super::context::Context;
 use super::super::phases::Phases;
 use super::super::trailers;
+use super::super::word::SILENCE;
+use super::interim;
 use super::outgoing::{Outgoing, Part};
 
 /// What still has to go out of a request's body; `None` once nothing has.
@@ -60,13 +62,8 @@ impl Phases {
         mut sender: SendRequest<Outgoing>,
     ) -> Result<Option<SendRequest<Outgoing>>> {
         let patience = Patience::of(peer);
-        if ctx.upload.waits_for_word() {
-            // The target's own word would end here.
-            let told = session.as_downstream_mut().write_continue_response().await;
-            told.map_err(Error::into_down)?;
-            self.go_on(session, ctx);
-        }
-        let request = self.onward_request(session, ctx).await?;
+        let mut request = self.onward_request(session, ctx).await?;
+        let interim = interim::answers_to(&mut request);
         let (mut upload, body) = if ctx.upload.is_whole() {
             (None, Outgoing::Over)
         } else {
@@ -74,7 +71,7 @@ impl Phases {
             (Some(parts), body)
         };
         let answer = sender.send_request(request.map(|()| body));
-        let answer = self.answer(session, ctx, &mut upload, patience, answer).await?;
+        let answer = self.answer(session, ctx, &mut upload, patience, interim, answer).await?;
         let (header, body) = self.answer_header(session, ctx, answer).await?;
         let written = session.write_response_header(Box::new(header), false).await;
         written.map_err(Error::into_down)?;
@@ -90,6 +87,7 @@ impl Phases {
         ctx: &mut Box<Context>,
         upload: &mut Upload,
         patience: Patience,
+        mut interim: mpsc::Receiver<ResponseHeader>,
         answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
     ) -> Result<Response<Incoming>> {
         let mut answer = pin!(answer);
@@ -99,6 +97,11 @@ impl Phases {
             let uploads = upload.is_some();
             tokio::select! {
                 biased;
+                // In front of the final one, also where both came at once.
+                Some(header) = interim.recv() => {
+                    self.pass_interim(session, ctx, header).await?;
+                    silent.set(sleep(patience.read));
+                }
                 answer = &mut answer => {
                     return answer.map_err(|error| {
                         let is_unsent = is_untouched && error.is_canceled();
@@ -116,6 +119,19 @@ impl Phases {
                 }
             }
         }
+    }
+
+    /// Passes an interim answer on, where the client knows them.
+    async fn pass_interim(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<Context>,
+        mut header: ResponseHeader,
+    ) -> Result<()> {
+        self.upstream_response_filter(session, &mut header, ctx).await?;
+        self.response_filter(session, &mut header, ctx).await?;
+        let written = session.write_response_header(Box::new(header), false).await;
+        written.map_err(Error::into_down)
     }
 
     /// Prepares the answer's header for the client.
@@ -212,13 +228,16 @@ impl Phases {
             *upload = None;
             return Ok(());
         };
-        let limit = if ctx.attempt()?.is_grpc() {
+        let mut limit = Duration::from(if ctx.attempt()?.is_grpc() {
             ctx.attempt()?.service.timeouts.stream_idle
         } else {
             self.listener.limits.body_read
-        };
+        });
+        if ctx.upload.waits_for_word() {
+            limit += SILENCE;
+        }
         let downstream = session.as_downstream_mut();
-        let Ok(read) = timeout(limit.into(), downstream.read_request_body()).await else {
+        let Ok(read) = timeout(limit, downstream.read_request_body()).await else {
             let error = Error::explain(ErrorType::ReadTimedout, "a body that does not come");
             return Err(error.into_down());
         };

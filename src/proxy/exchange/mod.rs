@@ -6,14 +6,15 @@
 //! request, in the same order, so that it is chosen, bounded, scored, tried again and logged like
 //! one.
 //!
-//! What is different: 1xx answers end here, and a request with a body has a second attempt while
-//! nothing of it was sent alone, because none of the body is kept.
+//! What is different: a request with a body has a second attempt while nothing of it was sent alone,
+//! because none of the body is kept.
 
 mod carriage;
+mod interim;
 mod leg;
 mod outgoing;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, Request, Uri, Version};
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
@@ -149,7 +150,6 @@ fn between_us_and_target(from: &RequestHeader, has_body: bool) -> Result<Request
     for name in ENDS_HERE.map(HeaderName::from_static) {
         request.remove_header(&name);
     }
-    request.remove_header(&EXPECT);
     if !has_body {
         request.remove_header(&TRANSFER_ENCODING);
     } else if !from.headers.contains_key(CONTENT_LENGTH) {

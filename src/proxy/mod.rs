@@ -15,7 +15,8 @@
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
 //!   forward (`forward`, `rewrite`), try again (`attempt`, `retry`), answer (`answer`, `redirect`),
-//!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
+//!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`), and
+//!   so does the way to a target where trailers pass (`exchange`);
 //! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
@@ -51,6 +52,9 @@ mod drain;
 mod early;
 mod edge;
 mod evidence;
+mod exchange;
+#[cfg(test)]
+mod exchanges;
 mod fields;
 mod flood;
 #[cfg(test)]
@@ -99,6 +103,7 @@ mod substitute;
 mod testkit;
 #[cfg(test)]
 mod timeouts;
+mod trailer_section;
 mod trailers;
 #[cfg(test)]
 mod transports;

@@ -141,7 +141,7 @@ async fn a_target_that_breaks_off_is_asked_once() {
 async fn a_target_of_http_2_is_not_asked_for_an_upgrade() {
     let target = Target::new().await;
     let mut route = service(0, &[target.address], &[]);
-    let transport = Transport { protocol: TargetProtocol::H2c, tls: None };
+    let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
     route.blue.link = Arc::new(Link::new(1, transport));
     let world = World::new(route);
     let mut client = world.client().await;

@@ -18,6 +18,7 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::connection::Connection;
 use super::early;
 use super::flood::FloodGuard;
 use super::inspector::{Inspector, Misplaced};
@@ -97,9 +98,13 @@ impl Wire {
     /// it, is not passed on.
     fn inspect(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let Some(inspector) = &mut self.inspector else { return Ok(()) };
-        let Err((at, misplaced)) = inspector.take(&buffer.filled()[before..]) else {
-            return Ok(());
-        };
+        let taken = inspector.take(&buffer.filled()[before..]);
+        if let Some(connection) = Connection::behind(&self.digest) {
+            for (request, trailers) in inspector.trailers() {
+                connection.has_read_trailers(request, trailers);
+            }
+        }
+        let Err((at, misplaced)) = taken else { return Ok(()) };
         buffer.set_filled(before + at);
         self.misplaced = Some(misplaced);
         if at > 0 { Ok(()) } else { self.end(misplaced, buffer) }

@@ -1,10 +1,12 @@
 //! The evidence of a rollout: what its comparison was fed, to be run again elsewhere.
 
+use axum::body::Body;
 use axum::extract::State;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::body::InPath;
+use super::evidence_body::EvidenceBody;
 use super::json::Problem;
 use super::problem::{Answer, Denied};
 use super::routes::Shared;
@@ -24,12 +26,12 @@ use crate::core::model::RolloutId;
 pub(super) async fn show(
     State(state): State<Shared>,
     InPath(id): InPath<RolloutId>,
-) -> Answer<([(HeaderName, &'static str); 1], Vec<u8>)> {
+) -> Answer<([(HeaderName, &'static str); 1], Body)> {
     if !state.handle.view().rollouts.contains_key(&id) {
         return Err(Refusal::NoRollout(id).into());
     }
-    let read = state.handle.evidence(id.clone()).await;
-    let log = read.map_err(|why| {
+    let opened = state.handle.evidence(id.clone()).await;
+    let log = opened.map_err(|why| {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Denied::new(status, "evidence_unreadable", format!("the evidence of {id}: {why}"))
     })?;
@@ -38,5 +40,5 @@ pub(super) async fn show(
         Denied::new(StatusCode::NOT_FOUND, "no_evidence", detail)
             .fix("it is kept of rollouts that are compared, and not with a store in memory")
     })?;
-    Ok(([(CONTENT_TYPE, "application/octet-stream")], log))
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], Body::new(EvidenceBody::new(log))))
 }

@@ -19,6 +19,7 @@ mod body;
 mod condition;
 mod envelope;
 mod evidence;
+mod evidence_body;
 mod explain;
 mod gates;
 mod health;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod door;
+mod evidence;
 mod explain;
 mod harness;
 mod requests;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::failure::Failure;
 use super::token;
 use crate::admin::json::{Page, Problem};
+use crate::core::analysis::replay::Limit;
 
 /// A client of one admin API.
 pub(super) struct Client {
@@ -204,7 +205,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(3);
 const ANSWER_TIME: Duration = Duration::from_secs(75);
 /// Longer than anything takes to be compiled.
 const UPLOAD_TIME: Duration = Duration::from_mins(5);
-const LONGEST_ANSWER: usize = 64 << 20;
+/// That of the longest log of evidence; no other answer is near it.
+const LONGEST_ANSWER: usize = Limit::MOST as usize;
 const PAGE: usize = 1_000;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `replay`: runs a rollout's comparison again from its evidence, by its own policy and by another.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use crate::admin::json::Rollout;
 use crate::config::Config;
 use crate::core::analysis::Action;
 use crate::core::analysis::replay::{
-    Agreement, Decision, Head, Inexact, OtherPolicy, Rerun, Word, rerun,
+    Agreement, Decision, Head, Inexact, Limit, OtherPolicy, Rerun, rerun,
 };
+use crate::core::analysis::verdict::Word;
 use crate::core::model::{RolloutId, ServiceName, Weight};
 
 /// What is run again.
@@ -129,8 +131,17 @@ pub(super) fn replay(
     Ok(if is_same || replayed.approximate { Exit::Succeeded } else { Exit::Refused })
 }
 
+/// The log in a file, which is no longer than a log can be.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| Failure::Usage(format!("{}: {error}", file.display()), None))
+    let failed = |error: io::Error| Failure::Usage(format!("{}: {error}", file.display()), None);
+    let mut log = Vec::new();
+    let opened = File::open(file).map_err(failed)?;
+    opened.take(Limit::MOST + 1).read_to_end(&mut log).map_err(failed)?;
+    if log.len() as u64 > Limit::MOST {
+        let why = "this is no log of evidence: it is longer than 64 MiB";
+        return Err(Failure::Bad(format!("{}: {why}", file.display())));
+    }
+    Ok(log)
 }
 
 /// The log of a rollout, the rollout, and the log run again. The end of a log is written a moment
@@ -151,7 +162,7 @@ async fn fetch_whole(
     let mut tries = 0;
     loop {
         let record: Rollout = client.get(&format!("{path}?history=false")).await?;
-        let log = client.get_bytes(&format!("{path}/evidence")).await?.to_vec();
+        let log = Vec::<u8>::from(client.get_bytes(&format!("{path}/evidence")).await?);
         let own = run(&log, None)?;
         let is_whole = own.inexact.is_approximate() || as_recorded(&own, &record) != Some(false);
         tries += 1;
@@ -358,8 +369,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::core::analysis::replay::{Cause, Limit, Recorder};
+    use crate::core::analysis::replay::{Cause, Recorder};
     use crate::core::model::{AnalysisSpec, AnalysisTerms, Now, Span};
 
     fn log() -> Vec<u8> {
@@ -410,6 +423,11 @@ mod tests {
         fs::write(&file, "evidence").expect("written");
         let failure = replay(&args(&file), no_client, Form::Text).expect_err("no log");
         assert!(failure.to_string().contains("this is no log of evidence"), "{failure}");
+        assert_eq!(failure.exit(), Exit::Refused);
+        // Takes no room on the disk, and would on the way through memory.
+        File::create(&file).expect("made").set_len(Limit::MOST + 1).expect("grown");
+        let failure = replay(&args(&file), no_client, Form::Text).expect_err("no log");
+        assert!(failure.to_string().contains("it is longer than 64 MiB"), "{failure}");
         assert_eq!(failure.exit(), Exit::Refused);
     }
 

@@ -27,6 +27,9 @@ pub(super) fn client_limits(node: &Node<'_>) -> ClientLimits {
     };
     let header_count = count("header_count", MOST_FIELDS, default.header_count);
     let h2_streams = count("h2_streams", MOST_STREAMS, default.h2_streams);
+    let h2_control_frames = fields
+        .take("h2_control_frames")
+        .and_then(|node| node.count(FEWEST_CONTROL_FRAMES..=MOST_CONTROL_FRAMES));
     let body_rate = fields.take("body_rate").and_then(|node| node.count(0..=u32::MAX));
     let header_bytes =
         fields.take("header_bytes").and_then(|node| bytes_between(&node, "1KiB", "256KiB"));
@@ -51,6 +54,7 @@ pub(super) fn client_limits(node: &Node<'_>) -> ClientLimits {
         keepalive: span("keepalive", Span::from_secs(1), default.keepalive),
         body_drain: span("body_drain", Span::from_ms(10), default.body_drain),
         h2_streams,
+        h2_control_frames: h2_control_frames.unwrap_or(default.h2_control_frames),
     };
     fields.finish();
     limits
@@ -60,6 +64,9 @@ const MOST_CONNECTIONS: u32 = 1_000_000;
 /// Pingora reads no more fields than this.
 const MOST_FIELDS: u32 = 256;
 const MOST_STREAMS: u32 = 10_000;
+/// The first frames of a client are such frames.
+const FEWEST_CONTROL_FRAMES: u32 = 10;
+const MOST_CONTROL_FRAMES: u32 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +83,7 @@ mod tests {
     fn every_limit_is_read_and_has_a_default() {
         assert_eq!(read(""), ClientLimits::default());
         let all = read(
-            "connections: 7, connections_per_client: 6, header: 5s, header_bytes: 8KiB, header_count: 4, body_bytes: 3MiB, body_read: 2s, body_rate: 0, response_write: 9s, keepalive: 8s, body_drain: 1s, h2_streams: 10",
+            "connections: 7, connections_per_client: 6, header: 5s, header_bytes: 8KiB, header_count: 4, body_bytes: 3MiB, body_read: 2s, body_rate: 0, response_write: 9s, keepalive: 8s, body_drain: 1s, h2_streams: 10, h2_control_frames: 20",
         );
         let expected = ClientLimits {
             connections: 7,
@@ -91,6 +98,7 @@ mod tests {
             keepalive: Span::from_secs(8),
             body_drain: Span::from_secs(1),
             h2_streams: 10,
+            h2_control_frames: 20,
         };
         assert_eq!(all, expected);
         // One client can have all of fewer connections than its own limit would be.
@@ -124,6 +132,10 @@ mod tests {
         check("keepalive: 500ms", "keepalive: 500ms is too short: at least 1s");
         check("body_drain: 0s", "body_drain: 0s is too short");
         check("h2_streams: 0", "h2_streams: wanted a whole number from 1 to 10000");
+        check(
+            "h2_control_frames: 9",
+            "h2_control_frames: wanted a whole number from 10 to 1000000",
+        );
         check("header_byte: 1KiB", "header_byte: unknown key; did you mean `header_bytes`?");
     }
 }

@@ -1,4 +1,4 @@
-//! `protocol` and `tls` of a target group: how its targets are spoken to.
+//! `protocol`, `tls` and `trailers` of a target group: how its targets are spoken to.
 
 use std::path::Path;
 
@@ -6,7 +6,9 @@ use super::fields::Fields;
 use super::file_path;
 use super::listener_tls::certificate_files;
 use super::node::Node;
-use crate::core::model::{ClientIdentity, HostMatch, TargetProtocol, TargetTls, Transport, Verify};
+use crate::core::model::{
+    ClientIdentity, HostMatch, TargetProtocol, TargetTls, TrailerPolicy, Transport, Verify,
+};
 use crate::tls::{Identity, read_authorities};
 
 /// Takes a group's entries that are about its transport.
@@ -27,7 +29,15 @@ pub(super) fn transport(fields: &mut Fields<'_>, base_dir: &Path) -> Transport {
         ),
         _ => {}
     }
-    Transport { protocol, tls }
+    let trailers_node = fields.take("trailers");
+    let trailers = trailers_node.as_ref().and_then(|node| node.word(&TRAILERS));
+    if let (TargetProtocol::H2c | TargetProtocol::H2, Some(node)) = (protocol, &trailers_node) {
+        node.mistake_with_fix(
+            "over HTTP/2 trailers of answers always pass, and those of requests never do",
+            "leave `trailers` out, or write `protocol: http1`",
+        );
+    }
+    Transport { protocol, tls, trailers: trailers.unwrap_or_default() }
 }
 
 /// Reads the section, and the files that it names.
@@ -66,6 +76,8 @@ pub(super) fn target_tls(node: &Node<'_>, base_dir: &Path) -> TargetTls {
 
 const PROTOCOLS: [(&str, TargetProtocol); 3] =
     [("http1", TargetProtocol::Http1), ("h2c", TargetProtocol::H2c), ("h2", TargetProtocol::H2)];
+const TRAILERS: [(&str, TrailerPolicy); 2] =
+    [("drop", TrailerPolicy::Drop), ("pass", TrailerPolicy::Pass)];
 
 #[cfg(test)]
 mod tests {
@@ -88,7 +100,7 @@ mod tests {
     #[test]
     fn a_group_is_spoken_to_in_http_1_without_tls_unless_it_says_so() {
         assert_eq!(read(""), Transport::default());
-        let h2c = Transport { protocol: TargetProtocol::H2c, tls: None };
+        let h2c = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
         assert_eq!(read("protocol: h2c"), h2c);
         let verified = TargetTls {
             server_name: None,
@@ -96,13 +108,17 @@ mod tests {
             authorities: None,
             identity: None,
         };
-        let expected = Transport { protocol: TargetProtocol::Http1, tls: Some(verified.clone()) };
+        let expected = Transport { tls: Some(verified.clone()), ..Transport::default() };
         assert_eq!(read("tls: {}"), expected);
         let named = TargetTls { server_name: Some("shop.internal".to_owned()), ..verified.clone() };
-        let expected = Transport { protocol: TargetProtocol::H2, tls: Some(named) };
+        let protocol = TargetProtocol::H2;
+        let expected = Transport { protocol, tls: Some(named), ..Transport::default() };
         assert_eq!(read("protocol: h2, tls: { server_name: Shop.internal }"), expected);
         let unverified = TargetTls { verify: Verify::Nothing, ..verified };
         assert_eq!(read("tls: { verify: false }").tls, Some(unverified));
+        let passing = Transport { trailers: TrailerPolicy::Pass, ..Transport::default() };
+        assert_eq!(read("trailers: pass"), passing);
+        assert_eq!(read("trailers: drop, protocol: http1"), Transport::default());
     }
 
     #[test]
@@ -167,5 +183,10 @@ mod tests {
             ),
         );
         check("tls: { insecure: true }", "tls.insecure: unknown key");
+        check("trailers: yes", "trailers: found \"yes\", wanted one of drop, pass");
+        check(
+            "protocol: h2c, trailers: pass",
+            "trailers: over HTTP/2 trailers of answers always pass, and those of requests never",
+        );
     }
 }

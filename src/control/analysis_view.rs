@@ -2,57 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::analysis::verdict::Verdict;
+use crate::core::analysis::verdict::Word;
 use crate::core::model::{Objective, Side};
 use crate::core::rollout::{GateEvidence, GateMetric};
-
-/// The answer in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnalysisVerdict {
-    /// Green is certified not to be worse than the margins of the certificate.
-    Pass,
-    /// Green is worse than blue.
-    Fail,
-    /// Neither is shown.
-    Insufficient,
-    /// There should be a comparison and there is none.
-    Unavailable,
-    /// There is nothing to compare with.
-    None,
-}
-
-impl AnalysisVerdict {
-    /// The word in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Insufficient => "insufficient",
-            Self::Unavailable => "unavailable",
-            Self::None => "none",
-        }
-    }
-}
-
-impl From<&Verdict> for AnalysisVerdict {
-    fn from(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Pass => Self::Pass,
-            Verdict::Fail(_) => Self::Fail,
-            Verdict::Insufficient { .. } => Self::Insufficient,
-            Verdict::Unavailable { .. } => Self::Unavailable,
-            Verdict::NoComparison { .. } => Self::None,
-        }
-    }
-}
 
 /// A comparison as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnalysisView {
     /// The answer.
-    pub verdict: AnalysisVerdict,
+    pub verdict: Word,
     /// The answer in words.
     pub text: String,
     /// At most this likely was so much evidence, or more, against a green that is within tolerance.

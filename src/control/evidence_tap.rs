@@ -201,3 +201,93 @@ impl World {
         self.evidence.keep_only(over.chain(self.rollouts.keys().cloned()).collect());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::EvidenceOrders;
+    use crate::core::analysis::Action;
+    use crate::core::analysis::replay::{Happened, Reader};
+    use crate::core::analysis::verdict::Word;
+    use crate::core::model::{AnalysisSpec, AnalysisTerms};
+    use crate::store::EvidenceFolder;
+
+    fn head() -> Head {
+        Head {
+            cause: Cause::Start,
+            release: "1.0.0".to_owned(),
+            rollout: "d-ABCDEFGHI".parse().expect("an id"),
+            service: "shop".parse().expect("a name"),
+            terms: AnalysisTerms { compared: Some(AnalysisSpec::default()), ..Default::default() },
+            longest: Span::from_secs(1),
+            saved: None,
+        }
+    }
+
+    fn tap(writer: EvidenceWriter) -> Tap {
+        let (recorder, state) = (Recorder::new(Limit::default()), Arc::default());
+        let (clock, now) = (Clock::start(), Now::default());
+        let head = head();
+        let mut open = Open { recorder, writer, clock, state, era: 0, head, given: now.mono };
+        open.begin(now, Cause::Start, None);
+        Tap(Some(Box::new(open)))
+    }
+
+    /// Evaluations in a row, each of which decides something else than the one before: what a log
+    /// never waits with. Gives when something was to be written.
+    fn asked(
+        ticks: std::ops::RangeInclusive<u64>,
+        tap: &mut Tap,
+        (orders, folder): (&mut EvidenceOrders, &EvidenceFolder),
+    ) -> Vec<u64> {
+        let comparator = Comparator::new(head().rules().expect("it is compared"));
+        let mut asked = Vec::new();
+        for tick in ticks {
+            let verdict = if tick.is_multiple_of(2) { Word::Pass } else { Word::Insufficient };
+            let (action, split_is_wrong, one_target) = (Action::None, false, false);
+            let stance = Stance { verdict, action, split_is_wrong, one_target };
+            tap.evaluated(MonoTime::from_ms(tick * 100), 1, (stance, [false; 2]), &comparator);
+            if orders.carry_out(folder) > 0 {
+                asked.push(tick * 100);
+            }
+        }
+        asked
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_asked_every_two_seconds_and_then_the_log_begins_anew() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("evidence");
+        std::fs::write(&path, "in the way").expect("written");
+        let folder = EvidenceFolder::new(&path);
+        let (writer, mut orders) = EvidenceWriter::new(folder.clone());
+        let mut tap = tap(writer);
+        let refused = asked(1..=100, &mut tap, (&mut orders, &folder));
+        assert_eq!(refused, [100, 2_100, 4_100, 6_100, 8_100]);
+        std::fs::remove_file(&path).expect("removed");
+        let taken = asked(101..=105, &mut tap, (&mut orders, &folder));
+        assert_eq!(taken, [10_100, 10_200, 10_300, 10_400, 10_500], "as ever");
+
+        let log = folder.read(&head().rollout).expect("readable").expect("there is one");
+        let (mut causes, mut decisions) = (Vec::new(), 0);
+        for entry in Reader::new(&log) {
+            match entry.expect("it is whole").happened {
+                Happened::Begun(head) => {
+                    let head: Head = serde_json::from_slice(head).expect("a head");
+                    causes.push((head.cause, head.saved.is_some()));
+                }
+                Happened::Decided { .. } => decisions += 1,
+                Happened::Folded
+                | Happened::Opened(_)
+                | Happened::Evaluated { .. }
+                | Happened::Thresholds(_)
+                | Happened::Accepted { .. }
+                | Happened::Paged { .. }
+                | Happened::Thinned
+                | Happened::Full => {}
+            }
+        }
+        assert_eq!(causes, [(Cause::Gap, true)], "with what the comparison had come to");
+        assert_eq!(decisions, 5);
+    }
+}

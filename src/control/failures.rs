@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 
-use crate::core::model::{MonoTime, RolloutId};
+use crate::core::model::RolloutId;
 
 use super::World;
 
@@ -23,7 +23,7 @@ impl World {
             let comparing = active.comparing.as_ref();
             comparing.is_some_and(|comparing| comparing.has_failed())
         });
-        let due = in_turn(failed.map(|(id, active)| (active.out_of_turn, id.clone())).collect());
+        let due = in_turn(failed.map(|(id, active)| (active.out_of_turn_us, id.clone())).collect());
         let clock = self.clock;
         spend(
             due,
@@ -31,7 +31,7 @@ impl World {
             || clock.mono_us(),
             |id| {
                 if let Some(active) = self.rollouts.get_mut(&id) {
-                    active.out_of_turn = self.now.mono;
+                    active.out_of_turn_us = clock.mono_us();
                 }
                 self.evaluate_failure(&id);
             },
@@ -40,7 +40,7 @@ impl World {
 }
 
 /// The last one is whose turn it is: who was evaluated out of turn the longest time ago.
-fn in_turn(mut due: Vec<(MonoTime, RolloutId)>) -> Vec<RolloutId> {
+fn in_turn(mut due: Vec<(u64, RolloutId)>) -> Vec<RolloutId> {
     due.sort_unstable_by_key(|(last, id)| Reverse((*last, id.clone())));
     due.into_iter().map(|(_, id)| id).collect()
 }
@@ -73,27 +73,27 @@ mod tests {
     /// One round among rollouts that want to be evaluated, each of which takes so long: gives
     /// those that were, and whether some were left.
     fn round(
-        last: &mut BTreeMap<RolloutId, MonoTime>,
-        now: MonoTime,
+        last: &mut BTreeMap<RolloutId, u64>,
+        now_ms: u64,
         each_us: u64,
     ) -> (Vec<RolloutId>, bool) {
         let due = in_turn(last.iter().map(|(id, at)| (*at, id.clone())).collect());
-        let (clock, done) = (Cell::new(0), RefCell::new(Vec::new()));
+        let (clock, done) = (Cell::new(now_ms * 1_000), RefCell::new(Vec::new()));
         let left = spend(
             due,
             BUDGET_US,
             || clock.get(),
             |id| {
+                last.insert(id.clone(), clock.get());
                 clock.set(clock.get() + each_us);
-                last.insert(id.clone(), now);
                 done.borrow_mut().push(id);
             },
         );
         (done.into_inner(), left)
     }
 
-    fn rollouts(count: u64) -> BTreeMap<RolloutId, MonoTime> {
-        (0..count).map(|draw| (RolloutId::from_draw(draw), MonoTime::from_ms(0))).collect()
+    fn rollouts(count: u64) -> BTreeMap<RolloutId, u64> {
+        (0..count).map(|draw| (RolloutId::from_draw(draw), 0)).collect()
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let mut last = rollouts(20);
         let mut done = Vec::new();
         for at in 1..=10 {
-            let (evaluated, left) = round(&mut last, MonoTime::from_ms(at * 10), 500);
+            let (evaluated, left) = round(&mut last, at * 10, 500);
             assert_eq!((evaluated.len(), left), (2, true), "round {at}");
             done.extend(evaluated);
         }
@@ -110,14 +110,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_another_turn_before_everybody_who_waits_had_one() {
+        let mut last = rollouts(50);
+        let mut turns = Vec::new();
+        for at in 1..=200 {
+            // From one that takes more than there is to ten in a round.
+            let each_us = [1_500, 100, 700, 250][at % 4];
+            turns.extend(round(&mut last, at as u64 * 10, each_us).0);
+        }
+        assert_eq!(turns.len(), 17 * 50, "nothing of the budget is left over");
+        for turn in turns.chunks_exact_mut(50) {
+            turn.sort();
+            assert!(turn.iter().eq(last.keys()), "somebody was left out");
+        }
+    }
+
+    #[test]
     fn a_green_that_begins_to_fail_comes_first() {
         let mut last = rollouts(20);
         for at in 1..=25 {
-            round(&mut last, MonoTime::from_ms(at * 10), 500);
+            round(&mut last, at * 10, 500);
         }
         let other = RolloutId::from_draw(99);
-        last.insert(other.clone(), MonoTime::from_ms(0));
-        let (evaluated, _) = round(&mut last, MonoTime::from_ms(260), 500);
+        last.insert(other.clone(), 0);
+        let (evaluated, _) = round(&mut last, 260, 500);
         assert_eq!(evaluated.first(), Some(&other));
     }
 
@@ -125,11 +141,11 @@ mod tests {
     fn one_alone_is_evaluated_each_time_whatever_it_takes() {
         let mut last = rollouts(1);
         for at in 1..=3 {
-            let (evaluated, left) = round(&mut last, MonoTime::from_ms(at * 10), 50_000);
+            let (evaluated, left) = round(&mut last, at * 10, 50_000);
             assert_eq!((evaluated.len(), left), (1, false));
         }
         let mut last = rollouts(20);
-        let (evaluated, left) = round(&mut last, MonoTime::from_ms(10), 20);
+        let (evaluated, left) = round(&mut last, 10, 20);
         assert_eq!((evaluated.len(), left), (20, false), "what is quick is done at once");
     }
 }

@@ -15,7 +15,9 @@ use crate::resolve::ListCount;
 use crate::store::{EvidenceFolder, LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
-use super::{Command, Gates, Message, Refusal, Reply, Request, View, Watchdog};
+use super::{
+    Command, EvidenceReader, Gates, Message, Refusal, Reply, Request, View, Watchdog,
+};
 
 /// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
 /// that is not possible. Blocking.
@@ -117,14 +119,14 @@ impl Handle {
     /// The log of a rollout's evidence, as of a few seconds ago; `None` if there is none.
     ///
     /// # Errors
-    /// A sentence: it cannot be read.
-    pub async fn evidence(&self, rollout: RolloutId) -> Result<Option<Vec<u8>>, String> {
+    /// A sentence: it cannot be opened.
+    pub async fn evidence(&self, rollout: RolloutId) -> Result<Option<EvidenceReader>, String> {
         let Some(folder) = self.evidence.clone() else {
             return Ok(None);
         };
-        let read = tokio::task::spawn_blocking(move || folder.read(&rollout));
-        let read = read.await.map_err(|error| error.to_string())?;
-        read.map_err(|error| error.to_string())
+        let open = tokio::task::spawn_blocking(move || folder.open(&rollout));
+        let opened = open.await.map_err(|error| error.to_string())?;
+        opened.map(|log| log.map(EvidenceReader::new)).map_err(|error| error.to_string())
     }
 
     /// The metrics in Prometheus' text format.
@@ -159,6 +161,11 @@ impl Handle {
             evidence: None,
             gates: None,
         }
+    }
+
+    /// The same with a folder of evidence.
+    pub(crate) fn with_evidence(self, folder: EvidenceFolder) -> Self {
+        Self { evidence: Some(folder), ..self }
     }
 
     /// Makes it as if the writer had not come round for long.

@@ -45,7 +45,7 @@ mod tests {
     fn a_link_is_replaced_only_with_its_transport() {
         let (a, b): (TargetGroupName, TargetGroupName) =
             ("a".parse().expect("valid"), "b".parse().expect("valid"));
-        let h2c = Transport { protocol: TargetProtocol::H2c, tls: None };
+        let h2c = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
         let mut links = Links::default();
         links.follow(&BTreeMap::from([
             (a.clone(), Transport::default()),

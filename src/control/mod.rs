@@ -20,6 +20,7 @@ mod compare;
 mod comparing;
 mod draft;
 mod ejection;
+mod evidence_reader;
 mod evidence_tap;
 mod evidence_writer;
 mod failures;
@@ -63,7 +64,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use analysis_view::{AnalysisVerdict, AnalysisView, BurnView, MetricView};
+pub use analysis_view::{AnalysisView, BurnView, MetricView};
+pub use evidence_reader::EvidenceReader;
 pub use evidence_writer::{EvidenceOrders, EvidenceWriter};
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};

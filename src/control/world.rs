@@ -9,9 +9,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::Draft;
-use crate::core::model::{
-    MonoTime, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
-};
+use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
 use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, Rollout};
 use crate::core::routing::RoutingTable;
 use crate::gate::KeptState;
@@ -119,8 +117,9 @@ pub(super) struct Active {
     pub(super) comparing: Option<Comparing>,
     /// What an earlier life has left of its comparison; `None` if it left nothing.
     pub(super) analysis: Option<AnalysisView>,
-    /// When its comparison was last evaluated out of turn, because green failed.
-    pub(super) out_of_turn: MonoTime,
+    /// When its comparison was last evaluated out of turn, because green failed: in microseconds of
+    /// the monotonic clock, which two do not share.
+    pub(super) out_of_turn_us: u64,
 }
 
 impl Active {
@@ -134,7 +133,7 @@ impl Active {
             unsettled: false,
             comparing: None,
             analysis: None,
-            out_of_turn: MonoTime::default(),
+            out_of_turn_us: 0,
         }
     }
 }

@@ -98,7 +98,7 @@ fn believing(authority: &Authority) -> TargetTls {
 }
 
 fn over(protocol: TargetProtocol, tls: TargetTls) -> Transport {
-    Transport { protocol, tls: Some(tls) }
+    Transport { protocol, tls: Some(tls), ..Transport::default() }
 }
 
 fn http(path: &str) -> Probe {
@@ -132,7 +132,7 @@ async fn a_check_speaks_the_protocol_of_its_group() {
     let authority = Authority::new();
     let secured = target(Some(certified(&authority))).await;
     let plain = target(None).await;
-    let h2c = Transport { protocol: TargetProtocol::H2c, tls: None };
+    let h2c = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
     let (http1, h2) = (
         over(TargetProtocol::Http1, believing(&authority)),
         over(TargetProtocol::H2, believing(&authority)),

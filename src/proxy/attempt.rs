@@ -11,7 +11,7 @@ use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::core::model::{RuleActions, Side, Span, TargetAddress, TargetProtocol};
+use crate::core::model::{RuleActions, Side, Span, TargetAddress, TargetProtocol, TrailerPolicy};
 use crate::core::routing::{LiveTarget, ServiceRoute};
 use crate::telemetry::OutcomeKind;
 
@@ -249,6 +249,26 @@ impl Attempt {
             TargetProtocol::Http1 => false,
             TargetProtocol::H2c | TargetProtocol::H2 => true,
         }
+    }
+
+    /// Whether the target that is being tried speaks HTTP/1.1, and trailers pass to it and from it.
+    pub(super) fn passes_trailers(&self) -> bool {
+        let policy = self.service.side(self.side).link.transport().trailers;
+        !self.is_over_http2() && policy == TrailerPolicy::Pass
+    }
+
+    /// Whether the answer of the target that is being tried may come with trailers.
+    pub(super) fn has_trailers(&self) -> bool {
+        self.is_over_http2() || self.passes_trailers()
+    }
+
+    /// The request has a body of which nothing is kept: once a target has seen some of it, there is
+    /// no second attempt.
+    pub(super) fn keeps_no_body(&mut self) {
+        self.repeatable = match self.repeatable {
+            Repeatable::Always | Repeatable::Unsent => Repeatable::Unsent,
+            Repeatable::Stream => Repeatable::Stream,
+        };
     }
 
     /// Whether `deadline` waits for the target that is being tried.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
-use http::Response;
+use http::header::TE;
+use http::{HeaderValue, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use super::testkit::{PATIENCE, World, public, service, table};
 use super::wirekit::{get, h2c_listener, listener, post};
-use crate::core::model::{ListenerSpec, TargetProtocol, Transport, WhenIdle};
+use crate::core::model::{ListenerSpec, TargetProtocol, TrailerPolicy, Transport, WhenIdle};
 use crate::core::routing::Link;
 
 /// What is sent in all, far more than may lie between the two sides.
@@ -25,6 +26,8 @@ const ALL: usize = 64 << 20;
 /// HTTP/2, and little of the proxy's own.
 const BETWEEN: usize = 32 << 20;
 const PART: usize = 64 << 10;
+/// What a client says that takes trailers.
+const TAKES: &str = "connection: te\r\nte: trailers\r\n";
 /// Who sends nothing for so long is held up.
 const HELD_UP: Duration = Duration::from_millis(400);
 
@@ -34,20 +37,25 @@ enum Speaks {
     Http2,
 }
 
-const PAIRS: [(Speaks, Speaks); 4] = [
-    (Speaks::Http1, Speaks::Http1),
-    (Speaks::Http1, Speaks::Http2),
-    (Speaks::Http2, Speaks::Http1),
-    (Speaks::Http2, Speaks::Http2),
+/// Who speaks what, and whether trailers pass.
+const PAIRS: [(Speaks, Speaks, TrailerPolicy); 6] = [
+    (Speaks::Http1, Speaks::Http1, TrailerPolicy::Drop),
+    (Speaks::Http1, Speaks::Http1, TrailerPolicy::Pass),
+    (Speaks::Http1, Speaks::Http2, TrailerPolicy::Drop),
+    (Speaks::Http2, Speaks::Http1, TrailerPolicy::Drop),
+    (Speaks::Http2, Speaks::Http1, TrailerPolicy::Pass),
+    (Speaks::Http2, Speaks::Http2, TrailerPolicy::Drop),
 ];
 
 /// A listener and a service that speak so, to this target.
-fn world(client: Speaks, target: Speaks, address: SocketAddr) -> World {
+fn world(client: Speaks, target: Speaks, trailers: TrailerPolicy, address: SocketAddr) -> World {
     let mut route = service(0, &[address], &[]);
-    if target == Speaks::Http2 {
-        let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
-        route.blue.link = Arc::new(Link::new(1, transport));
-    }
+    let protocol = match target {
+        Speaks::Http1 => TargetProtocol::Http1,
+        Speaks::Http2 => TargetProtocol::H2c,
+    };
+    let transport = Transport { protocol, trailers, ..Transport::default() };
+    route.blue.link = Arc::new(Link::new(1, transport));
     let spec: ListenerSpec = match client {
         Speaks::Http1 => listener(public()),
         Speaks::Http2 => h2c_listener(),
@@ -168,8 +176,9 @@ async fn uploader(speaks: Speaks, world: &World, sent: &Arc<AtomicUsize>) -> wat
     let mut stream = TcpStream::connect(world.address()).await.expect("connected");
     match speaks {
         Speaks::Http1 => {
-            let head =
-                format!("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: {ALL}\r\n\r\n");
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: shop.test\r\n{TAKES}content-length: {ALL}\r\n\r\n"
+            );
             tokio::spawn(async move {
                 stream.write_all(head.as_bytes()).await.expect("sent");
                 pour(&mut stream, &sent).await;
@@ -186,7 +195,7 @@ async fn uploader(speaks: Speaks, world: &World, sent: &Arc<AtomicUsize>) -> wat
             tokio::spawn(async move {
                 // Without its length an HTTP/1.1 target would be given, and count, chunks.
                 let length = ALL.to_string();
-                let request = post("/", &[("content-length", &length)]);
+                let request = post("/", &[("content-length", &length), ("te", "trailers")]);
                 let (answer, body) = sender.send_request(request, false).expect("sent");
                 pour_into(body, &sent).await;
                 let code = answer.await.map_or(1, |answer| answer.status().as_u16());
@@ -199,10 +208,10 @@ async fn uploader(speaks: Speaks, world: &World, sent: &Arc<AtomicUsize>) -> wat
 
 #[tokio::test]
 async fn a_client_that_uploads_faster_than_its_target_reads_is_slowed_down_and_loses_nothing() {
-    for (client, target) in PAIRS {
+    for (client, target, trailers) in PAIRS {
         let (read, reads) = watch::channel(false);
         let (address, taken) = late_reader(target, reads).await;
-        let world = world(client, target, address);
+        let world = world(client, target, trailers, address);
         let sent = Arc::new(AtomicUsize::new(0));
         let mut status = uploader(client, &world, &sent).await;
         is_held_up(&format!("an upload, {client:?} to {target:?}"), &sent).await;
@@ -245,21 +254,24 @@ async fn eager(speaks: Speaks, sent: &Arc<AtomicUsize>) -> SocketAddr {
 
 #[tokio::test]
 async fn a_target_that_answers_faster_than_its_client_reads_is_slowed_down() {
-    for (client, target) in PAIRS {
+    for (client, target, trailers) in PAIRS {
         let sent = Arc::new(AtomicUsize::new(0));
-        let world = world(client, target, eager(target, &sent).await);
+        let world = world(client, target, trailers, eager(target, &sent).await);
         let mut stream = TcpStream::connect(world.address()).await.expect("connected");
-        let what = format!("a download, {target:?} to {client:?}");
+        let what = format!("a download, {target:?} to {client:?}, {trailers:?}");
         match client {
             Speaks::Http1 => {
-                stream.write_all(b"GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await.expect("sent");
+                let asks = format!("GET / HTTP/1.1\r\nhost: shop.test\r\n{TAKES}\r\n");
+                stream.write_all(asks.as_bytes()).await.expect("sent");
                 is_held_up(&what, &sent).await;
             }
             Speaks::Http2 => {
                 let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
                 tokio::spawn(connection);
                 let mut sender = sender.ready().await.expect("ready");
-                let (answer, _) = sender.send_request(get("/"), true).expect("sent");
+                let mut request = get("/");
+                request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+                let (answer, _) = sender.send_request(request, true).expect("sent");
                 let answer = timeout(PATIENCE, answer).await.expect("in time").expect("an answer");
                 is_held_up(&what, &sent).await;
                 drop(answer);

@@ -105,7 +105,7 @@ fn with_weight(world: &World, route: &mut ServiceRoute, green: u16) {
 async fn a_departure_tells_calls_that_their_target_is_unavailable_and_blames_nobody() {
     let target = Target::start().await;
     let mut route = service(10_000, &[], &[target.address]);
-    let transport = Transport { protocol: TargetProtocol::H2c, tls: None };
+    let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
     route.green.link = Arc::new(Link::new(1, transport));
     route.drain.timeout = Span::from_ms(50);
     let live = Arc::clone(&route.green.targets[0]);

@@ -324,7 +324,7 @@ async fn a_call_of_grpc_is_settled_by_its_header_and_its_trailers_are_late() {
     for (says, errors, late_failures) in [(whole, 0, 0), (late, 0, 1), (at_once, 1, 0)] {
         let origin = H2Origin::new(says, None).await;
         let mut route = service(10_000, &[origin.address], &[origin.address]);
-        let transport = Transport { protocol: TargetProtocol::H2c, tls: None };
+        let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
         route.green.link = Arc::new(Link::new(1, transport));
         let counters = compare(&mut route, SLOW_US);
         let world = World::listening(table(route, WhenIdle::Refuse), &[h2c_listener()]);

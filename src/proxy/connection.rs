@@ -1,10 +1,10 @@
 //! What is known of a client's connection, from its first byte to its last.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
@@ -19,17 +19,24 @@ pub(super) struct Connection {
     subject: Option<HeaderValue>,
     requests: AtomicU64,
     goodbye: watch::Sender<bool>,
+    /// Trailers that were read, with the number of their request, until that is over.
+    trailers: Mutex<Vec<(u64, HeaderMap)>>,
 }
 
 impl Connection {
     pub(super) fn new(client: SocketAddr, secure: bool, subject: Option<HeaderValue>) -> Self {
         let (requests, goodbye) = (AtomicU64::new(0), watch::Sender::new(false));
-        Self { client, secure, subject, requests, goodbye }
+        Self { client, secure, subject, requests, goodbye, trailers: Mutex::default() }
     }
 
     /// The connection of a session; `None` only in a session that no listener of ours accepted.
     pub(super) fn of(digest: Option<&Digest>) -> Option<&Arc<Self>> {
-        digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        Self::behind(digest?.proxy_digest.as_ref()?)
+    }
+
+    /// The connection that a digest was made of; `None` if it was made by somebody else.
+    pub(super) fn behind(digest: &ProxyDigest) -> Option<&Arc<Self>> {
+        digest.user_data.as_ref()?.downcast_ref()
     }
 
     /// What carries this to the requests of the connection.
@@ -63,6 +70,23 @@ impl Connection {
     /// Whether the header of a first request was read.
     pub(super) fn has_been_used(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// The trailers of a request of HTTP/1.1 were read, by its number on the connection. Bytes of later
+    /// requests may be read with those of the one under way; trailers of earlier ones are forgotten.
+    pub(super) fn has_read_trailers(&self, request: u64, trailers: HeaderMap) {
+        let mut read = self.trailers.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = self.requests.load(Ordering::Relaxed);
+        read.retain(|(request, _)| *request >= under_way);
+        read.push((request, trailers));
+    }
+
+    /// The trailers of the request of HTTP/1.1 that is under way, once; empty if it has none.
+    pub(super) fn take_trailers(&self) -> HeaderMap {
+        let mut read = self.trailers.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = self.requests.load(Ordering::Relaxed);
+        let place = read.iter().position(|(request, _)| *request == under_way);
+        place.map(|place| read.swap_remove(place).1).unwrap_or_default()
     }
 
     /// Asks the client to open another connection for what comes next: a GOAWAY in HTTP/2, no

@@ -14,6 +14,7 @@ use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::{sleep, timeout};
 
+use crate::clock::Clock;
 use crate::core::model::{ListenerProtocol, ListenerSpec};
 use crate::telemetry::{EdgeEvent, Recorder};
 use crate::tls::{ServerTls, subject_of};
@@ -21,6 +22,7 @@ use crate::tls::{ServerTls, subject_of};
 use super::connection::Connection;
 use super::descriptors::Descriptors;
 use super::drain::Drain;
+use super::flood::FloodGuard;
 use super::proxy_header::{self, Source};
 use super::turnstile::{ClientEntry, Full, Turnstile};
 use super::wire::{Speaks, Wire};
@@ -35,6 +37,7 @@ pub(super) struct Edge<A> {
     recorder: Arc<Recorder>,
     drain: Arc<Drain>,
     descriptors: Descriptors,
+    clock: Clock,
 }
 
 /// A connection that is ready for its first request.
@@ -51,10 +54,11 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         tls: Option<Arc<ServerTls>>,
         recorder: Arc<Recorder>,
         drain: Arc<Drain>,
+        clock: Clock,
     ) -> Self {
         let turnstile = Turnstile::new(&listener.limits);
         let descriptors = Descriptors::of_process();
-        Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain, descriptors }
+        Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain, descriptors, clock }
     }
 
     /// Serves a connection to its end, or until it is cut.
@@ -137,8 +141,10 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             ListenerProtocol::Http => Speaks::AsNegotiated,
             ListenerProtocol::H2c => Speaks::Http2,
         };
-        let patience = self.listener.limits.response_write.into();
-        let wire = Wire::new(io, connection.digest(), speaks, patience);
+        let limits = &self.listener.limits;
+        let patience = limits.response_write.into();
+        let guard = FloodGuard::new(limits, self.clock, Arc::clone(&self.recorder));
+        let wire = Wire::new(io, connection.digest(), speaks, patience, guard);
         Ok(Opened { wire, connection, _entry: entry })
     }
 

@@ -161,7 +161,7 @@ impl IdentityHeaders {
     }
 
     /// Whether a client could pretend something with a field.
-    fn is_forgeable(&self, name: &HeaderName) -> bool {
+    pub(super) fn is_forgeable(&self, name: &HeaderName) -> bool {
         is_forgeable(name.as_str())
             || self.ours.iter().any(|of_ours| {
                 of_ours.as_str().len() == name.as_str().len()
@@ -204,7 +204,7 @@ fn begins(name: &str, prefix: &str) -> bool {
 }
 
 /// Fields that end here: hop-by-hop ones, those that `Connection` names, and our own.
-fn not_to_pass(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(super) fn not_to_pass(headers: &HeaderMap) -> Vec<HeaderName> {
     let nominated = |name: &HeaderName| {
         let mut lines = headers.get_all(CONNECTION).into_iter();
         *name != CONTENT_LENGTH

@@ -9,6 +9,12 @@
 //! The inspector follows where messages begin and end by the same rules as Pingora. Where the two
 //! could differ, admission refuses the request and the connection ends with it. After the header of
 //! a request for another protocol it looks no further.
+//!
+//! Trailers that a request has announced are taken down: Pingora reads past them.
+
+use http::HeaderMap;
+
+use super::trailer_section::TrailerSection;
 
 /// Follows the requests of one connection.
 #[derive(Debug, Default)]
@@ -21,6 +27,11 @@ pub(super) struct Inspector {
     framing: Framing,
     /// Whether the byte before was a CR.
     after_cr: bool,
+    /// How many requests have begun.
+    requests: u64,
+    section: TrailerSection,
+    /// Sections that are over, with the number of their request.
+    sections: Vec<(u64, HeaderMap)>,
 }
 
 /// What does not belong where it stands.
@@ -60,6 +71,8 @@ enum Place {
 struct Framing {
     length: u64,
     chunked: bool,
+    /// Trailers are announced.
+    trailers: bool,
     /// `upgrade` is there, and `connection` names it.
     upgrade: bool,
     connection: bool,
@@ -97,6 +110,12 @@ impl Inspector {
         Ok(())
     }
 
+    /// The trailer sections that are over and were not given yet, with the number of their request on
+    /// this connection, from 1.
+    pub(super) fn trailers(&mut self) -> impl Iterator<Item = (u64, HeaderMap)> {
+        self.sections.drain(..)
+    }
+
     /// Takes a byte of a line.
     fn byte(&mut self, byte: u8) -> Result<(), Misplaced> {
         if byte != b'\n' {
@@ -107,16 +126,14 @@ impl Inspector {
             }
             // White space before a value is no part of it, however much there is.
             let padding = matches!(byte, b' ' | b'\t') && self.line.ends_with(b":");
-            if self.line.len() < KEPT && !padding {
+            if self.line.len() < self.kept() && !padding {
                 self.line.push(byte);
             }
             return self.within(byte);
         }
-        if self.place == Place::ChunkHead && !self.after_cr {
-            // Somebody else may end the line elsewhere (RFC 9112, section 7.1).
-            return Err(Misplaced::Chunk);
+        if !std::mem::take(&mut self.after_cr) {
+            self.may_end_without_cr()?;
         }
-        self.after_cr = false;
         let mut line = std::mem::take(&mut self.line);
         self.length = 0;
         if line.last() == Some(&b'\r') {
@@ -134,6 +151,31 @@ impl Inspector {
         if self.place == Place::RequestLine { Misplaced::RequestLine } else { Misplaced::Chunk }
     }
 
+    /// Whether a line may end with an LF alone: where it may not, somebody else may end it elsewhere
+    /// (RFC 9112, section 7.1).
+    fn may_end_without_cr(&self) -> Result<(), Misplaced> {
+        match self.place {
+            Place::ChunkHead => Err(Misplaced::Chunk),
+            Place::Trailer => Err(Misplaced::Trailer),
+            Place::RequestLine
+            | Place::Field
+            | Place::ChunkEnd
+            | Place::Body(_)
+            | Place::ChunkData(_)
+            | Place::Beyond => Ok(()),
+        }
+    }
+
+    /// Whether the line under way is kept whole.
+    fn is_taken_down(&self) -> bool {
+        self.place == Place::Trailer && self.framing.trailers
+    }
+
+    /// How much of the line under way is kept: its end, too, where it is kept whole.
+    fn kept(&self) -> usize {
+        if self.is_taken_down() { self.section.room() + 1 } else { KEPT }
+    }
+
     /// Whether a byte may stand where it does, as far as that can be told before its line ends.
     fn within(&self, byte: u8) -> Result<(), Misplaced> {
         match self.place {
@@ -147,6 +189,10 @@ impl Inspector {
             }
             Place::ChunkEnd if self.length > 1 || byte != b'\r' => Err(Misplaced::Chunk),
             Place::ChunkHead if self.length > MAX_CHUNK_HEAD => Err(Misplaced::Chunk),
+            // A CR may be the last.
+            Place::Trailer if self.is_taken_down() && self.length > self.kept() => {
+                Err(Misplaced::Trailer)
+            }
             Place::Field
             | Place::ChunkHead
             | Place::ChunkEnd
@@ -168,6 +214,7 @@ impl Inspector {
                     }
                     self.framing = Framing::default();
                     self.place = Place::Field;
+                    self.requests += 1;
                 }
             }
             Place::Field if line.is_empty() => self.place = self.framing.body(),
@@ -179,11 +226,20 @@ impl Inspector {
                 };
             }
             Place::ChunkEnd => self.place = Place::ChunkHead,
-            Place::Trailer if line.is_empty() => self.place = Place::RequestLine,
+            Place::Trailer if line.is_empty() => {
+                self.place = Place::RequestLine;
+                let fields = self.section.end();
+                if !fields.is_empty() {
+                    self.sections.push((self.requests, fields));
+                }
+            }
             Place::Trailer => {
                 let name = line.iter().position(|byte| *byte == b':').ok_or(Misplaced::Trailer)?;
                 if name == 0 || !line[..name].iter().all(|byte| is_token(*byte)) {
                     return Err(Misplaced::Trailer);
+                }
+                if self.is_taken_down() {
+                    self.section.take(line).map_err(|_| Misplaced::Trailer)?;
                 }
             }
             Place::Body(_) | Place::ChunkData(_) | Place::Beyond => {}
@@ -197,7 +253,7 @@ impl Framing {
     fn body(self) -> Place {
         match self {
             // Admission takes an upgrade without a body alone.
-            Self { upgrade: true, connection: true, chunked: false, length: 0 } => Place::Beyond,
+            Self { upgrade: true, connection: true, chunked: false, length: 0, .. } => Place::Beyond,
             Self { chunked: true, .. } => Place::ChunkHead,
             Self { length: 0, .. } => Place::RequestLine,
             Self { length, .. } => Place::Body(length),
@@ -213,6 +269,8 @@ impl Framing {
             self.length = digits.parse().unwrap_or(0);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = true;
+        } else if name.eq_ignore_ascii_case(b"trailer") {
+            self.trailers = true;
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.upgrade = true;
         } else if name.eq_ignore_ascii_case(b"connection") {
@@ -326,6 +384,46 @@ mod tests {
     fn another_protocol_is_not_looked_at() {
         let upgrade = "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         check(&format!("{upgrade}\u{81}\u{1}\r\nGET \u{1}"), Ok(()));
+    }
+
+    #[test]
+    fn announced_trailers_are_taken_down_wherever_the_connection_is_cut() {
+        let announced = POST.replace("host: a", "Trailer: x-sum");
+        let body = "1\r\na\r\n0\r\nX-Sum: 1\r\nx-b:\t2 \r\nx-sum: 3\r\n\r\n";
+        let text = format!("GET / HTTP/1.1\r\n\r\n{announced}{body}{POST}{body}{announced}{body}");
+        for cut in 0..text.len() {
+            let mut inspector = Inspector::default();
+            let mut found = Vec::new();
+            for part in [&text[..cut], &text[cut..]] {
+                inspector.take(part.as_bytes()).expect("nothing is misplaced");
+                found.extend(inspector.trailers());
+            }
+            let numbers: Vec<u64> = found.iter().map(|(number, _)| *number).collect();
+            assert_eq!(numbers, [2, 4], "{cut}");
+            for (_, fields) in found {
+                let sums: Vec<_> = fields.get_all("x-sum").into_iter().collect();
+                assert_eq!(sums, ["1", "3"], "{cut}");
+                assert_eq!(fields["x-b"], "2", "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trailer_hides_neither_a_line_end_nor_more_than_there_is_room_for() {
+        let announced = POST.replace("host: a", "trailer: x-sum");
+        for trailers in [
+            "x-sum: a\rhost: b\r\n\r\n",
+            "x-sum: a\nhost: b\r\n\r\n",
+            "x-sum: a\r\n\n",
+            "x-sum: a\r\n b\r\n\r\n",
+            "x-sum: \u{0}\r\n\r\n",
+            "x-sum: 1\r\n".repeat(257).as_str(),
+            format!("x-sum: {}", "a".repeat(70_000)).as_str(),
+        ] {
+            check(&format!("{announced}0\r\n{trailers}"), Err(Misplaced::Trailer));
+        }
+        check(&format!("{announced}0\r\n{}\r\n", "x-sum: 1\r\n".repeat(256)), Ok(()));
+        check(&format!("{announced}0\r\nx-sum: {}\r\n\r\n", "a".repeat(65_000)), Ok(()));
     }
 
     #[test]

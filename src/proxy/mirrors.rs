@@ -33,7 +33,7 @@ fn over(protocol: TargetProtocol, authority: &Authority) -> Transport {
         authorities: Some(Arc::new([authority.der()])),
         identity: None,
     };
-    Transport { protocol, tls: Some(tls) }
+    Transport { protocol, tls: Some(tls), ..Transport::default() }
 }
 
 /// A world whose blue's requests are all mirrored to a green that is spoken to in this way.
@@ -77,7 +77,7 @@ async fn a_green_of_http_2_sees_what_blue_answers_with_the_host_that_visitors_na
     let (blue, authority) = (Origin::saying("blue").await, Authority::new());
     let plain = H2Origin::new(FINE, None).await;
     let secured = H2Origin::new(FINE, Some(certified(&authority))).await;
-    let h2c = Transport { protocol: TargetProtocol::H2c, tls: None };
+    let h2c = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
     for (green, transport, scheme) in
         [(plain, h2c, "http"), (secured, over(TargetProtocol::H2, &authority), "https")]
     {

@@ -9,12 +9,14 @@
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
-//!   tells a client to go on where its target does not (`word`), and ends chunks with `trailers`;
+//!   tells a client to go on where its target does not (`word`), ends chunks with `trailers`, and a
+//!   connection of HTTP/2 that is flooded with frames (`flood`);
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
 //!   forward (`forward`, `rewrite`), try again (`attempt`, `retry`), answer (`answer`, `redirect`),
-//!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`);
+//!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`), and
+//!   so does the way to a target where trailers pass (`exchange`);
 //! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
@@ -50,9 +52,17 @@ mod drain;
 mod early;
 mod edge;
 mod evidence;
+mod exchange;
+#[cfg(test)]
+mod exchanges;
 mod fields;
+mod flood;
+#[cfg(test)]
+mod floods;
 mod forward;
 mod forwarded;
+mod frame_budget;
+mod frames;
 mod framing;
 mod grpc;
 #[cfg(test)]
@@ -93,12 +103,17 @@ mod substitute;
 mod testkit;
 #[cfg(test)]
 mod timeouts;
+mod trailer_section;
 mod trailers;
 #[cfg(test)]
 mod transports;
 mod trust;
 mod tunnel;
 mod turnstile;
+#[cfg(test)]
+mod upgrade_departures;
+#[cfg(test)]
+mod upgradekit;
 #[cfg(test)]
 mod upgrades;
 mod upload;

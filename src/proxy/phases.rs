@@ -30,6 +30,7 @@ use super::connection::Connection;
 use super::context::{Context, no_target};
 use super::course::{Course, Laggard};
 use super::drain::Drain;
+use super::exchange::{self, Exchanges};
 use super::forward::{self, IdentityHeaders};
 use super::forwarded::Origin;
 use super::framing::ends_with_connection;
@@ -57,6 +58,7 @@ pub(super) struct Phases {
     /// `None` logs no request.
     pub(super) access_log: Option<AccessLog>,
     pub(super) seats: Arc<Seats>,
+    pub(super) exchanges: Arc<Exchanges>,
 }
 
 impl Phases {
@@ -114,8 +116,10 @@ impl ProxyHttp for Phases {
         match self.route(session, ctx) {
             Ok(Route::Request(attempt)) => {
                 self.mirror.offer(session, &attempt, &ctx.onward(&self.identity)?);
+                let is_exchange = exchange::is_due(session.req_header(), &attempt);
                 ctx.attempt = Some(attempt);
-                Ok(false)
+                // Boxed: no other request needs room for it.
+                if is_exchange { Box::pin(self.exchange(session, ctx)).await } else { Ok(false) }
             }
             Ok(Route::Upgrade(attempt)) => {
                 ctx.attempt = Some(attempt);
@@ -288,7 +292,7 @@ impl ProxyHttp for Phases {
         let attempt = ctx.attempt()?;
         attempt.headers_to_client(session, response)?;
         ctx.takes_trailers =
-            attempt.is_over_http2() && trailers::may_follow(response, session.req_header());
+            attempt.has_trailers() && trailers::may_follow(response, session.req_header());
         if ends_with_connection(version, response) {
             session.set_keepalive(None);
         }

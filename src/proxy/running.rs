@@ -33,6 +33,7 @@ use super::deadline::Guarded;
 use super::departures::Departures;
 use super::drain::Drain;
 use super::edge::Edge;
+use super::exchange::Exchanges;
 use super::forward::IdentityHeaders;
 use super::listener::BoundListener;
 use super::mirror::Mirror;
@@ -114,6 +115,7 @@ pub(super) fn start_with(
         departures: &departures,
         mirror: &mirror,
         seats: &seats,
+        exchanges: Arc::new(Exchanges::keeping(IDLE_PER_WORKER * conf.threads)),
     };
     let mut accepting: Vec<JoinHandle<()>> = bound
         .into_iter()
@@ -135,6 +137,7 @@ struct Shared<'a> {
     departures: &'a Arc<Departures>,
     mirror: &'a Mirror,
     seats: &'a Arc<Seats>,
+    exchanges: Arc<Exchanges>,
 }
 
 impl RunningProxy {
@@ -205,6 +208,7 @@ impl Shared<'_> {
             mirror: self.mirror.clone(),
             access_log: self.parts.access_log.clone(),
             seats: Arc::clone(self.seats),
+            exchanges: Arc::clone(&self.exchanges),
         };
         let mut app = http_proxy(self.conf, phases);
         let mut options = HttpServerOptions::default();
@@ -285,7 +289,8 @@ fn accept(
     let recorder = || Arc::clone(&around.recorder);
     let departures = Arc::clone(&around.departures);
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
-    let edge = Edge::new(guarded, spec, tls, recorder(), Arc::clone(&around.drain));
+    let drain = Arc::clone(&around.drain);
+    let edge = Edge::new(guarded, spec, tls, recorder(), drain, around.clock);
     let mut service = Service::new(name.clone(), edge);
     let buffers = L4BufferSettings::default().read(READ_AHEAD);
     service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));

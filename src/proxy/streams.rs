@@ -189,13 +189,13 @@ async fn a_client_has_so_many_streams_at_once_and_further_ones_are_refused() {
 }
 
 /// A frame by hand: a client of a library keeps to what it is told.
-fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("short");
     let head = [0, 0, length, kind, flags];
     [&head[..], &stream.to_be_bytes(), payload].concat()
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[tokio::test]
 async fn a_shutdown_lets_streams_finish() {

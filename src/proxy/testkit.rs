@@ -58,11 +58,9 @@ pub(super) async fn message(
 /// How long the body behind a header is; `None` while that is not known.
 fn body_length(head: &str, body: &str) -> Option<usize> {
     if !head.starts_with("HTTP/") && field(head, "transfer-encoding").is_some() {
-        let last = "0\r\n\r\n";
-        if body.starts_with(last) {
-            return Some(last.len());
-        }
-        return body.find(&format!("\r\n{last}")).map(|at| at + 2 + last.len());
+        let last = if body.starts_with("0\r\n") { 0 } else { body.find("\r\n0\r\n")? + 2 };
+        // With the trailers, where there are some.
+        return body[last..].find("\r\n\r\n").map(|end| last + end + 4);
     }
     let length = field(head, "content-length").and_then(|value| value.parse().ok());
     Some(length.unwrap_or(0))

@@ -1,21 +1,23 @@
-//! Trailers of answers: which of them pass, and how they reach a client of HTTP/1.1.
+//! Trailers: which of them pass, and how they reach a client of HTTP/1.1.
 //!
 //! Pingora hands on the trailers of a target of HTTP/2, and writes them to clients of HTTP/2 alone.
 //! To a client of HTTP/1.1 that takes them (`TE: trailers`) the stream (`wire`) writes them with
 //! the last chunk, in the place of Pingora's.
 //!
-//! All others end here, as they may (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2). In HTTP/1.1
-//! Pingora reads past them, on both sides. A stream below it could read along, but at a target that
-//! would be below TLS, and Pingora keeps no connection that is not a socket itself. Those of a
-//! request of HTTP/2 it does not read, and it has no way to write any to a target. The message in
-//! front of them is whole in each case.
+//! In HTTP/1.1 Pingora reads past them, on both sides. Where a group lets them pass, `exchange`
+//! carries what may bear some; those of a request are read along by the client's stream.
+//!
+//! All others end here, as they may (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2). Those of a
+//! request of HTTP/2 Pingora does not read, and it has no way to write any to a target. The message
+//! in front of them is whole in each case.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TE};
+use http::header::{CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::course::Course;
+use super::forward::IdentityHeaders;
 use super::substitute::Substitute;
 
 /// Whether a client takes trailers (RFC 9110, section 10.1.4).
@@ -26,7 +28,14 @@ pub(super) fn are_taken_by(request: &RequestHeader) -> bool {
         && codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Whether the answer of a target of HTTP/2 goes to a client in chunks that trailers may follow.
+/// Whether a request of HTTP/1.1 says that trailers follow its chunks (RFC 9110, section 6.6.2).
+pub(super) fn are_announced_by(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_11
+        && request.headers.contains_key(TRAILER)
+        && request.headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Whether the answer of a target goes to a client in chunks that trailers may follow.
 pub(super) fn may_follow(response: &ResponseHeader, request: &RequestHeader) -> bool {
     // Without a length Pingora frames it in chunks.
     request.version == Version::HTTP_11
@@ -37,11 +46,25 @@ pub(super) fn may_follow(response: &ResponseHeader, request: &RequestHeader) -> 
 /// Takes out what is never a trailer: it would lead those astray who put trailers and header
 /// together.
 pub(super) fn to_client(trailers: &mut HeaderMap) {
-    let of_header = |name: &&HeaderName| {
-        let name = name.as_str();
-        HEADER_ONLY.contains(&name) || HEADER_ONLY_PREFIXES.iter().any(|own| name.starts_with(own))
-    };
-    let ending: Vec<HeaderName> = trailers.keys().filter(of_header).cloned().collect();
+    remove(trailers, |name| is_of_header(name.as_str()));
+}
+
+/// Takes out what is never a trailer, and what a client could pretend something with. Names are
+/// compared with `_` as `-`: many targets cannot tell the two apart.
+pub(super) fn to_target(trailers: &mut HeaderMap, identity: &IdentityHeaders) {
+    remove(trailers, |name| {
+        let spelled = name.as_str().replace('_', "-");
+        is_of_header(&spelled) || spelled == "x-request-id" || identity.is_forgeable(name)
+    });
+}
+
+fn is_of_header(name: &str) -> bool {
+    HEADER_ONLY.contains(&name) || HEADER_ONLY_PREFIXES.iter().any(|own| name.starts_with(own))
+}
+
+fn remove(trailers: &mut HeaderMap, ends_here: impl Fn(&HeaderName) -> bool) {
+    let ending = |name: &&HeaderName| ends_here(name);
+    let ending: Vec<HeaderName> = trailers.keys().filter(ending).cloned().collect();
     for name in &ending {
         trailers.remove(name);
     }
@@ -333,6 +356,30 @@ mod tests {
         to_client(&mut trailers);
         assert_eq!(trailers.keys_len(), kept.len(), "{trailers:?}");
         assert!(kept.iter().all(|name| trailers.get_all(*name).iter().count() == 2));
+    }
+
+    #[test]
+    fn what_a_client_must_not_say_is_taken_out_of_its_trailers_however_it_is_spelled() {
+        let mut trailers = HeaderMap::new();
+        let gone = [
+            "content-length",
+            "content_length",
+            "transfer_encoding",
+            "x-forwarded-for",
+            "X_Forwarded_Host",
+            "x-real-ip",
+            "x-client-cert-subject",
+            "x-tidegate-side",
+            "x_request_id",
+        ];
+        for name in gone.iter().chain(&["x-sum", "etag"]) {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            trailers.append(name, HeaderValue::from_static("1"));
+        }
+        to_target(&mut trailers, &IdentityHeaders::default());
+        let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["etag", "x-sum"]);
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ fn believing(authority: &Authority) -> TargetTls {
 }
 
 fn over(protocol: TargetProtocol, tls: TargetTls) -> Transport {
-    Transport { protocol, tls: Some(tls) }
+    Transport { protocol, tls: Some(tls), ..Transport::default() }
 }
 
 /// What a target shakes hands with, whose certificate is for these names.
@@ -52,7 +52,7 @@ fn saying_fine(_: &str, _: usize) -> Vec<Act> {
 #[tokio::test]
 async fn a_target_of_http_2_answers_clients_of_both_protocols() {
     let origin = H2Origin::new(FINE, None).await;
-    let transport = Transport { protocol: TargetProtocol::H2c, tls: None };
+    let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
     let route = speaking(origin.address, 1, transport);
     let old = World::new(route.clone());
     let mut client = old.client().await;
@@ -91,7 +91,7 @@ async fn a_call_of_grpc_passes_with_its_trailers_whose_status_is_what_counts() {
     let unavailable = Says { trailers: &[("grpc-status", "14")], ..well };
     for (says, code, failed) in [(well, "0", 0), (unavailable, "14", 1)] {
         let origin = H2Origin::new(says, None).await;
-        let transport = Transport { protocol: TargetProtocol::H2c, tls: None };
+        let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
         let route = speaking(origin.address, 1, transport);
         let world = World::listening(table(route, WhenIdle::Refuse), &[h2c_listener()]);
         let key = MeterKey {

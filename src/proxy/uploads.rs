@@ -212,7 +212,8 @@ async fn a_second_target_has_all_the_time_that_connecting_may_take() {
     // It shakes hands with nobody.
     let tls =
         TargetTls { server_name: None, verify: Verify::Nothing, authorities: None, identity: None };
-    let transport = Transport { protocol: TargetProtocol::H2, tls: Some(tls) };
+    let transport =
+        Transport { protocol: TargetProtocol::H2, tls: Some(tls), ..Transport::default() };
     route.blue.link = Arc::new(Link::new(2, transport));
     (route.timeouts.read, route.timeouts.connect) = (SHORT, Span::from_ms(2_500));
     route.retries.methods = vec![RetryMethod::Put];

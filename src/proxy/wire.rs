@@ -1,6 +1,6 @@
 //! A client's stream as Pingora sees it: the bytes of the socket or of TLS above it, with the
 //! connection's own facts attached, bounded where Pingora bounds nothing, and read along by the
-//! letter (`inspector`).
+//! letter (`inspector`), or by the frame (`flood`).
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,9 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::connection::Connection;
 use super::early;
+use super::flood::FloodGuard;
 use super::inspector::{Inspector, Misplaced};
 use super::substitute::Substitute;
 use super::trailers;
@@ -55,6 +57,8 @@ pub(super) struct Wire {
     is_rest: bool,
     /// What is still to be read in the place of a misplaced request line.
     no_request: &'static [u8],
+    /// Counts frames; `None` where HTTP/1.1 is spoken.
+    guard: Option<Box<FloodGuard>>,
 }
 
 impl Wire {
@@ -63,6 +67,7 @@ impl Wire {
         digest: Arc<ProxyDigest>,
         speaks: Speaks,
         patience: Duration,
+        guard: FloodGuard,
     ) -> Self {
         let (stalled, misplaced) = (None, None);
         let (inspector, substitute) = (None, None);
@@ -79,8 +84,13 @@ impl Wire {
             word,
             is_rest,
             no_request: NO_REQUEST,
+            guard: None,
         };
-        wire.inspector = (!wire.is_http2()).then(Inspector::default);
+        if wire.is_http2() {
+            wire.guard = Some(Box::new(guard));
+        } else {
+            wire.inspector = Some(Inspector::default());
+        }
         wire
     }
 
@@ -88,9 +98,13 @@ impl Wire {
     /// it, is not passed on.
     fn inspect(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let Some(inspector) = &mut self.inspector else { return Ok(()) };
-        let Err((at, misplaced)) = inspector.take(&buffer.filled()[before..]) else {
-            return Ok(());
-        };
+        let taken = inspector.take(&buffer.filled()[before..]);
+        if let Some(connection) = Connection::behind(&self.digest) {
+            for (request, trailers) in inspector.trailers() {
+                connection.has_read_trailers(request, trailers);
+            }
+        }
+        let Err((at, misplaced)) = taken else { return Ok(()) };
         buffer.set_filled(before + at);
         self.misplaced = Some(misplaced);
         if at > 0 { Ok(()) } else { self.end(misplaced, buffer) }
@@ -186,6 +200,9 @@ impl AsyncRead for Wire {
         }
         let before = buffer.filled().len();
         let this = &mut *self;
+        if let Some(read) = this.guard.as_mut().and_then(|guard| guard.instead(buffer)) {
+            return Poll::Ready(read);
+        }
         if Pin::new(&mut this.io).poll_read(cx, buffer)?.is_pending() {
             if this.inspector.is_some() {
                 this.word.nothing_came(&mut this.io, cx)?;
@@ -193,6 +210,9 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         this.word.something_came();
+        if let Some(guard) = &mut this.guard {
+            guard.sent(buffer, before);
+        }
         Poll::Ready(this.inspect(buffer, before))
     }
 }
@@ -221,6 +241,9 @@ impl AsyncWrite for Wire {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = &written {
             self.is_rest = *count < bytes.len();
+            if let Some(guard) = &mut self.guard {
+                guard.answered(&bytes[..*count]);
+            }
         }
         self.bound(cx, written)
     }
@@ -231,7 +254,11 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        match &mut this.guard {
+            Some(guard) => guard.shutdown(&mut this.io, cx),
+            None => Pin::new(&mut this.io).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -240,6 +267,14 @@ impl AsyncWrite for Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, parts);
+        if let (Poll::Ready(Ok(count)), Some(guard)) = (&written, &mut self.guard) {
+            let mut left = *count;
+            for part in parts {
+                let here = left.min(part.len());
+                guard.answered(&part[..here]);
+                left -= here;
+            }
+        }
         self.bound(cx, written)
     }
 

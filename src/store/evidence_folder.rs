@@ -12,6 +12,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
+use super::EvidenceLog;
 use super::replacement::OWNER_ONLY;
 use crate::core::analysis::replay::{Limit, whole_frames};
 use crate::core::model::RolloutId;
@@ -60,13 +61,13 @@ impl EvidenceFolder {
         Ok(good + bytes.len() as u64)
     }
 
-    /// A rollout's log; `None` if there is none.
+    /// Opens a rollout's log, to be read; `None` if there is none.
     ///
     /// # Errors
     /// The system said no.
-    pub fn read(&self, rollout: &RolloutId) -> io::Result<Option<Vec<u8>>> {
+    pub fn open(&self, rollout: &RolloutId) -> io::Result<Option<EvidenceLog>> {
         match File::open(self.file(rollout)) {
-            Ok(mut file) => read(&mut file).map(Some),
+            Ok(file) => EvidenceLog::new(file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -117,6 +118,19 @@ fn read(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 const SUFFIX: &str = ".log";
+
+#[cfg(test)]
+impl EvidenceFolder {
+    /// The whole of a rollout's log; `None` if there is none.
+    pub(crate) fn read(&self, rollout: &RolloutId) -> io::Result<Option<Vec<u8>>> {
+        let Some(mut log) = self.open(rollout)? else { return Ok(None) };
+        let mut whole = Vec::new();
+        while let Some(piece) = log.next_piece()? {
+            whole.extend(piece);
+        }
+        Ok(Some(whole))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@
 
 mod error;
 mod evidence_folder;
+mod evidence_log;
 mod faulty;
 mod feed;
 mod key;
@@ -32,6 +33,7 @@ use crate::core::ledger::Entry;
 pub use crate::core::ledger::LedgerQuery;
 pub use error::StoreError;
 pub use evidence_folder::EvidenceFolder;
+pub use evidence_log::EvidenceLog;
 pub use faulty::Faulty;
 pub use feed::{Change, Watch, WatchError};
 pub use key::{Key, KeyError};

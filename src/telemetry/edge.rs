@@ -27,11 +27,13 @@ pub enum EdgeEvent {
     /// An upload to a target of HTTP/2 had to share a connection: those that have one to themselves
     /// were as many as there may be.
     UploadShared,
+    /// A connection of HTTP/2 was ended: its client flooded it with frames that carry nothing.
+    FrameFlood,
 }
 
 impl EdgeEvent {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::ListenerFull,
         Self::ClientFull,
@@ -42,6 +44,7 @@ impl EdgeEvent {
         Self::StreamCut,
         Self::Unreadable,
         Self::UploadShared,
+        Self::FrameFlood,
     ];
 
     /// The word in metrics.
@@ -58,6 +61,7 @@ impl EdgeEvent {
             Self::StreamCut => "stream_cut",
             Self::Unreadable => "unreadable",
             Self::UploadShared => "upload_shared",
+            Self::FrameFlood => "frame_flood",
         }
     }
 }

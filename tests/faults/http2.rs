@@ -30,6 +30,8 @@ struct Attack {
 enum Bar {
     /// The connection is ended.
     Ended,
+    /// The connection is ended with a GOAWAY that asks for calm.
+    Calmed,
     /// So many streams are reset, or the connection is ended.
     Reset(u32),
     /// It costs the server so little that it answers a ping behind it, or the connection is ended.
@@ -51,7 +53,7 @@ async fn abuse_of_http2_is_bounded_and_harms_nobody_else() {
     let _turn = Turn::wait().await;
     let mut row = Row::begin(
         "abuse of HTTP/2",
-        "GOAWAY, close or bounded; another client served within 1 s throughout; memory within \
+        "GOAWAY, close or bounded, floods by GOAWAY; another client served within 1 s throughout; memory within \
          16 MiB of a warm baseline; at most 200 requests of an attack reach a target",
     );
     let blue = Target::sound("blue").await;
@@ -155,6 +157,7 @@ impl Bar {
     fn holds(self, reaction: &Reaction) -> bool {
         match self {
             Self::Ended => reaction.ending.is_some(),
+            Self::Calmed => reaction.ending == Some(Ending::GoAway(ENHANCE_YOUR_CALM)),
             Self::Reset(streams) => reaction.ending.is_some() || reaction.resets >= streams,
             Self::Borne => reaction.ending.is_some() || reaction.is_over,
         }
@@ -193,16 +196,11 @@ fn attacks(frames: u32) -> Vec<Attack> {
             again(batch(9, 0, 1, &[])),
         ),
         Attack::new("hpack_bomb", Bar::Borne, vec![], 200, bomb),
-        Attack::new("ping_flood", Bar::Borne, vec![], batches, again(batch(6, 0, 0, &[7; 8]))),
-        Attack::new("settings_flood", Bar::Borne, vec![], batches, again(batch(4, 0, 0, &[]))),
+        flood("ping_flood", batches, batch(6, 0, 0, &[7; 8])),
+        flood("settings_flood", batches, batch(4, 0, 0, &[])),
         Attack::new("empty_data", Bar::Ended, open_post, batches * 10, again(batch(0, 0, 1, &[]))),
-        Attack::new(
-            "priority_flood",
-            Bar::Borne,
-            vec![],
-            batches,
-            again(batch(2, 0, 3, &PRIORITY)),
-        ),
+        flood("priority_flood", batches, batch(2, 0, 3, &PRIORITY)),
+        flood("unknown_flood", batches, batch(0xfa, 0, 0, &[])),
         Attack::new("no_window", Bar::Reset(STALLED), no_window, STALLED, move |n| get(stream(n))),
         Attack::new("zero_increment", Bar::Ended, frame(8, 0, 0, &[0; 4]), 0, |_| vec![]),
         Attack::new("oversized_header", Bar::Borne, vec![], 20, oversized),
@@ -219,6 +217,12 @@ impl Attack {
     ) -> Self {
         Self { name, first, round: Box::new(round), rounds, bar }
     }
+}
+
+/// Frames that carry nothing for a request, twice as many of them as of other attacks: a listener
+/// permits 1 000 a second, and as many at once.
+fn flood(name: &'static str, batches: u32, frames: Vec<u8>) -> Attack {
+    Attack::new(name, Bar::Calmed, vec![], 2 * batches, move |_| frames.clone())
 }
 
 /// The same frame many times over.
@@ -261,6 +265,8 @@ const LAST: [u8; 8] = *b"the last";
 const END_STREAM: u8 = 0x01;
 const END_HEADERS: u8 = 0x04;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
+/// A code of GOAWAY.
+const ENHANCE_YOUR_CALM: u32 = 11;
 const PRIORITY: [u8; 5] = [0, 0, 0, 0, 16];
 /// Frames that are written at once.
 const BATCH: u32 = 50;

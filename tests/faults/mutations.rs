@@ -7,10 +7,8 @@ use serde_json::json;
 use tidegate::admin::json::{Problem, Reloaded};
 use tokio::time::Instant;
 
-use crate::kit::{Api, Chat, Dice, Ports, Said, Tidegate, Turn, serve_chat, until};
-use crate::rig::{
-    Plan, Row, Sample, Target, Traffic, answer_with, get, metric, read_request, sized,
-};
+use crate::kit::{Api, Chat, Dice, Ports, Said, Tidegate, Turn, until};
+use crate::rig::{Plan, Row, Sample, Target, Traffic, get, metric, sized};
 
 /// What the reloads came to.
 #[derive(Default)]
@@ -34,7 +32,7 @@ async fn a_mutated_configuration_counts_whole_or_not_at_all() {
         "each refused with 4xx and a place, the old one in force, or taken whole; 0 lost requests; \
          WebSockets untouched; no panic",
     );
-    let (blue, green) = (target("blue").await, target("green").await);
+    let (blue, green) = (Target::chatting("blue").await, Target::chatting("green").await);
     let addresses = [blue.address(), green.address()];
     let tidegate = Tidegate::start(|ports| config(ports, addresses, BASE)).await;
     let api = tidegate.api();
@@ -163,23 +161,6 @@ async fn count_dead(chats: &mut [Chat]) -> usize {
         dead += usize::from(chat.say().await != Ok(Said::Echoed));
     }
     dead
-}
-
-/// A target that answers everything with 200, and opens WebSockets at `/chat`.
-async fn target(name: &'static str) -> Target {
-    Target::start(move |mut stream, seen| async move {
-        let mut buffer = Vec::new();
-        while let Some(request) = read_request(&mut stream, &mut buffer).await {
-            seen.note(&request);
-            if request.path == "/chat" {
-                return serve_chat(&mut stream, name).await;
-            }
-            if !answer_with(&mut stream, name, "ok").await {
-                return;
-            }
-        }
-    })
-    .await
 }
 
 /// A configuration whose two rules put its stamp on answers.

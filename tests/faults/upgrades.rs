@@ -5,10 +5,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use crate::kit::{Chats, Ports, Successor, Tidegate, Turn, Visitors, serve_chat, until, upgrade};
-use crate::rig::{
-    Plan, Row, Sample, Scene, Target, Traffic, answer_with, raise_own_limit, read_request, sized,
-};
+use crate::kit::{Chats, Ports, Successor, Tidegate, Turn, Visitors, until, upgrade};
+use crate::rig::{Plan, Row, Sample, Scene, Target, Traffic, raise_own_limit, sized};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrades_under_load_lose_and_double_nothing_and_broken_ones_change_nothing() {
@@ -19,7 +17,7 @@ async fn upgrades_under_load_lose_and_double_nothing_and_broken_ones_change_noth
         "0 failed requests over HTTP/1.1 and HTTP/2, 0 doubled POST, WebSockets end with 1001 \
          alone; the split as before; a binary that does not start changes nothing",
     );
-    let (blue, green) = (target("blue").await, target("green").await);
+    let (blue, green) = (Target::chatting("blue").await, Target::chatting("green").await);
     let scene =
         Scene { blue: vec![blue.address()], green: vec![green.address()], ..Scene::default() };
     let http2 = Cell::new(None);
@@ -92,23 +90,6 @@ fn judge(row: &mut Row, samples: &[Sample], seen: &[String]) {
     row.measure("posts_doubled", doubled);
     row.require("no request fails", failed.is_empty());
     row.require("no POST runs twice", doubled == 0 && !posts.is_empty());
-}
-
-/// A target that answers everything with 200, and opens WebSockets at `/chat`.
-async fn target(name: &'static str) -> Target {
-    Target::start(move |mut stream, seen| async move {
-        let mut buffer = Vec::new();
-        while let Some(request) = read_request(&mut stream, &mut buffer).await {
-            seen.note(&request);
-            if request.path == "/chat" {
-                return serve_chat(&mut stream, name).await;
-            }
-            if !answer_with(&mut stream, name, "ok").await {
-                return;
-            }
-        }
-    })
-    .await
 }
 
 /// The scene with a second listener, which speaks HTTP/2 in the clear, and a short drain.

@@ -159,12 +159,3 @@ async fn the_writers_refusals_are_told_with_their_status() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(api.send("POST", "/v1/reload", "").await.problem(422), "reload_refused");
 }
-
-#[tokio::test]
-async fn a_rollout_without_evidence_says_so() {
-    let api = Api::start().await;
-    let path = format!("/v1/rollouts/{}/evidence", rollout_id());
-    assert_eq!(api.send("GET", &path, "").await.problem(404), "no_evidence");
-    let unknown = api.send("GET", "/v1/rollouts/d-ZZZZZZZZZ/evidence", "").await;
-    assert_eq!(unknown.problem(404), "no_such_rollout");
-}

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::core::model::{
     AlarmState, GroupHealth, RolloutId, Salt, Sha256, Span, TargetHealth, WallTime, Weight,
 };
 use crate::core::rollout::{Hold, Stage, StateName};
-use crate::store::{Faulty, MemoryStore, Store};
+use crate::store::{EvidenceFolder, Faulty, MemoryStore, Store};
 
 /// What the writer answers next.
 type Script = Arc<Mutex<Option<Result<Reply, Refusal>>>>;
@@ -43,7 +44,7 @@ pub(super) struct Api {
     pub(super) handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// An answer.
@@ -81,6 +82,7 @@ impl Api {
         let (inbox, messages) = mpsc::channel(8);
         let handle =
             Handle::detached(inbox, Arc::clone(&view), Some(Arc::clone(&store) as Arc<dyn Store>));
+        let handle = handle.with_evidence(EvidenceFolder::new(folder.path()));
         let (requests, script) = (Arc::default(), Script::default());
         tokio::spawn(play(messages, Arc::clone(&requests), Arc::clone(&script)));
 
@@ -102,7 +104,7 @@ impl Api {
             handle,
             stop: Some(stop),
             server,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -118,6 +120,11 @@ impl Api {
 
     pub(super) fn requests(&self) -> usize {
         self.requests.lock().expect("not poisoned").len()
+    }
+
+    /// Where the log of a rollout's evidence is, if there is one.
+    pub(super) fn log(&self, id: &RolloutId) -> PathBuf {
+        self.folder.path().join(format!("{id}.log"))
     }
 
     pub(super) fn change_view(&self, change: impl FnOnce(&mut View)) {

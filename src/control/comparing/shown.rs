@@ -1,12 +1,12 @@
 //! What a comparison shows: to its rollout, which decides by it, and to people.
 
 use crate::core::analysis::comparison::{Crossing, Metric, Point};
-use crate::core::analysis::verdict::{NoComparison, Unavailable, Verdict};
+use crate::core::analysis::verdict::{NoComparison, Unavailable, Verdict, Word};
 use crate::core::analysis::{Action, Drawn, Findings, RollbackReason};
 use crate::core::model::{MonoTime, Side, Span, Weight};
 use crate::core::rollout::{Evidence, Hold};
 
-use super::super::{AnalysisVerdict, AnalysisView, MetricView};
+use super::super::{AnalysisView, MetricView};
 use super::Comparing;
 
 /// What a comparison shows its rollout.
@@ -109,7 +109,7 @@ impl Comparing {
         };
         let freezes = self.assess(now, weight).freezes;
         AnalysisView {
-            verdict: AnalysisVerdict::from(&verdict),
+            verdict: Word::from(&verdict),
             text: self.text(&verdict),
             p_value: self.comparator.p_value(),
             evidence: self.comparator.highest(),

@@ -4,6 +4,7 @@
 //! settled at once.
 
 use crate::core::analysis::comparison::{Counters, Settled};
+use crate::core::analysis::verdict::Word;
 use crate::core::model::Side;
 use crate::core::rollout::{Cause, Hold};
 use crate::store::Transaction;
@@ -73,7 +74,7 @@ async fn a_green_that_fails_everything_is_taken_back_by_the_evidence() {
     let rollout = rig.rollout(&id);
     assert!(matches!(&rollout.cause, Some(Cause::Evidence { .. })), "{:?}", rollout.cause);
     let analysis = rig.analysis(&id);
-    assert_eq!(analysis.verdict, AnalysisVerdict::Fail);
+    assert_eq!(analysis.verdict, Word::Fail);
     assert!(analysis.evidence >= analysis.needed && analysis.cohort.is_some());
     assert!(analysis.p_value <= 0.001, "{analysis:?}");
     rig.saved().await;
@@ -86,7 +87,7 @@ async fn a_green_that_fails_everything_is_taken_back_by_the_evidence() {
     // What is kept of it is there after a restart.
     let rig = rig.restart(SHOP).await;
     let kept = rig.analysis(&id);
-    assert_eq!((kept.verdict, kept.cohort), (AnalysisVerdict::Fail, analysis.cohort));
+    assert_eq!((kept.verdict, kept.cohort), (Word::Fail, analysis.cohort));
 }
 
 #[tokio::test]
@@ -277,6 +278,6 @@ async fn with_all_the_traffic_there_is_no_comparison_and_it_says_why() {
     let none = |rig: &Rig| rig.analysis(&id).text.contains("green has all the traffic");
     rig.until("it says so", none).await;
     let analysis = rig.analysis(&id);
-    assert_eq!(analysis.verdict, AnalysisVerdict::None);
+    assert_eq!(analysis.verdict, Word::None);
     assert!(analysis.text.contains("without an `slo`"), "{}", analysis.text);
 }

@@ -2,6 +2,7 @@
 
 use super::comparing::BAD;
 use super::*;
+use crate::core::analysis::verdict::Word;
 use crate::core::model::Side;
 
 pub(super) fn sticky() -> String {
@@ -43,7 +44,7 @@ async fn b9_users_who_were_counted_are_not_counted_again_after_a_restart() {
         rig.failed_for(&users).await;
         rig.until("the new one is evidence", |rig| rig.bad(&id) >= known).await;
         assert_eq!(rig.bad(&id), known, "nobody counts twice");
-        assert_ne!(rig.analysis(&id).verdict, AnalysisVerdict::Unavailable);
+        assert_ne!(rig.analysis(&id).verdict, Word::Unavailable);
         // Another end, with what is watched saved as it is.
         rig = rig.stop().await.start(&sticky()).await;
     }
@@ -68,7 +69,7 @@ async fn b9_where_nobody_knows_who_was_counted_everything_rests_and_it_says_so()
     put(&remains.store, &key, saved.to_string()).await;
     let rig = remains.start(&sticky()).await;
     rig.failed_for(&[7, 8, 9]).await;
-    let unavailable = |rig: &Rig| rig.analysis(&id).verdict == AnalysisVerdict::Unavailable;
+    let unavailable = |rig: &Rig| rig.analysis(&id).verdict == Word::Unavailable;
     rig.until("it says so", unavailable).await;
     assert!(rig.analysis(&id).text.contains("which users were counted"));
     assert_eq!(rig.bad(&id), 1, "nothing is compared any more");

@@ -3,6 +3,7 @@
 use super::comparing::{BAD, OK};
 use super::*;
 use crate::core::analysis::comparison::Settled;
+use crate::core::analysis::verdict::Word;
 use crate::core::model::{Side, TargetHealth};
 use crate::core::rollout::{Cause, Hold};
 use crate::core::routing::LiveTarget;
@@ -63,7 +64,7 @@ async fn a_target_that_carries_all_the_evidence_is_ejected_and_nothing_is_rolled
     assert_eq!((rig.rollout(&id).state, rig.green()), (StateName::Shifting, percent("10%")));
     let analysis = rig.analysis(&id);
     assert!(analysis.evidence >= analysis.needed && analysis.one_target, "{analysis:?}");
-    assert_ne!(analysis.verdict, AnalysisVerdict::Fail);
+    assert_ne!(analysis.verdict, Word::Fail);
     assert!(analysis.ejected[0].starts_with(&bad.address().to_string()), "{analysis:?}");
     rig.saved().await;
     let told = |story: Vec<String>| story.iter().filter(|kind| *kind == "target_ejected").count();

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::comparison::{Metric, Tally};
 
 /// The answer of the comparison of green with blue.
@@ -29,6 +31,48 @@ pub enum Verdict {
         /// Why not.
         why: NoComparison,
     },
+}
+
+/// A verdict in a word, as it is written down and told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// Green is certified not to be worse than the margins of the certificate.
+    Pass,
+    /// Green is worse than blue.
+    Fail,
+    /// Neither is shown.
+    Insufficient,
+    /// There should be a comparison and there is none.
+    Unavailable,
+    /// There is nothing to compare with.
+    None,
+}
+
+impl Word {
+    /// The word in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Insufficient => "insufficient",
+            Self::Unavailable => "unavailable",
+            Self::None => "none",
+        }
+    }
+}
+
+impl From<&Verdict> for Word {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail(_) => Self::Fail,
+            Verdict::Insufficient { .. } => Self::Insufficient,
+            Verdict::Unavailable { .. } => Self::Unavailable,
+            Verdict::NoComparison { .. } => Self::None,
+        }
+    }
 }
 
 /// Why green was found worse.

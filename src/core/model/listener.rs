@@ -105,6 +105,9 @@ pub struct ClientLimits {
     pub body_drain: Span,
     /// The most streams that are open at once in a connection of HTTP/2.
     pub h2_streams: u32,
+    /// The most frames a second, and at once, that carry nothing for a request on a connection of
+    /// HTTP/2.
+    pub h2_control_frames: u32,
 }
 
 impl Default for ClientLimits {
@@ -122,6 +125,7 @@ impl Default for ClientLimits {
             keepalive: Span::from_secs(60),
             body_drain: Span::from_secs(2),
             h2_streams: 100,
+            h2_control_frames: 1_000,
         }
     }
 }

@@ -96,6 +96,6 @@ pub use strategy::{
 pub use target::{Target, TargetAddress, TargetError, TargetGroup};
 pub use target_list::{TargetList, TargetListError};
 pub use target_name::TargetName;
-pub use transport::{ClientIdentity, TargetProtocol, TargetTls, Transport, Verify};
+pub use transport::{ClientIdentity, TargetProtocol, TargetTls, TrailerPolicy, Transport, Verify};
 pub use uploaded_gate::{GateKey, GateKeyError, UploadedGate};
 pub use weight::{Split, Weight, WeightError};

@@ -15,6 +15,16 @@ pub enum TargetProtocol {
     H2,
 }
 
+/// What becomes of trailers between clients and targets of HTTP/1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrailerPolicy {
+    /// They end at the proxy.
+    #[default]
+    Drop,
+    /// They pass, where the one who gets them takes them.
+    Pass,
+}
+
 /// How a group's targets are spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
@@ -22,6 +32,8 @@ pub struct Transport {
     pub protocol: TargetProtocol,
     /// `None` speaks in the clear; never `None` with [`TargetProtocol::H2`].
     pub tls: Option<TargetTls>,
+    /// What becomes of trailers; over HTTP/2 those of answers pass whatever it says.
+    pub trailers: TrailerPolicy,
 }
 
 /// The TLS towards targets. Files were read when the configuration was.

@@ -16,6 +16,7 @@ mod successor;
 mod turn;
 mod visit;
 mod visitors;
+mod wire;
 
 use std::time::Duration;
 

@@ -5,11 +5,11 @@ use std::process::{Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::wire::Wire;
 use super::{Home, PATIENCE, until};
 
 /// Has the process in a folder upgraded, and waits for the command's end.
@@ -75,7 +75,7 @@ impl Drop for Successor {
 /// this is dropped.
 #[derive(Debug)]
 pub(crate) struct FakeSuccessor {
-    stream: UnixStream,
+    wire: Wire,
 }
 
 impl FakeSuccessor {
@@ -83,35 +83,22 @@ impl FakeSuccessor {
     pub(crate) async fn take(home: &Home) -> Self {
         let door = home.path().join("tidegate.upgrade.sock");
         until("it can be asked to give way", async || door.exists()).await;
-        let stream = connect(&door).await;
-        let mut fake = Self { stream };
-        fake.say(&json!({ "take": { "protocol": 2, "version": "0.0.0" } })).await;
+        let mut fake = Self { wire: Wire::over(connect(&door).await) };
+        fake.wire.say(&json!({ "take": { "protocol": 2, "version": "0.0.0" } })).await;
         while fake.hear().await != json!("all_sockets") {}
         fake
     }
 
     /// Has the process that serves let go of its store.
     pub(crate) async fn pause(&mut self) {
-        self.say(&json!("pause")).await;
+        self.wire.say(&json!("pause")).await;
         while self.hear().await != json!("paused") {}
     }
 
-    async fn say(&mut self, message: &Value) {
-        let body = message.to_string();
-        let length = u32::try_from(body.len()).expect("short").to_be_bytes();
-        self.stream.write_all(&[&length, body.as_bytes()].concat()).await.expect("said");
-    }
-
     async fn hear(&mut self) -> Value {
-        let heard = async {
-            let length = self.stream.read_u32().await.expect("a length");
-            let mut body = vec![0; usize::try_from(length).expect("short")];
-            self.stream.read_exact(&mut body).await.expect("a message");
-            let message: Value = serde_json::from_slice(&body).expect("JSON");
-            assert!(message.get("no").is_none(), "{message}");
-            message
-        };
-        timeout(PATIENCE, heard).await.expect("an answer in time")
+        let message = self.wire.hear().await;
+        assert!(message.get("no").is_none(), "{message}");
+        message
     }
 }
 

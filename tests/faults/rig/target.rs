@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::kit::serve_chat;
+
 /// A target; it and its connections end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -91,6 +93,23 @@ impl Target {
                     _ => answer_with(&mut stream, name, "ok").await,
                 };
                 if !stands {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
+    /// One that answers everything with 200, and opens WebSockets at `/chat`.
+    pub(crate) async fn chatting(name: &'static str) -> Self {
+        Self::start(move |mut stream, seen| async move {
+            let mut buffer = Vec::new();
+            while let Some(request) = read_request(&mut stream, &mut buffer).await {
+                seen.note(&request);
+                if request.path == "/chat" {
+                    return serve_chat(&mut stream, name).await;
+                }
+                if !answer_with(&mut stream, name, "ok").await {
                     return;
                 }
             }

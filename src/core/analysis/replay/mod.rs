@@ -33,4 +33,4 @@ pub use limit::Limit;
 pub use reader::{Entry, Happened, LogError, Reader};
 pub use recorder::Recorder;
 pub use rerun::{Agreement, Decision, Inexact, OtherPolicy, Recorded, ReplayError, Rerun, rerun};
-pub use stance::{Stance, Word};
+pub use stance::Stance;

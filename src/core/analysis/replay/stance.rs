@@ -1,27 +1,9 @@
 //! Stances: what a comparison calls for at one moment.
 
-use serde::{Deserialize, Serialize};
-
 use crate::core::analysis::comparison::Comparator;
-use crate::core::analysis::verdict::Verdict;
+use crate::core::analysis::verdict::Word;
 use crate::core::analysis::{Action, Findings, FreezeReason, OnSharedDegradation, RollbackReason};
 use crate::core::model::{MonoTime, Side, Span, Weight};
-
-/// The comparison's verdict in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Word {
-    /// Green is certified.
-    Pass,
-    /// Green is worse.
-    Fail,
-    /// Neither is shown.
-    Insufficient,
-    /// There should be a comparison and there is none.
-    Unavailable,
-    /// There is nothing to compare with.
-    None,
-}
 
 /// What a comparison calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,18 +95,6 @@ impl Stance {
             split_is_wrong: first & 0x10 != 0,
             one_target: first & 0x20 != 0,
         })
-    }
-}
-
-impl From<&Verdict> for Word {
-    fn from(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Pass => Self::Pass,
-            Verdict::Fail(_) => Self::Fail,
-            Verdict::Insufficient { .. } => Self::Insufficient,
-            Verdict::Unavailable { .. } => Self::Unavailable,
-            Verdict::NoComparison { .. } => Self::None,
-        }
     }
 }
 

@@ -1,0 +1,28 @@
+//! Reading the evidence of a rollout for others: piece by piece, and never on the thread that asks.
+
+use std::io;
+
+use crate::store::EvidenceLog;
+
+/// A log that is being read.
+#[derive(Debug)]
+pub struct EvidenceReader(EvidenceLog);
+
+impl EvidenceReader {
+    pub(super) fn new(log: EvidenceLog) -> Self {
+        Self(log)
+    }
+
+    /// The next bytes, and the reader of what follows; `None` at the end.
+    ///
+    /// # Errors
+    /// The system said no; the rest cannot be read.
+    pub async fn next_piece(self) -> io::Result<Option<(Vec<u8>, Self)>> {
+        let Self(mut log) = self;
+        let work = tokio::task::spawn_blocking(move || {
+            let piece = log.next_piece()?;
+            Ok::<_, io::Error>(piece.map(|piece| (piece, Self(log))))
+        });
+        work.await.map_err(io::Error::other)?
+    }
+}

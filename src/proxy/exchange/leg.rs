@@ -1,0 +1,141 @@
+//! The leg of an exchange between the proxy and a target: hyper speaks HTTP/1.1 on a connection that
+//! Pingora made, and gives the connection back when both messages are whole.
+//!
+//! It runs with the exchange, in the same task: nothing is spawned, and with the exchange it ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use pingora_core::protocols::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::outgoing::Outgoing;
+
+/// The connection of an exchange.
+#[derive(Debug)]
+pub(super) struct Leg {
+    /// `None` once nothing goes over it any more.
+    connection: Option<Connection<TokioIo<Line>, Outgoing>>,
+}
+
+impl Leg {
+    /// The leg over a connection that stands, and what takes its request.
+    ///
+    /// # Errors
+    /// Hyper has no use for the connection.
+    pub(super) async fn over(stream: Stream) -> hyper::Result<(Self, SendRequest<Outgoing>)> {
+        let mut builder = Builder::new();
+        builder.max_buf_size(BUFFER).max_header_size(BUFFER).max_headers(MAX_FIELDS);
+        let line = TokioIo::new(Line { stream, is_stuck: false });
+        let (sender, connection) = builder.handshake(line).await?;
+        Ok((Self { connection: Some(connection) }, sender))
+    }
+
+    /// Does work that needs the connection to go on.
+    pub(super) async fn driven<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            self.drive(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// The connection, for another request; `None` if it can carry none.
+    pub(super) async fn end(mut self, mut sender: SendRequest<Outgoing>) -> Option<Stream> {
+        let is_ready = poll_fn(|cx| {
+            self.drive(cx);
+            // Whoever is not ready by now has something left to read or to write.
+            Poll::Ready(matches!(sender.poll_ready(cx), Poll::Ready(Ok(()))))
+        });
+        if !is_ready.await {
+            return None;
+        }
+        drop(sender);
+        let mut connection = self.connection?;
+        let ended = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx)));
+        if !matches!(ended.await, Poll::Ready(Ok(()))) {
+            return None;
+        }
+        let parts = connection.into_parts();
+        let line = parts.io.into_inner();
+        (parts.read_buf.is_empty() && !line.is_stuck).then_some(line.stream)
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        // How it ended is told to the exchange.
+        if let Some(connection) = &mut self.connection
+            && connection.poll_without_shutdown(cx).is_ready()
+        {
+            // What still waits for something is told that nothing comes.
+            self.connection = None;
+        }
+    }
+}
+
+/// A connection to a target that knows whether bytes are left that it could not take.
+#[derive(Debug)]
+struct Line {
+    stream: Stream,
+    is_stuck: bool,
+}
+
+impl Line {
+    fn note<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        self.is_stuck = written.is_pending();
+        written
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// How much is kept of what was read and of what is written; the header of an answer and its trailers
+/// have to fit, which are bounded more closely than this (`answer_bounds`).
+const BUFFER: usize = 320 * 1_024;
+/// The most fields in a header and among trailers: as many as Pingora takes.
+const MAX_FIELDS: usize = 256;

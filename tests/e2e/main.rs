@@ -29,4 +29,5 @@ mod simulation;
 mod targets;
 mod traffic;
 mod upgrade;
+mod upload_midway;
 mod uploads;

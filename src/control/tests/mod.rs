@@ -7,6 +7,7 @@ mod alerts;
 mod burns;
 mod comparing;
 mod ejecting;
+mod forgetting;
 mod idempotency;
 mod ledger;
 mod names;
@@ -48,7 +49,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::{Chain, Entry};
-use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Target, Weight};
+use crate::core::model::{
+    AlarmState, Exposure, GateName, GateStage, RolloutId, ServiceName, Sha256, Target, Weight,
+};
 use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, StateName, Verb};
 use crate::core::routing::RoutingTable;
 use crate::gate::{KeptState, MemoryState};
@@ -143,6 +146,10 @@ impl AskGates for Script {
 
     fn restore_states(&self, saved: Vec<KeptState>) {
         self.state.restore(saved);
+    }
+
+    fn retain_states(&self, is_kept: &dyn Fn(&ServiceName, &GateName) -> bool) -> usize {
+        self.state.retain(is_kept)
     }
 }
 

@@ -20,6 +20,7 @@ mod remains;
 mod replaying;
 mod reviving;
 mod roles;
+mod shadowing;
 mod splits;
 mod starting;
 mod sticky;
@@ -111,7 +112,8 @@ struct Rig {
     evidence_task: Option<JoinHandle<()>>,
 }
 
-/// Gates that pass at once, except at the stages at which they are told not to answer.
+/// Gates that pass at once, except at the stages at which they are told not to answer, or to say
+/// something else.
 #[derive(Debug, Default)]
 struct Script {
     silent: Mutex<BTreeSet<GateStage>>,
@@ -119,6 +121,8 @@ struct Script {
     state: MemoryState,
     /// What the comparison said when a stage was asked about last.
     evidence: Mutex<BTreeMap<GateStage, Option<GateEvidence>>>,
+    /// What to say to every question; `None` passes.
+    answer: Mutex<Option<GateAnswer>>,
 }
 
 impl AskGates for Script {
@@ -131,8 +135,9 @@ impl AskGates for Script {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
         self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
+        let answer = self.answer.lock().unwrap().clone();
         if !silent {
-            reply(GateAnswer::Pass);
+            reply(answer.unwrap_or(GateAnswer::Pass));
         }
     }
 

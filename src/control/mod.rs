@@ -23,6 +23,7 @@ mod ejection;
 mod evidence_tap;
 mod evidence_writer;
 mod failures;
+mod gate_list;
 mod gate_states;
 mod gates;
 mod group;
@@ -65,6 +66,7 @@ mod tests;
 
 pub use analysis_view::{AnalysisVerdict, AnalysisView, BurnView, MetricView};
 pub use evidence_writer::{EvidenceOrders, EvidenceWriter};
+pub use gate_list::GateSummary;
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;

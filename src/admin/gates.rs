@@ -25,9 +25,8 @@ pub(super) async fn list(
     State(state): State<Shared>,
     InQuery(query): InQuery<PageQuery>,
 ) -> Answer<Json<json::Page<json::Gate>>> {
-    let view = state.handle.view();
-    let gate = |(name, sha256): &(_, _)| json::Gate { name: Clone::clone(name), sha256: *sha256 };
-    query.page(view.gates.iter().map(|pair| (pair.0.to_string(), gate(pair)))).map(Json)
+    let gates = state.handle.list_gates().await?.into_iter();
+    query.page(gates.map(|gate| (gate.gate.to_string(), json::Gate::from(gate)))).map(Json)
 }
 
 /// Shows a gate with what was uploaded for it.

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use http::Method;
 
-use super::Exit;
 use super::args::{GateCommand, Why};
 use super::author;
 use super::client::Client;
 use super::failure::Failure;
 use super::screen::{Form, plain};
 use super::table::table;
+use super::{Exit, gate_list};
 use crate::admin::json::{Gate, GateDetail, GateRemoved, GateUpload};
 use crate::core::model::GateName;
 
@@ -44,10 +44,7 @@ pub(super) async fn run(
 
 async fn list(client: &Client, form: Form) -> Result<Exit, Failure> {
     let gates: Vec<Gate> = client.get_all("/v1/gates", usize::MAX).await?;
-    form.show_all(&gates, |gates| {
-        let row = |gate: &Gate| [gate.name.to_string(), gate.sha256.to_string()];
-        table(["GATE", "SHA-256"], &gates.iter().map(row).collect::<Vec<_>>())
-    });
+    form.show_all(&gates, gate_list::render);
     Ok(Exit::Succeeded)
 }
 

@@ -1,8 +1,10 @@
 //! What gates keep, saved: they write into memory, and the writer brings it to the store.
 //!
 //! A gate may write with every call. It is saved at most once a second, and only when nothing else
-//! waits for the store: a flood of it delays no rollout's save.
+//! waits for the store: a flood of it delays no rollout's save. What belongs to a service or a gate
+//! that is not declared any more goes at a start and at a reload.
 
+use crate::core::model::{GateName, ServiceName};
 use crate::store::Transaction;
 
 use super::World;
@@ -16,6 +18,27 @@ impl World {
     pub(super) fn save_gate_states(&self) {
         if self.outbox.is_empty() {
             self.queue_gate_states();
+        }
+    }
+
+    /// Forgets what gates keep where the service or the gate is not declared any more, unless a
+    /// rollout still asks: nobody else would ever come back to it, and its place is needed.
+    pub(super) fn forget_gate_states(&self) {
+        let is_asked = |service: &ServiceName, gate: &GateName| {
+            self.rollouts.values().map(|active| active.rollout.spec()).any(|spec| {
+                spec.service == *service && spec.gates.iter().any(|bound| bound.usage.gate == *gate)
+            })
+        };
+        let config = &self.config;
+        let is_declared = |service: &ServiceName, gate: &GateName| {
+            config.services.contains_key(service)
+                && (config.gates.contains_key(gate) || config.uploaded_gates.contains_key(gate))
+        };
+        let gone = self.gates.retain_states(&|service: &ServiceName, gate: &GateName| {
+            is_declared(service, gate) || is_asked(service, gate)
+        });
+        if gone > 0 {
+            tracing::info!(states = gone, "forgot what gates kept that are not declared any more");
         }
     }
 

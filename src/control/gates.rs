@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::core::model::GateName;
+use crate::core::model::{GateName, ServiceName};
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, TelemetryView};
 use crate::gate::{
     GATE_TIMES_US, GateHost, GateHostParts, GateRecord, KeptState, Library, MemoryState, Network,
@@ -162,6 +162,10 @@ impl AskGates for Gates {
 
     fn restore_states(&self, saved: Vec<KeptState>) {
         self.state.restore(saved);
+    }
+
+    fn retain_states(&self, is_kept: &dyn Fn(&ServiceName, &GateName) -> bool) -> usize {
+        self.state.retain(is_kept)
     }
 
     fn gauges(&self) -> GateGauges {

@@ -204,6 +204,7 @@ impl Recovered {
         }
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut past.records.rollouts), &past)?;
+        world.forget_gate_states();
         world.restore_attempts(std::mem::take(&mut past.records.attempts));
         world.forget_old_evidence();
         world.configure_alarms();

@@ -35,6 +35,7 @@ impl World {
         self.lists.reloaded(read, |group| old.get(group) == new.get(group));
         self.recorder.pressure().choose(config.overload.memory_limit);
         self.reload_services();
+        self.forget_gate_states();
         self.configure_alarms();
         self.register_targets();
         self.publish();

@@ -9,7 +9,9 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::Draft;
-use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
+use crate::core::model::{
+    GateName, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
+};
 use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, Rollout};
 use crate::core::routing::RoutingTable;
 use crate::gate::KeptState;
@@ -51,6 +53,10 @@ pub trait AskGates: Send + Sync {
 
     /// Replaces all that gates keep by what was saved.
     fn restore_states(&self, saved: Vec<KeptState>);
+
+    /// Forgets what gates keep for what is not to be kept; gives for how many pairs of service and
+    /// gate that was.
+    fn retain_states(&self, is_kept: &dyn Fn(&ServiceName, &GateName) -> bool) -> usize;
 
     /// What their calls came to besides.
     fn gauges(&self) -> GateGauges {

@@ -116,6 +116,12 @@ impl GateHost {
         self.guests.records.list()
     }
 
+    /// Whether a component is left alone now, because it failed again and again.
+    #[must_use]
+    pub fn is_open(&self, name: &GateName, digest: Sha256) -> bool {
+        self.guests.records.is_open(name, digest)
+    }
+
     /// How many components were compiled, as opposed to found in the cache.
     #[must_use]
     pub fn compilations(&self) -> u64 {

@@ -84,6 +84,13 @@ impl Records {
         }
     }
 
+    /// Whether a version of a gate is not asked now, because it failed again and again.
+    pub(super) fn is_open(&self, gate: &GateName, digest: Sha256) -> bool {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaker = records.get(gate).and_then(|record| record.breakers.get(&digest));
+        breaker.is_some_and(Breaker::is_open)
+    }
+
     /// Forgets how a version of a gate fared.
     pub(super) fn forget(&self, gate: &GateName, digest: Sha256) {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,6 +152,7 @@ mod tests {
         assert_eq!((record.calls, record.times[1], record.is_open), (6, 5, true));
         assert_eq!(record.times.iter().sum::<u64>(), 5, "one took longer than any bucket");
         assert_eq!(record.total_us, 20_000_300);
+        assert_eq!((records.is_open(&gate, old), records.is_open(&gate, new)), (true, false));
         records.forget(&gate, old);
         assert_eq!(records.admit(&gate, old, now), Ok(()));
     }

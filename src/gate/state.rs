@@ -71,6 +71,19 @@ impl MemoryState {
         *self.lock() = inner;
     }
 
+    /// Forgets what is not to be kept, which counts as a change; gives how many pairs that were.
+    pub fn retain(&self, is_kept: impl Fn(&ServiceName, &GateName) -> bool) -> usize {
+        let mut inner = self.lock();
+        let pairs = inner.pairs.keys();
+        let gone: Vec<Pair> =
+            pairs.filter(|(service, gate)| !is_kept(service, gate)).cloned().collect();
+        for pair in &gone {
+            inner.pairs.remove(pair);
+            inner.changed.insert(pair.clone());
+        }
+        gone.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,6 +222,25 @@ mod tests {
         assert_eq!(state.set_value(&shop, &gate, "10", "short"), Ok(()));
         assert_eq!(state.set_value(&shop, &gate, "99", "short"), Ok(()));
         assert_eq!(state.keys(&shop, &gate).len(), fit + 1);
+    }
+
+    #[test]
+    fn what_is_not_to_be_kept_is_forgotten_and_makes_room() {
+        let state = MemoryState::default();
+        for i in 0..MemoryState::PAIRS {
+            let (service, gate) = pair(&format!("s{i}"));
+            assert_eq!(state.set_value(&service, &gate, "k", "v"), Ok(()));
+        }
+        assert_eq!(state.take_changed(usize::MAX).len(), MemoryState::PAIRS);
+        let gone = state.retain(|service, _| service.as_str() != "s7");
+        assert_eq!(gone, 1);
+        let ((service, gate), (other, _)) = (pair("s7"), pair("s8"));
+        assert_eq!(state.value(&service, &gate, "k"), None);
+        assert_eq!(state.value(&other, &gate, "k"), Some("v".to_owned()));
+        let taken = state.take_changed(usize::MAX);
+        assert!(taken.len() == 1 && taken[0].values.is_empty(), "{taken:?}");
+        assert_eq!(state.set_value(&pair("one-more").0, &gate, "k", "v"), Ok(()));
+        assert_eq!(state.retain(|_, _| true), 0);
     }
 
     #[test]

@@ -6,13 +6,19 @@ mod attempts;
 mod checks;
 mod cli;
 mod crash;
+#[path = "../alarms/daemon.rs"]
+#[expect(dead_code, reason = "Alertmanager belongs to the tests of alarms")]
+mod daemon;
 mod demo;
 mod evidence;
 mod explain;
+#[path = "../alarms/exporter.rs"]
+mod exporter;
 mod history;
 mod kit;
 mod logs;
 mod mistakes;
+mod prometheus_gate;
 mod readme;
 mod reload;
 mod replay;
@@ -23,4 +29,5 @@ mod simulation;
 mod targets;
 mod traffic;
 mod upgrade;
+mod upload_midway;
 mod uploads;

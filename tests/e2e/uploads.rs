@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use tidegate::core::model::Sha256;
 
 use crate::kit::{Cli, Origin, Ran, Shop, Tidegate, Visitors, until};
@@ -15,6 +17,7 @@ async fn an_uploaded_gate_is_for_new_rollouts_and_survives_a_restart() {
     let visitors = Visitors::start(tidegate.public(), 2);
     let refused = cli.run("rollout start shop --revision v2").await.problem();
     assert_eq!(refused["code"], "gate_missing", "{refused}");
+    assert_eq!(cli.run("gate list").await.ended(0)["state"], "no_component");
     let junk = file(&tidegate, "junk.wasm", b"#!/bin/sh");
     let refused = push(&cli, &junk).await.problem();
     assert_eq!(refused["code"], "gate_refused", "{refused}");
@@ -37,6 +40,10 @@ async fn an_uploaded_gate_is_for_new_rollouts_and_survives_a_restart() {
     let pushed = push(&cli, &newer).await;
     assert_eq!(pushed.ended(0)["sha256"], Sha256::of(&new).to_string());
     assert_eq!(kept(&cli).await, 2, "the rollout still asks the one before");
+    let listed = cli.run("gate list").await;
+    let listed = listed.ended(0);
+    assert_eq!((&listed["state"], &listed["kept_versions"]), (&json!("ready"), &json!(2)));
+    assert_eq!(listed["limits"]["changed"], json!(["deadline"]), "{listed}");
     let refused = cli.run("gate rm budget").await.problem();
     assert_eq!(refused["code"], "gate_in_use", "{refused}");
     cli.run(&format!("rollout abort {id}")).await.ended(0);

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Timestamp;
-use crate::control::GateView;
-use crate::core::model::{GateKey, GateName, Sha256};
+use super::{GateGrants, GateLimits, Timestamp};
+use crate::control::{GateSummary, GateView};
+use crate::core::model::{GateKey, GateName, GateReadiness, Sha256};
 
 /// A declared gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -13,9 +13,22 @@ pub struct Gate {
     /// Its name.
     #[schema(value_type = String, example = "error-budget")]
     pub name: GateName,
-    /// The digest of its component.
-    #[schema(value_type = String)]
-    pub sha256: Sha256,
+    /// The digest of the component that new rollouts ask; absent before the first upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub sha256: Option<Sha256>,
+    /// Whether that can be asked: `ready`, `circuit_open` while it is left alone because it kept
+    /// failing, `not_loaded` or `no_component`.
+    #[schema(value_type = String, example = "ready")]
+    pub state: GateReadiness,
+    /// Whether its components are uploaded, and not named by the file.
+    pub uploaded: bool,
+    /// How many components that were uploaded are kept.
+    pub kept_versions: u32,
+    /// What it may use of the world outside.
+    pub grants: GateGrants,
+    /// What its calls may use.
+    pub limits: GateLimits,
 }
 
 /// A gate with what was uploaded for it.
@@ -69,6 +82,20 @@ pub struct GateRemoved {
     /// Its name.
     #[schema(value_type = String, example = "error-budget")]
     pub name: GateName,
+}
+
+impl From<GateSummary> for Gate {
+    fn from(gate: GateSummary) -> Self {
+        Self {
+            name: gate.gate,
+            sha256: gate.present,
+            state: gate.readiness,
+            uploaded: gate.uploaded,
+            kept_versions: u32::try_from(gate.versions).unwrap_or(u32::MAX),
+            grants: GateGrants::from(&gate.grants),
+            limits: GateLimits::of(&gate.limits, &gate.grants),
+        }
+    }
 }
 
 impl From<GateView> for GateDetail {

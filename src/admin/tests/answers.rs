@@ -8,7 +8,7 @@ use super::harness::{Api, rollout, rollout_id};
 use crate::admin::json::{LedgerEntry, Page, Rollout, Service};
 use crate::control::Refusal;
 use crate::core::ledger::{Chain, Draft};
-use crate::core::model::{RolloutId, WallTime};
+use crate::core::model::{RolloutId, Sha256, WallTime};
 use crate::store::{Store as _, Transaction};
 
 #[tokio::test]
@@ -133,7 +133,13 @@ async fn alarms_gates_and_metrics_are_told() {
     });
     assert_eq!(alarms["items"], json!([alarm]));
     let gates = api.send("GET", "/v1/gates", "").await.json();
-    assert_eq!(gates["items"][0]["name"], "budget");
+    let gate = &gates["items"][0];
+    assert_eq!((&gate["name"], &gate["state"]), (&json!("budget"), &json!("not_loaded")));
+    assert_eq!(gate["sha256"], Sha256::of(b"gate").to_string());
+    assert_eq!(
+        (&gate["limits"]["deadline"], &gate["limits"]["changed"]),
+        (&json!("50ms"), &json!([]))
+    );
     let metrics = api.send("GET", "/metrics", "").await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));

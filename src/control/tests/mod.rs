@@ -7,6 +7,7 @@ mod alerts;
 mod burns;
 mod comparing;
 mod ejecting;
+mod forgetting;
 mod idempotency;
 mod ledger;
 mod names;
@@ -19,6 +20,7 @@ mod remains;
 mod replaying;
 mod reviving;
 mod roles;
+mod shadowing;
 mod splits;
 mod starting;
 mod sticky;
@@ -48,7 +50,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::{Chain, Entry};
-use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Target, Weight};
+use crate::core::model::{
+    AlarmState, Exposure, GateName, GateStage, RolloutId, ServiceName, Sha256, Target, Weight,
+};
 use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, StateName, Verb};
 use crate::core::routing::RoutingTable;
 use crate::gate::{KeptState, MemoryState};
@@ -108,7 +112,8 @@ struct Rig {
     evidence_task: Option<JoinHandle<()>>,
 }
 
-/// Gates that pass at once, except at the stages at which they are told not to answer.
+/// Gates that pass at once, except at the stages at which they are told not to answer, or to say
+/// something else.
 #[derive(Debug, Default)]
 struct Script {
     silent: Mutex<BTreeSet<GateStage>>,
@@ -116,6 +121,8 @@ struct Script {
     state: MemoryState,
     /// What the comparison said when a stage was asked about last.
     evidence: Mutex<BTreeMap<GateStage, Option<GateEvidence>>>,
+    /// What to say to every question; `None` passes.
+    answer: Mutex<Option<GateAnswer>>,
 }
 
 impl AskGates for Script {
@@ -128,8 +135,9 @@ impl AskGates for Script {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
         self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
+        let answer = self.answer.lock().unwrap().clone();
         if !silent {
-            reply(GateAnswer::Pass);
+            reply(answer.unwrap_or(GateAnswer::Pass));
         }
     }
 
@@ -143,6 +151,10 @@ impl AskGates for Script {
 
     fn restore_states(&self, saved: Vec<KeptState>) {
         self.state.restore(saved);
+    }
+
+    fn retain_states(&self, is_kept: &dyn Fn(&ServiceName, &GateName) -> bool) -> usize {
+        self.state.retain(is_kept)
     }
 }
 

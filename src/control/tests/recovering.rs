@@ -350,7 +350,7 @@ async fn what_gates_keep_outlives_a_process_that_ends_and_one_that_crashes() {
 }
 
 /// Waits until the records of what gates keep are so.
-async fn until_kept(rig: &Rig, so: impl Fn(&[String]) -> bool) {
+pub(super) async fn until_kept(rig: &Rig, so: impl Fn(&[String]) -> bool) {
     let look = async {
         loop {
             let snapshot = rig.store.inner().load().await.expect("the store is there");

@@ -13,6 +13,7 @@ mod exposure;
 mod field;
 mod gate;
 mod gate_grants;
+mod gate_readiness;
 mod health;
 mod issued_cookie;
 mod listener;
@@ -58,6 +59,7 @@ pub use gate::{
     Sha256Error,
 };
 pub use gate_grants::{GateGrants, HostPort, HostPortError, HttpGrant};
+pub use gate_readiness::GateReadiness;
 pub use health::{
     FlapDamping, GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError,
     TargetHealth,

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::testkit::{Act, Dead, Origin, World, body, field, service, status, table, until};
-use super::wirekit::{H2Client, get, h2c_listener};
+use super::wirekit::{H2Client, get, h2c_listener, post};
 use crate::core::model::{Span, TargetTls, TrailerPolicy, Transport, Verify, WhenIdle};
 use crate::core::routing::{Link, ServiceRoute};
 use crate::tls::ServerTls;
@@ -212,7 +212,7 @@ async fn requests_that_come_at_once_keep_their_own_trailers() {
         )
     };
     let mut client = world.client().await;
-    let sums = ["", "x-sum: 1\r\n", "x-sum: 2\r\n", ""];
+    let sums = ["", "x-sum: 1\r\n", "x-sum: at: 10: 5\r\n", ""];
     client.send(&sums.map(upload).concat()).await;
     for _ in sums {
         assert_eq!(body(&client.answer().await), "fine");
@@ -393,4 +393,24 @@ async fn an_answer_may_come_before_the_request_is_whole() {
     let answer = client.answer().await;
     assert_eq!((body(&answer), field(&answer, "connection")), ("early", Some("close")));
     assert!(heard(&world).await.ends_with("early"));
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_is_waited_for_by_nobody() {
+    let origin = Origin::new(|_, _| vec![Act::Wait(Duration::from_secs(600))]).await;
+    let route = passing(service(0, &[origin.address], &[]));
+    let target = Arc::clone(&route.blue.targets[0]);
+    let world = World::listening(table(route, WhenIdle::Refuse), &[h2c_listener()]);
+    let client = H2Client::of(&world).await;
+    for parts in [&[][..], &["a part", "and the last"]] {
+        let mut request = if parts.is_empty() { get("/") } else { post("/", &[]) };
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        tokio::select! {
+            answer = client.send(request, parts) => panic!("nobody answers: {answer:?}"),
+            () = until("the target has it", || target.in_flight() == 1) => {}
+        }
+        // Its stream was reset just now, while `read` has a minute to run.
+        until("it is over", || target.in_flight() == 0).await;
+    }
+    assert_eq!(target.failures(), 0, "it was the client who left");
 }

@@ -125,7 +125,8 @@ impl Inspector {
                 return Err(self.bare_cr());
             }
             // White space before a value is no part of it, however much there is.
-            let padding = matches!(byte, b' ' | b'\t') && self.line.ends_with(b":");
+            let padding =
+                !self.is_taken_down() && matches!(byte, b' ' | b'\t') && self.line.ends_with(b":");
             if self.line.len() < self.kept() && !padding {
                 self.line.push(byte);
             }
@@ -141,7 +142,8 @@ impl Inspector {
         }
         let ended = self.line(&line);
         line.clear();
-        // Its memory serves the next line.
+        // Its memory serves the next line, as far as lines are usually long.
+        line.shrink_to(KEPT);
         self.line = line;
         ended
     }
@@ -253,7 +255,9 @@ impl Framing {
     fn body(self) -> Place {
         match self {
             // Admission takes an upgrade without a body alone.
-            Self { upgrade: true, connection: true, chunked: false, length: 0, .. } => Place::Beyond,
+            Self { upgrade: true, connection: true, chunked: false, length: 0, .. } => {
+                Place::Beyond
+            }
             Self { chunked: true, .. } => Place::ChunkHead,
             Self { length: 0, .. } => Place::RequestLine,
             Self { length, .. } => Place::Body(length),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{EXPECT, TE};
+use http::header::{EXPECT, TE, TRAILER};
 use http::{HeaderMap, StatusCode};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -406,6 +406,12 @@ impl ProxyHttp for Phases {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Context>) {
         if let (None, Some(attempt)) = (error, &mut ctx.attempt) {
             attempt.ended();
+        }
+        // Whoever has not taken them by now does not want them.
+        if session.req_header().headers.contains_key(TRAILER)
+            && let Some(connection) = Connection::of(session.digest())
+        {
+            connection.take_trailers();
         }
         let (Some(log), Some(note)) = (&self.access_log, ctx.note.take()) else { return };
         let last = |header: &&ResponseHeader| {

@@ -108,7 +108,7 @@ impl Phases {
                         if is_unsent { unsent(error) } else { broken(error) }
                     });
                 }
-                passed = self.pass_part(session, ctx, upload, patience), if uploads => {
+                passed = self.pass_part(session, ctx, upload, patience) => {
                     passed?;
                     is_untouched = false;
                     silent.set(sleep(patience.read));
@@ -171,10 +171,9 @@ impl Phases {
     ) -> Result<Option<HeaderMap>> {
         let mut trailers = None;
         loop {
-            let uploads = upload.is_some();
             let frame = tokio::select! {
                 frame = timeout(patience.read, body.frame()) => frame,
-                passed = self.pass_part(session, ctx, upload, patience), if uploads => {
+                passed = self.pass_part(session, ctx, upload, patience) => {
                     passed?;
                     continue;
                 }
@@ -211,7 +210,8 @@ impl Phases {
         session.write_response_body(None, true).await.map_err(Error::into_down)
     }
 
-    /// Has the next part of the request's body taken by the target. Loses nothing if it is dropped.
+    /// Has the next part of the request's body taken by the target; where none is left, waits until
+    /// the client is gone. Loses nothing if it is dropped.
     async fn pass_part(
         &self,
         session: &mut Session,
@@ -219,7 +219,7 @@ impl Phases {
         upload: &mut Upload,
         patience: Patience,
     ) -> Result<()> {
-        let Some(parts) = upload.clone() else { return Ok(()) };
+        let Some(parts) = upload.clone() else { return Err(left(session).await) };
         let Ok(place) = timeout(patience.write, parts.reserve_owned()).await else {
             return Err(late(ErrorType::WriteTimedout, "taking the request's body"));
         };
@@ -260,6 +260,17 @@ impl Phases {
         trailers::to_target(&mut read, &self.identity);
         read
     }
+}
+
+/// Waits until the client is gone.
+async fn left(session: &mut Session) -> Box<Error> {
+    let client = session.as_downstream_mut();
+    if !client.is_http2() && !client.is_body_done() {
+        // To look for its end is to take a byte of the body that the next request stands behind.
+        return std::future::pending().await;
+    }
+    let left = client.read_body_or_idle(true).await;
+    left.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed)).into_down()
 }
 
 /// Frames an answer that has a body, by what was read of its framing.
@@ -306,8 +317,12 @@ pub(super) fn broken(error: hyper::Error) -> Box<Error> {
     } else {
         ErrorType::ReadError
     };
+    let cause = std::error::Error::source(&error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    // The system's word, and not one of ours.
+    let is_reset = cause.is_some_and(|cause| cause.raw_os_error().is_some());
     let mut error = Error::because(kind, "an exchange with a target", error).into_up();
-    if is_closed {
+    if is_closed || is_reset {
         error.retry = RetryType::ReusedOnly;
     }
     error

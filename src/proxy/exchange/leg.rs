@@ -30,7 +30,7 @@ impl Leg {
     pub(super) async fn over(stream: Stream) -> hyper::Result<(Self, SendRequest<Outgoing>)> {
         let mut builder = Builder::new();
         builder.max_buf_size(BUFFER).max_header_size(BUFFER).max_headers(MAX_FIELDS);
-        let line = TokioIo::new(Line { stream, is_stuck: false });
+        let line = TokioIo::new(Line { stream, is_stuck: false, is_broken: false });
         let (sender, connection) = builder.handshake(line).await?;
         Ok((Self { connection: Some(connection) }, sender))
     }
@@ -63,7 +63,7 @@ impl Leg {
         }
         let parts = connection.into_parts();
         let line = parts.io.into_inner();
-        (parts.read_buf.is_empty() && !line.is_stuck).then_some(line.stream)
+        (parts.read_buf.is_empty() && !line.is_stuck && !line.is_broken).then_some(line.stream)
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
@@ -82,12 +82,17 @@ impl Leg {
 struct Line {
     stream: Stream,
     is_stuck: bool,
+    /// The target takes no more. Its answer may have come all the same, so that it is reading that
+    /// tells: what is written from then on is lost.
+    is_broken: bool,
 }
 
 impl Line {
-    fn note<T>(&mut self, written: Poll<T>) -> Poll<T> {
+    /// What came of a write of so many bytes, as hyper is told.
+    fn note<T>(&mut self, written: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
         self.is_stuck = written.is_pending();
-        written
+        self.is_broken |= matches!(written, Poll::Ready(Err(_)));
+        if self.is_broken { Poll::Ready(Ok(all)) } else { written }
     }
 }
 
@@ -107,13 +112,19 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_broken {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(written)
+        self.note(written, bytes.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            return Poll::Ready(Ok(()));
+        }
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.note(flushed)
+        self.note(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -125,8 +136,12 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let all = parts.iter().map(|part| part.len()).sum();
+        if self.is_broken {
+            return Poll::Ready(Ok(all));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.note(written)
+        self.note(written, all)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -134,7 +134,8 @@ impl Handle {
     pub fn metrics(&self) -> String {
         // The gauges are as old as the writer's last round; how old that is it cannot say itself.
         let writer_silent = self.watchdog.silence();
-        let gauges = Gauges { writer_silent, ..Gauges::clone(&self.gauges.load()) };
+        let tick_lateness = self.watchdog.lateness();
+        let gauges = Gauges { writer_silent, tick_lateness, ..Gauges::clone(&self.gauges.load()) };
         render(&self.recorder, &gauges)
     }
 }

@@ -7,7 +7,7 @@ use crate::core::model::{
 };
 use crate::core::rollout::{Cause, Rollout, Stage, StateName};
 use crate::telemetry::{
-    AlarmGauge, Gauges, GreenTotals, RevisionGauge, ServiceGauges, TargetGauge,
+    AlarmGauge, Gauges, GreenTotals, LatenessGauge, RevisionGauge, ServiceGauges, TargetGauge,
 };
 
 use super::record::RollbackRecord;
@@ -167,6 +167,7 @@ impl World {
             ejections: self.ejections(),
             burn_rates: self.burn_rates(),
             gates: self.gates.gauges(),
+            tick_lateness: LatenessGauge::default(),
         }
     }
 

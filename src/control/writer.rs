@@ -51,7 +51,7 @@ pub struct Writer {
 }
 
 /// How often it looks: evidence is evaluated each 100 ms.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 /// The view of a quiet system is made anew every so many ticks.
 const QUIET_TICKS: u64 = 10;
 

@@ -27,11 +27,20 @@ const TICK: Duration = Duration::from_millis(10);
 
 const POOL_PLACES: u32 = 9;
 
+/// What a place for a memory keeps after a call, in bytes: twice what a gate in Rust or C writes.
+/// There are up to twice as many places in use as [`POOL_PLACES`], since a gate that was not asked
+/// before gets one that nobody had, and what they keep is what a hostile gate leaves behind.
+const KEPT_MEMORY: usize = 128 << 10;
+
+/// What a stack keeps after a call, in bytes, which is more than a call that does not recurse needs.
+const KEPT_STACK: usize = 32 << 10;
+
 /// Makes the engine that runs guests, with the cache where it finds their native code.
 pub(super) fn running(cache: Cache) -> wasmtime::Result<Engine> {
     let mut config = settings();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))
+        .async_stack_zeroing(true)
         .cache(Some(cache))
         .enable_compiler(false);
     Engine::new(&config)
@@ -89,7 +98,8 @@ fn pool() -> PoolingAllocationConfig {
         .table_elements(Limiter::TABLE_ELEMENTS)
         .max_component_instance_size(1 << 20)
         .max_core_instance_size(1 << 20)
-        .linear_memory_keep_resident(1 << 20)
+        .linear_memory_keep_resident(KEPT_MEMORY)
+        .async_stack_keep_resident(KEPT_STACK)
         .table_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto)
         .max_unused_warm_slots(POOL_PLACES);

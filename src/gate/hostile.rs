@@ -1,23 +1,22 @@
 //! The host against gates that are good, bad and hostile.
-//!
-//! The hostile ones are core modules in text form, wrapped here into components.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use wit_component::{ComponentEncoder, StringEncoding};
-
+use super::malice::{
+    Malice, guest, guest_with_schema, of_another_version, of_another_world, says,
+    with_forbidden_import,
+};
 use super::{GateError, GateHost, GateHostParts, LoadedGate, MemoryState, Network};
 use crate::clock::Clock;
 use crate::core::model::{
-    GateGrants, GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText,
-    ServiceName, Sha256, Side, Span, Weight,
+    GateGrants, GateLimits, GateMode, GateSpec, GateStage, GateUse, HttpGrant, OnGateError,
+    ParamsText, ServiceName, Sha256, Side, Span, Weight,
 };
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
 
-pub(super) const WIT: &str = include_str!("../../wit/gate.wit");
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fixed numbers of green.
@@ -162,61 +161,6 @@ pub(super) fn call(gate: &LoadedGate, params: &str) -> GateCall {
     }
 }
 
-fn component(wit: &str, module: &str) -> Vec<u8> {
-    component_of(wit, "gate", module)
-}
-
-/// A component of a core module in text form, for a world.
-pub(super) fn component_of(wit: &str, world: &str, module: &str) -> Vec<u8> {
-    let mut resolve = wit_parser::Resolve::default();
-    let package = resolve.push_str("test.wit", wit).expect("valid WIT");
-    let world = resolve.select_world(&[package], Some(world)).expect("a world");
-    let mut bytes = wat::parse_str(module).expect("valid text");
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
-        .expect("a component type");
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .expect("a component")
-}
-
-fn guest(evaluate: &str) -> Vec<u8> {
-    guest_with_schema("{}", evaluate)
-}
-
-/// A gate with this schema and this body of `evaluate`. The memory from 1024 is zero, which is
-/// where a body that returns 1024 finds the answer "pass"; 16 is the text "hello".
-fn guest_with_schema(schema: &str, evaluate: &str) -> Vec<u8> {
-    let (length, schema) = (schema.len(), schema.replace('"', "\\22"));
-    component(
-        WIT,
-        &format!(
-            r#"(module
-                (import "tidegate:gate/log@1.0.0" "write" (func $log (param i32 i32 i32)))
-                (import "tidegate:gate/state@1.0.0" "get" (func $get (param i32 i32 i32)))
-                (import "tidegate:gate/telemetry@1.0.0" "metric"
-                    (func $metric (param i32 i32 i32 i32 i32)))
-                (memory (export "memory") 1)
-                (table $table 1 funcref)
-                (data (i32.const 16) "hello")
-                (data (i32.const 32) "{schema}")
-                (func $deeper (param i32) (result i32)
-                    (i32.add (call $deeper (local.get 0)) (i32.const 1)))
-                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
-                (func (export "describe") (result i32)
-                    (i32.store (i32.const 2048) (i32.const 16))
-                    (i32.store (i32.const 2052) (i32.const 5))
-                    (i32.store (i32.const 2056) (i32.const 16))
-                    (i32.store (i32.const 2060) (i32.const 5))
-                    (i32.store (i32.const 2064) (i32.const 32))
-                    (i32.store (i32.const 2068) (i32.const {length}))
-                    (i32.const 2048))
-                (func (export "evaluate") (param i32) (result i32) {evaluate}))"#
-        ),
-    )
-}
-
 #[test]
 fn the_committed_error_budget_passes_holds_and_fails() {
     let check = |requests, error_rate, expected: fn(&GateAnswer) -> bool| {
@@ -292,6 +236,45 @@ fn memory_and_tables_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn each_gate_of_the_hostile_set_comes_to_its_error_and_passes_the_fifth_time() {
+    let bench = Bench::start();
+    for malice in Malice::ALL {
+        // Nobody listens there, which is told at once; then it waits.
+        let component = malice.component("http://127.0.0.1:9/");
+        std::fs::write(bench.folder.path().join("gate.wasm"), &component).expect("writable");
+        let grants = match malice {
+            Malice::SlowHostCall => GateGrants { http: vec![nobody()], ..GateGrants::default() },
+            Malice::EndlessLoop
+            | Malice::MemoryBomb
+            | Malice::DeepRecursion
+            | Malice::Trap
+            | Malice::HugeAnswer
+            | Malice::LogFlood
+            | Malice::TableGrowth
+            | Malice::StateFlood => GateGrants::default(),
+        };
+        let name = malice.name().parse().expect("a name");
+        let spec = GateSpec { name, grants, ..spec("gate.wasm", Sha256::of(&component)) };
+        let gate = bench.host.load(&spec, bench.folder.path()).expect("a valid component");
+        for _ in 0..4 {
+            let answer = bench.ask(&gate);
+            let GateAnswer::Error { kind, text } = answer else { panic!("{malice:?}: {answer:?}") };
+            assert_eq!(kind.as_str(), malice.error(), "{malice:?}: {text}");
+        }
+        assert_eq!(bench.ask(&gate), GateAnswer::Pass, "{malice:?}");
+    }
+}
+
+/// A host to which requests are granted.
+fn nobody() -> HttpGrant {
+    HttpGrant {
+        host: "127.0.0.1:9".parse().expect("a host"),
+        methods: vec!["GET".parse().expect("a method")],
+        addresses: Vec::new(),
+    }
+}
+
+#[test]
 fn floods_of_log_and_of_calls_into_the_host_are_ended() {
     let bench = Bench::start();
     let (kind, text) = bench.error_of(
@@ -304,20 +287,6 @@ fn floods_of_log_and_of_calls_into_the_host_are_ended() {
     );
     assert_eq!(kind, GateErrorKind::Limit);
     assert!(text.contains("1000 calls"), "{text}");
-}
-
-/// `evaluate` answers with `ok(fail(text))` or `err(text)` of this place and length.
-fn says(outer: u32, offset: u32, at: u32, length: u32) -> String {
-    format!(
-        "(drop (memory.grow (i32.const 64)))
-         (i32.store8 (i32.const 1024) (i32.const {outer}))
-         (i32.store8 (i32.const 1028) (i32.const 1))
-         (i32.store (i32.const {}) (i32.const {at}))
-         (i32.store (i32.const {}) (i32.const {length}))
-         (i32.const 1024)",
-        1024 + offset,
-        1028 + offset
-    )
 }
 
 #[test]
@@ -418,23 +387,10 @@ fn what_is_no_gate_is_refused_with_the_reason() {
     check(&good()[..30_000], "cut off or damaged");
     check(&good()[..6], "cut off");
     check(b"#!/bin/sh", "not a WebAssembly file");
-    let evaluate = "(func (export \"evaluate\"))";
-    let odd = "package tidegate:gate@1.0.0; world gate { export evaluate: func(); }";
-    check(&component(odd, &format!("(module {evaluate})")), "export `describe` is missing");
-    let forbidden = "package other:thing@1.0.0; interface clock { now: func() -> u32; }
-        world gate { import clock; export evaluate: func(); }";
-    let module = format!(
-        "(module (import \"other:thing/clock@1.0.0\" \"now\" (func (result i32))) {evaluate})"
-    );
-    check(&component(forbidden, &module), "import `other:thing/clock@1.0.0` is not available");
-    let newer = WIT.replace("gate@1.0.0", "gate@2.0.0");
-    let module = "(module (import \"tidegate:gate/log@2.0.0\" \"write\" (func (param i32 i32 i32)))
-        (memory (export \"memory\") 1)
-        (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) i32.const 8)
-        (func (export \"describe\") (result i32) i32.const 8)
-        (func (export \"evaluate\") (param i32) (result i32) i32.const 8))";
+    check(&of_another_world(), "export `describe` is missing");
+    check(&with_forbidden_import(), "import `other:thing/clock@1.0.0` is not available");
     let text = "built for version 2.0.0 of the contract, this host offers version 1.0.0";
-    check(&component(&newer, module), text);
+    check(&of_another_version(), text);
     check(&guest_with_schema(r#"{"$ref":"https://a.example/s"}"#, "unreachable"), "`$ref`");
     assert_eq!(bench.ask(&bench.load_good()), GateAnswer::Pass);
 }

@@ -47,6 +47,8 @@ mod committed;
 mod granted;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod malice;
 
 pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};

@@ -169,7 +169,7 @@ mod tests {
     use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
         AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, GateGauges, GreenTotals,
-        Outcome, OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
+        LatenessGauge, Outcome, OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
     };
 
     fn service() -> ServiceName {
@@ -249,6 +249,7 @@ mod tests {
                 rate: 14.5,
             }],
             gates: GateGauges::default(),
+            tick_lateness: LatenessGauge::default(),
         }
     }
 

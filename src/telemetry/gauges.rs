@@ -12,6 +12,7 @@ use crate::core::model::{
 
 use super::family::{counter, family, gauge};
 use super::gate_gauges::GateGauges;
+use super::lateness::LatenessGauge;
 
 /// The states of a rollout: the values of the label `state`.
 pub const ROLLOUT_STATES: [&str; 10] = [
@@ -48,6 +49,8 @@ pub struct Gauges {
     pub burn_rates: Vec<BurnRateGauge>,
     /// What the calls of gates came to besides their verdicts.
     pub gates: GateGauges,
+    /// How late the writer came round.
+    pub tick_lateness: LatenessGauge,
 }
 
 /// A service's weights and rollouts.
@@ -214,6 +217,7 @@ impl Gauges {
             MetricType::GAUGE,
             vec![gauge(&[], self.writer_silent.ms() as f64 / 1e3)],
         ));
+        families.push(self.tick_lateness.family());
         families
     }
 

@@ -13,6 +13,7 @@ mod family;
 mod gate_gauges;
 mod gauges;
 mod late_failures;
+mod lateness;
 mod log;
 mod memory;
 mod meter;
@@ -28,6 +29,7 @@ pub use gauges::{
     AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, Gauges, GreenTotals, ROLLOUT_STATES,
     RevisionGauge, ServiceGauges, TargetGauge,
 };
+pub use lateness::{Lateness, LatenessGauge};
 pub use log::{Log, LogWriter};
 pub use memory::{allowed_bytes, resident_bytes};
 pub use pressure::Pressure;

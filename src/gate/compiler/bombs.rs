@@ -1,6 +1,5 @@
 //! The compiler against components that are good, damaged, and made to exhaust it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use wasmtime::Engine;
 use super::{CompileError, CompileLimits, Compiler, Stop};
 use crate::clock::Clock;
 use crate::core::model::{GateGrants, Span};
+use crate::gate::malice::compiler_bomb;
 use crate::gate::{GateError, engine};
 
 struct Bench {
@@ -46,22 +46,6 @@ impl Bench {
 fn good() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::read(root.join("plugins/dist/error-budget.wasm")).expect("committed")
-}
-
-/// One function with many variables, each of which may come from any of many branches.
-fn bomb() -> Vec<u8> {
-    const LOCALS: u32 = 2_000;
-    let mut body = "i32 ".repeat(2_000);
-    body.insert_str(0, "(func (param i32) (local ");
-    body.push(')');
-    for branch in 0..60_000 {
-        let [asked, from, to] = [3, 7, 11].map(|stride| 1 + (branch * stride + stride) % LOCALS);
-        write!(body, " local.get {asked} if local.get {from} local.set {to} end").expect("text");
-    }
-    body.push(')');
-    let bytes = wat::parse_str(format!("(component (core module {body}))")).expect("valid text");
-    assert!(bytes.len() < 1_000_000, "{}", bytes.len());
-    bytes
 }
 
 #[test]
@@ -113,7 +97,7 @@ fn a_component_that_exhausts_the_compiler_is_refused_within_the_limits() {
         ..CompileLimits::default()
     };
     let bench = Bench::with(limits);
-    let bomb = bomb();
+    let bomb = compiler_bomb();
     let begun = bench.clock.mono();
     let refusal = bench.refusal(&bomb);
     // Which of them comes first depends on the machine.
@@ -134,7 +118,7 @@ fn a_component_that_exhausts_the_compiler_is_refused_within_the_limits() {
 #[test]
 fn a_compilation_that_takes_too_long_is_ended() {
     let bench = Bench::with(CompileLimits { time_ms: 1, ..CompileLimits::default() });
-    assert!(matches!(bench.refusal(&bomb()), CompileError::Time { .. }));
+    assert!(matches!(bench.refusal(&compiler_bomb()), CompileError::Time { .. }));
 }
 
 #[test]
@@ -148,7 +132,7 @@ fn native_code_beyond_the_limit_is_refused() {
 fn a_host_that_ends_waits_for_no_compilation() {
     let Bench { compiler, engine, _stop: stop, .. } = Bench::with(CompileLimits::default());
     drop(stop);
-    let refused = compiler.link(&engine, &bomb(), &GateGrants::default()).map(drop);
+    let refused = compiler.link(&engine, &compiler_bomb(), &GateGrants::default()).map(drop);
     assert!(matches!(refused, Err(GateError::Compile(CompileError::Stopped))), "{refused:?}");
 }
 

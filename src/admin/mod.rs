@@ -20,6 +20,7 @@ mod condition;
 mod envelope;
 mod evidence;
 mod explain;
+mod gate_calls;
 mod gates;
 mod health;
 mod hosts;

@@ -20,6 +20,7 @@
 mod bindings;
 mod breaker;
 mod call;
+mod calls;
 mod capabilities;
 mod compiler;
 mod component_file;
@@ -34,6 +35,7 @@ mod network;
 mod outside;
 mod params;
 mod private_folder;
+mod recording;
 mod records;
 mod registry;
 mod runtime;
@@ -48,6 +50,7 @@ mod granted;
 #[cfg(test)]
 mod hostile;
 
+pub use calls::{GateCalls, WrittenCall};
 pub use compiler::{CompileError, compile_gate};
 pub use host::{GateHost, GateHostParts};
 pub use library::{GateIndex, GateVersion, GateVersions, Library};

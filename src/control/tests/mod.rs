@@ -119,17 +119,12 @@ struct Script {
 }
 
 impl AskGates for Script {
-    fn ask(
-        &self,
-        call: GateCall,
-        evidence: Option<GateEvidence>,
-        reply: Box<dyn FnOnce(GateAnswer) + Send>,
-    ) {
+    fn ask(&self, call: GateCall, evidence: Option<GateEvidence>, reply: GateReply) {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
         self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
         if !silent {
-            reply(GateAnswer::Pass);
+            reply(GateAnswer::Pass, None);
         }
     }
 

@@ -245,6 +245,7 @@ fn a_lost_answer_is_asked_for_again_and_the_late_one_is_dropped_and_recorded() {
         gate: "g".parse().expect("valid"),
         attempt,
         answer: GateAnswer::Pass,
+        call: None,
     };
     drive.send(late(1));
     drive.is(StateName::Shifting, 0);

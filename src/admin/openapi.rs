@@ -45,7 +45,7 @@ pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
         verbs::approve, verbs::reject, verbs::pause, verbs::resume, verbs::promote, verbs::stop,
         verbs::abort,
         alarms::list, alarms::push, alarm_hooks::alertmanager, gates::list,
-        gates::show, gates::push, gates::remove, ledger::list, reload::reload,
+        gates::show, gates::component, gates::push, gates::remove, ledger::list, reload::reload,
     ),
     security(("token" = [])),
     modifiers(&Token),

@@ -64,6 +64,7 @@ pub(super) fn table() -> Vec<Route> {
         posting("/v1/alarm-hooks/alertmanager", Notify, alarm_hooks::alertmanager),
         reading("/v1/gates", Some(Read), gates::list),
         reading("/v1/gates/{gate}", Some(Read), gates::show),
+        reading("/v1/gates/{gate}/component", Some(Read), gates::component),
         putting("/v1/gates/{gate}", Configure, gates::push),
         deleting("/v1/gates/{gate}", Configure, gates::remove),
         reading("/v1/ledger", Some(Read), ledger::list),

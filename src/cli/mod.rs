@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod forecast;
 mod gate;
+mod gate_replay;
 mod ledger;
 mod line;
 mod plan;

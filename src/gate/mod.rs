@@ -52,6 +52,7 @@ mod hostile;
 
 pub use calls::{GateCalls, WrittenCall};
 pub use compiler::{CompileError, compile_gate};
+pub use component_file::read as read_component;
 pub use host::{GateHost, GateHostParts};
 pub use library::{GateIndex, GateVersion, GateVersions, Library};
 pub use network::Network;

@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod evidence;
 mod explain;
+mod gate_calls;
 mod history;
 mod kit;
 mod logs;

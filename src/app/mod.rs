@@ -43,7 +43,7 @@ pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
 pub use serve::{Beginning, serve};
-pub use trial::{RetriedCall, Retrial, Trial, TriedCase, try_gate, try_gate_again};
+pub use trial::{Retrial, RetriedCall, Trial, TriedCase, try_gate, try_gate_again};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded, upgrade};
 pub use verify::verify_ledger;
 

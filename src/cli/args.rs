@@ -499,7 +499,7 @@ mod tests {
         check("tidegate gate new --lang cobol budget", "possible values: rust, js, python, c");
         check("tidegate gate test a.wasm", "--cases <FILE>");
         check("tidegate gate test a.wasm --cases c --rollout d-ABCDEFGHI", "cannot be used with");
-        check("tidegate gate test a.wasm --cases c --gate b", "--rollout <ID>");
+        check("tidegate gate test a.wasm --cases c --gate b", "cannot be used with");
         check("tidegate rollout list --token tg_1", "unexpected argument");
         check("tidegate plan --config t.yaml --traffic 200", "is not traffic");
         let simulate = |rest: &str| format!("tidegate simulate --config t --traffic 1rps {rest}");

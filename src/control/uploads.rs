@@ -478,6 +478,10 @@ gates: {{ budget: {{ uploaded: true, limits: {{ deadline: 2s }}{keys} }} }}
         };
         bench.gates.prune(&budget(), &BTreeSet::from([old]));
         assert_eq!(loaded(), BTreeSet::from([old, new]));
+        let read = |wanted| bench.gates.read(&config, &budget(), wanted).expect("readable");
+        assert_eq!(read(None), Some(newer()));
+        assert_eq!(read(Some(old)), Some(good()));
+        assert_eq!(read(Some(Sha256::of(b"another"))), None);
         bench.gates.prune(&budget(), &BTreeSet::new());
         assert_eq!(loaded(), BTreeSet::from([new]));
         bench.gates.forget(&budget()).expect("forgotten");

@@ -95,7 +95,7 @@ impl CallData {
         let (grants, evidence) = match self.subject {
             Some(subject) => {
                 let evidence = subject.evidence.as_ref().map(Into::into);
-                (subject.grants.as_ref().clone(), evidence)
+                ((*subject.grants).clone(), evidence)
             }
             None => (GateGrants::default(), None),
         };

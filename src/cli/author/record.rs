@@ -128,9 +128,9 @@ fn retell(
     let calls = record.calls.iter().map(|(_, call)| call);
     let of_gate = |call: &&GateTranscript| Some(call.hearing.call.name()) == gate.as_ref();
     let calls: Vec<&GateTranscript> = calls.filter(of_gate).collect();
-    let gate = match gate.clone() {
+    let gate = match gate {
         Some(gate) if !calls.is_empty() => gate,
-        Some(_) | None => return Err(no_calls(rollout, gate.as_ref(), record)),
+        none => return Err(no_calls(rollout, none.as_ref(), record)),
     };
     let retrial = try_gate_again(file, &gate, &calls).map_err(Failure::Bad)?;
     let Retrial { title, version, sha256, calls: made } = retrial;

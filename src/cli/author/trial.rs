@@ -28,7 +28,7 @@ pub(in crate::cli) struct TestArgs {
     #[arg(long, value_name = "ID", conflicts_with = "cases")]
     rollout: Option<RolloutId>,
     /// The gate whose calls are meant; without it the one with the file's name.
-    #[arg(long, value_name = "NAME", requires = "rollout")]
+    #[arg(long, value_name = "NAME", requires = "rollout", conflicts_with = "cases")]
     gate: Option<GateName>,
 }
 

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 
 use super::auth::Caller;
 use super::body::{InComponent, InPath, InQuery, MaybeBody};
@@ -11,7 +13,7 @@ use super::paging::PageQuery;
 use super::problem::{Answer, Denied};
 use super::routes::Shared;
 use crate::control::Upload;
-use crate::core::model::GateName;
+use crate::core::model::{GateName, Sha256};
 
 /// Lists all gates.
 #[utoipa::path(
@@ -95,6 +97,40 @@ pub(super) async fn remove(
     let reason = reason.map(String::from);
     state.handle.remove_gate(gate.clone(), caller.actor(), reason).await?;
     Ok(Json(json::GateRemoved { name: gate }))
+}
+
+/// Which component is wanted.
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ComponentQuery {
+    /// Its digest; the present one if not given.
+    #[param(value_type = Option<String>)]
+    sha256: Option<Sha256>,
+}
+
+/// Gives a component of a gate: to be tried elsewhere.
+#[utoipa::path(
+    get, path = "/v1/gates/{gate}/component", operation_id = "show_gate_component", tag = "gates",
+    params(("gate" = String, Path), ComponentQuery),
+    responses(
+        (status = 200, description = "The component", body = Vec<u8>, content_type = "application/wasm"),
+        (status = 404, description = "No such gate, or it is not kept", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn component(
+    State(state): State<Shared>,
+    InPath(gate): InPath<GateName>,
+    InQuery(query): InQuery<ComponentQuery>,
+) -> Answer<([(HeaderName, &'static str); 1], Vec<u8>)> {
+    let found = state.handle.gate_component(&gate, query.sha256).await?;
+    let component = found.ok_or_else(|| {
+        let detail = format!("that component of gate {gate} is not kept");
+        Denied::new(StatusCode::NOT_FOUND, "no_component", detail)
+            .fix("an earlier component is kept for as long as a rollout asks it")
+    })?;
+    Ok(([(CONTENT_TYPE, "application/wasm")], component))
 }
 
 /// The header with the signature.

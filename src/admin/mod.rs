@@ -21,6 +21,7 @@ mod envelope;
 mod evidence;
 mod evidence_body;
 mod explain;
+mod gate_calls;
 mod gates;
 mod health;
 mod hosts;

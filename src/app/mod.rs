@@ -38,12 +38,12 @@ use control::{Claim, ControlPart, Lasting};
 use parts::Parts;
 use upgrade::Door;
 
-pub use crate::gate::compile_gate;
+pub use crate::gate::{GateCalls, compile_gate};
 pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
 pub use serve::{Beginning, serve};
-pub use trial::{Trial, TriedCase, try_gate};
+pub use trial::{Retrial, RetriedCall, Trial, TriedCase, try_gate, try_gate_again};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded, upgrade};
 pub use verify::verify_ledger;
 

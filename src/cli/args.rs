@@ -473,6 +473,7 @@ mod tests {
             "tidegate gate build",
             "tidegate gate build budget",
             "tidegate gate test budget.wasm --cases cases.yaml --json",
+            "tidegate gate test new.wasm --rollout d-ABCDEFGHI --gate budget --json",
             "tidegate ledger verify",
             "tidegate reload",
             "tidegate explain shop --key u1 --rollout d-ABCDEFGHI --json",
@@ -496,6 +497,9 @@ mod tests {
         check("tidegate alarm push errors alarm", "wanted OK, ALARM or INSUFFICIENT_DATA");
         check("tidegate gate new --lang rust Budget", "is no name for a gate");
         check("tidegate gate new --lang cobol budget", "possible values: rust, js, python, c");
+        check("tidegate gate test a.wasm", "--cases <FILE>");
+        check("tidegate gate test a.wasm --cases c --rollout d-ABCDEFGHI", "cannot be used with");
+        check("tidegate gate test a.wasm --cases c --gate b", "cannot be used with");
         check("tidegate rollout list --token tg_1", "unexpected argument");
         check("tidegate plan --config t.yaml --traffic 200", "is not traffic");
         let simulate = |rest: &str| format!("tidegate simulate --config t --traffic 1rps {rest}");

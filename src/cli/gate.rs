@@ -22,8 +22,8 @@ pub(super) async fn run(
     form: Form,
 ) -> Result<Exit, Failure> {
     match command {
-        // Without the admin API already, where there is none.
-        GateCommand::Author(command) => author::run(&command, form),
+        // Carried out before there is a client, and with one of its own where it needs any.
+        GateCommand::Author(command) => author::run(&command, no_client, form),
         GateCommand::List => list(client, form).await,
         GateCommand::Show { gate } => {
             let gate: GateDetail = client.get(&format!("/v1/gates/{gate}")).await?;
@@ -40,6 +40,10 @@ pub(super) async fn run(
             Ok(Exit::Succeeded)
         }
     }
+}
+
+fn no_client() -> Result<Client, Failure> {
+    Err(Failure::Usage("a gate is tried without this client".to_owned(), None))
 }
 
 async fn list(client: &Client, form: Form) -> Result<Exit, Failure> {

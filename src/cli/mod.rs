@@ -18,6 +18,7 @@ mod failure;
 mod forecast;
 mod gate;
 mod gate_list;
+mod gate_replay;
 mod ledger;
 mod line;
 mod plan;
@@ -124,7 +125,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
             Ok(ExitCode::from((entry.compile_gate)(&folder, &limits)))
         }
         Command::Ask(Ask::Gate(GateCommand::Author(command))) => {
-            author::run(&command, form).map(ExitCode::from)
+            let client = || Client::new(&cli.admin, cli.token_file.as_ref());
+            author::run(&command, client, form).map(ExitCode::from)
         }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)

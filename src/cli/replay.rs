@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::client::Client;
 use super::failure::Failure;
+use super::gate_replay::{self, Fetched, GatesReplayed};
 use super::rehearsal::said;
 use super::screen::{Form, plain};
 use super::table::table;
@@ -64,6 +65,16 @@ struct Replayed {
     as_recorded: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     with: Option<With>,
+    /// What came of its gates; absent if none were asked, and without the admin API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<GatesReplayed>,
+}
+
+/// What came of a rollout that was not compared.
+#[derive(Debug, Serialize)]
+struct Gated {
+    rollout: RolloutId,
+    gates: GatesReplayed,
 }
 
 /// What another policy came to.
@@ -102,15 +113,24 @@ pub(super) fn replay(
     client: impl FnOnce() -> Result<Client, Failure>,
     form: Form,
 ) -> Result<Exit, Failure> {
-    let (log, record, own) = match (&args.file, &args.id) {
+    let (log, record, own, gates) = match (&args.file, &args.id) {
         (Some(file), _) => {
             let log = read(file)?;
             let own = run(&log, None)?;
-            (log, None, own)
+            (log, None, own, None)
         }
         (None, Some(id)) => {
-            let (log, record, own) = fetch(&client()?, id)?;
-            (log, Some(record), own)
+            let (compared, gates) = fetch(&client()?, id)?;
+            let gates = gates.as_ref().map(gate_replay::replay).transpose()?;
+            match (compared, gates) {
+                (Ok((log, record, own)), gates) => (log, Some(record), own, gates),
+                (Err(Failure::Refused(problem)), Some(gates))
+                    if problem.code == "no_evidence" && args.with.is_none() =>
+                {
+                    return Ok(gates_alone(id, gates, form));
+                }
+                (Err(failure), _) => return Err(failure),
+            }
         }
         (None, None) => {
             let why = "neither a rollout nor a file is named".to_owned();
@@ -125,10 +145,22 @@ pub(super) fn replay(
         }
         None => None,
     };
-    let replayed = Replayed::of(&own, record.as_ref(), with);
+    let replayed = Replayed { gates, ..Replayed::of(&own, record.as_ref(), with) };
     form.show(&replayed, render);
     let is_same = replayed.reproduced && replayed.as_recorded != Some(false);
-    Ok(if is_same || replayed.approximate { Exit::Succeeded } else { Exit::Refused })
+    let gates_are = replayed.gates.as_ref().is_none_or(GatesReplayed::is_same);
+    let is_well = (is_same || replayed.approximate) && gates_are;
+    Ok(if is_well { Exit::Succeeded } else { Exit::Refused })
+}
+
+/// Tells of the gates of a rollout that was not compared.
+fn gates_alone(id: &RolloutId, gates: GatesReplayed, form: Form) -> Exit {
+    let gated = Gated { rollout: id.clone(), gates };
+    form.show(&gated, |gated| {
+        let head = format!("rollout {} was not compared", gated.rollout);
+        format!("{head}\n{}", gate_replay::render(&gated.gates))
+    });
+    if gated.gates.is_same() { Exit::Succeeded } else { Exit::Refused }
 }
 
 /// The log in a file, which is no longer than a log can be.
@@ -144,20 +176,26 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(log)
 }
 
-/// The log of a rollout, the rollout, and the log run again. The end of a log is written a moment
-/// after the end of its rollout is known, so that it is waited for.
-fn fetch(client: &Client, id: &RolloutId) -> Result<(Vec<u8>, Rollout, Rerun), Failure> {
+/// The log of a rollout, the rollout, and the log run again.
+type Compared = (Vec<u8>, Rollout, Rerun);
+
+/// What was compared, and what gates were told. The end of a log is written a moment after the end
+/// of its rollout is known, so that it is waited for.
+fn fetch(
+    client: &Client,
+    id: &RolloutId,
+) -> Result<(Result<Compared, Failure>, Option<Fetched>), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime can be made")?;
-    runtime.block_on(fetch_whole(client, id))
+    runtime.block_on(async {
+        let gates = gate_replay::fetch(client, id).await?;
+        Ok((fetch_whole(client, id).await, gates))
+    })
 }
 
-async fn fetch_whole(
-    client: &Client,
-    id: &RolloutId,
-) -> Result<(Vec<u8>, Rollout, Rerun), Failure> {
+async fn fetch_whole(client: &Client, id: &RolloutId) -> Result<Compared, Failure> {
     let path = format!("/v1/rollouts/{id}");
     let mut tries = 0;
     loop {
@@ -213,6 +251,7 @@ impl Replayed {
             differs_after_ms,
             as_recorded: record.and_then(|record| as_recorded(found, record)),
             with,
+            gates: None,
         }
     }
 }
@@ -280,6 +319,7 @@ fn render(replayed: &Replayed) -> String {
     lines.extend(replayed.missing.iter().map(|what| format!("approximate: {what}")));
     lines.push(decisions(&replayed.decisions));
     lines.push(outcome(replayed));
+    lines.extend(replayed.gates.as_ref().map(gate_replay::render));
     if let Some(with) = &replayed.with {
         lines.push(format!(
             "\nby {}, service {}:",

@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use crate::core::model::RolloutId;
 use crate::store::EvidenceFolder;
 
+use super::call_log::{CallLog, KeptCall};
+
 /// Hands evidence to the task that writes it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EvidenceWriter {
@@ -36,6 +38,7 @@ pub(super) struct LogState {
 #[derive(Debug)]
 enum Order {
     Append { rollout: RolloutId, bytes: Vec<u8>, era: u64, state: Arc<LogState> },
+    Keep { rollout: RolloutId, call: KeptCall },
     Remove(Vec<RolloutId>),
     KeepOnly(BTreeSet<RolloutId>),
 }
@@ -75,6 +78,14 @@ impl EvidenceWriter {
         }
     }
 
+    /// Has a call of a gate kept. One that is lost is missed by the ledger, which has its digest.
+    pub(super) fn keep_call(&self, rollout: &RolloutId, call: KeptCall) {
+        let order = Order::Keep { rollout: rollout.clone(), call };
+        if self.to.is_some() && !self.give(order) {
+            tracing::warn!(%rollout, "a call of a gate is not kept: too much waits to be written");
+        }
+    }
+
     /// Has the logs of rollouts removed that nobody knows any more.
     pub(super) fn remove(&self, rollouts: &[RolloutId]) {
         // What is not done now is done at the next start.
@@ -94,7 +105,7 @@ impl EvidenceWriter {
     /// Does what is ordered, until nobody orders anything any more.
     pub async fn run(folder: EvidenceFolder, orders: EvidenceOrders) {
         let EvidenceOrders(mut orders) = orders;
-        let mut logs = Logs { folder: folder.clone(), lengths: BTreeMap::new() };
+        let mut logs = Logs::new(folder.clone());
         loop {
             let mut batch = Vec::new();
             if orders.recv_many(&mut batch, QUEUE).await == 0 {
@@ -106,7 +117,7 @@ impl EvidenceWriter {
             });
             logs = work.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "evidence was not written");
-                Logs { folder: folder.clone(), lengths: BTreeMap::new() }
+                Logs::new(folder.clone())
             });
         }
     }
@@ -136,9 +147,15 @@ struct Logs {
     folder: EvidenceFolder,
     /// How much of each log is good, of those that were written to.
     lengths: BTreeMap<RolloutId, u64>,
+    /// The records of calls of gates that were written to.
+    calls: BTreeMap<RolloutId, CallLog>,
 }
 
 impl Logs {
+    fn new(folder: EvidenceFolder) -> Self {
+        Self { folder, lengths: BTreeMap::new(), calls: BTreeMap::new() }
+    }
+
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Append { era, state, .. } if era < state.era() => {}
@@ -156,9 +173,16 @@ impl Logs {
                     }
                 }
             }
+            Order::Keep { rollout, call } => {
+                let log = self.calls.entry(rollout.clone()).or_default();
+                if let Err(error) = log.append(&self.folder, &rollout, call) {
+                    tracing::warn!(%rollout, %error, "a call of a gate is not kept");
+                }
+            }
             Order::Remove(rollouts) => {
                 for rollout in rollouts {
                     self.lengths.remove(&rollout);
+                    self.calls.remove(&rollout);
                     tell(self.folder.remove(&rollout));
                 }
             }
@@ -257,7 +281,7 @@ mod tests {
     fn a_log_that_was_removed_is_lost_once_and_begins_anew() {
         let home = tempfile::tempdir().expect("a folder");
         let folder = EvidenceFolder::new(home.path());
-        let mut logs = Logs { folder: folder.clone(), lengths: BTreeMap::new() };
+        let mut logs = Logs::new(folder.clone());
         let state: Arc<LogState> = Arc::default();
         let order = |bytes: &[u8], era| Order::Append {
             rollout: id(),

@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::model::{GateName, ServiceName};
-use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, TelemetryView};
+use crate::core::rollout::{
+    GateAnswer, GateCall, GateErrorKind, GateEvidence, GateHearing, TelemetryView,
+};
 use crate::gate::{
     GATE_TIMES_US, GateHost, GateHostParts, GateRecord, KeptState, Library, MemoryState, Network,
 };
 use crate::telemetry::{GateCallsGauge, GateGauge, GateGauges};
 
-use super::AskGates;
+use super::{AskGates, GateReply};
 
 /// The gates of a configuration.
 pub struct Gates {
@@ -118,16 +120,11 @@ impl Gates {
 }
 
 impl AskGates for Gates {
-    fn ask(
-        &self,
-        call: GateCall,
-        evidence: Option<GateEvidence>,
-        reply: Box<dyn FnOnce(GateAnswer) + Send>,
-    ) {
+    fn ask(&self, call: GateCall, evidence: Option<GateEvidence>, reply: GateReply) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (calls, name) = (Arc::clone(&self.calls), call.gate.gate.clone());
         let errors = Arc::clone(&self.errors);
-        let counted = move |answer: GateAnswer| {
+        let counted = move |answer: GateAnswer, hearing: Option<Box<GateHearing>>| {
             if let GateAnswer::Error { kind, .. } = &answer {
                 let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
                 *errors.entry((name.clone(), *kind)).or_default() += 1;
@@ -135,13 +132,13 @@ impl AskGates for Gates {
             let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
             *calls.entry((name, verdict(&answer))).or_default() += 1;
             drop(calls);
-            reply(answer);
+            reply(answer, hearing);
         };
         match host {
-            Some(host) => host.ask(call, evidence, counted),
+            Some(host) => host.hear(call, evidence, counted),
             None => {
                 let text = "no gate is loaded".to_owned();
-                counted(GateAnswer::Error { kind: GateErrorKind::Unavailable, text });
+                counted(GateAnswer::Error { kind: GateErrorKind::Unavailable, text }, None);
             }
         }
     }

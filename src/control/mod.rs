@@ -13,6 +13,7 @@ mod analysis_view;
 mod assignment;
 mod attempts;
 mod burns;
+mod call_log;
 mod change;
 mod close;
 mod command;
@@ -87,5 +88,5 @@ pub use view::{
     UnresolvedView, View,
 };
 pub use watchdog::Watchdog;
-pub use world::{AskGates, World};
+pub use world::{AskGates, GateReply, World};
 pub use writer::{Message, Writer};

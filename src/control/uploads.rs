@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
@@ -13,7 +14,9 @@ use serde_json::json;
 use crate::config::Config;
 use crate::core::model::{GateKey, GateName, GateSpec, Sha256, UploadedGate};
 use crate::core::rollout::Actor;
-use crate::gate::{GateError, GateHost, GateVersion, GateVersions, LoadedGate, signer};
+use crate::gate::{
+    GateError, GateHost, GateVersion, GateVersions, LoadedGate, read_component, signer,
+};
 
 use super::{Command, Gates, Handle, Refusal, Reply, Request};
 
@@ -231,6 +234,37 @@ impl Gates {
     }
 }
 
+impl Gates {
+    /// Reads a component of a gate, the present one if none is named; `None` if it is not kept.
+    /// Blocks.
+    fn read(
+        &self,
+        config: &Config,
+        gate: &GateName,
+        wanted: Option<Sha256>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let present = config.gates.get(gate);
+        if present.is_none() && !config.uploaded_gates.contains_key(gate) {
+            return Err(Refusal::NoGate(gate.clone()));
+        }
+        let Some(digest) = wanted.or(present.map(|spec| spec.sha256)) else { return Ok(None) };
+        let path = match present.filter(|spec| spec.sha256 == digest) {
+            Some(spec) => Some(config.base_dir.join(&spec.component)),
+            None => self.kept(gate, digest)?,
+        };
+        let read = path.map(|path| read_component(&path, digest)).transpose();
+        read.map_err(|error| Refusal::Gate(error.to_string()))
+    }
+
+    /// The file of an uploaded component, if it is kept. Blocks.
+    fn kept(&self, gate: &GateName, digest: Sha256) -> Result<Option<PathBuf>, Refusal> {
+        let Some(library) = &self.library else { return Ok(None) };
+        let index = library.index().map_err(|error| Refusal::Gate(error.to_string()))?;
+        let is_kept = index.get(gate).is_some_and(|found| found.kept.contains_key(&digest));
+        Ok(is_kept.then(|| library.component(digest)))
+    }
+}
+
 /// How a gate is declared, if its component is uploaded.
 fn declared<'a>(config: &'a Config, gate: &GateName) -> Result<&'a UploadedGate, Refusal> {
     if config.gates.contains_key(gate) && !config.uploaded_gates.contains_key(gate) {
@@ -312,6 +346,19 @@ impl Handle {
     pub async fn see_gate(&self, gate: &GateName) -> Result<GateView, Refusal> {
         let (gates, config, gate) = (self.gates()?, self.config()?, gate.clone());
         blocking(move || gates.see(&config, &gate)).await?
+    }
+
+    /// A component of a gate, the present one if none is named; `None` if it is not kept.
+    ///
+    /// # Errors
+    /// There is no such gate, or its file cannot be read.
+    pub async fn gate_component(
+        &self,
+        gate: &GateName,
+        wanted: Option<Sha256>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let (gates, config, gate) = (self.gates()?, self.config()?, gate.clone());
+        blocking(move || gates.read(&config, &gate, wanted)).await?
     }
 
     fn gates(&self) -> Result<Arc<Gates>, Refusal> {
@@ -431,6 +478,10 @@ gates: {{ budget: {{ uploaded: true, limits: {{ deadline: 2s }}{keys} }} }}
         };
         bench.gates.prune(&budget(), &BTreeSet::from([old]));
         assert_eq!(loaded(), BTreeSet::from([old, new]));
+        let read = |wanted| bench.gates.read(&config, &budget(), wanted).expect("readable");
+        assert_eq!(read(None), Some(newer()));
+        assert_eq!(read(Some(old)), Some(good()));
+        assert_eq!(read(Some(Sha256::of(b"another"))), None);
         bench.gates.prune(&budget(), &BTreeSet::new());
         assert_eq!(loaded(), BTreeSet::from([new]));
         bench.gates.forget(&budget()).expect("forgotten");

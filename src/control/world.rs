@@ -12,7 +12,7 @@ use crate::core::ledger::Draft;
 use crate::core::model::{
     GateName, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
 };
-use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, Rollout};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, GateHearing, Rollout};
 use crate::core::routing::RoutingTable;
 use crate::gate::KeptState;
 use crate::probe::Prober;
@@ -34,16 +34,14 @@ use super::{
     AnalysisView, EvidenceWriter, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter,
 };
 
+/// Takes a gate's answer, and what it was told; `None` if it was not asked.
+pub type GateReply = Box<dyn FnOnce(GateAnswer, Option<Box<GateHearing>>) + Send>;
+
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
     /// Asks; the answer comes to `reply`, from another thread, in bounded time. Never blocks.
     /// `evidence` is what the comparison says now; `None` if nothing is compared.
-    fn ask(
-        &self,
-        call: GateCall,
-        evidence: Option<GateEvidence>,
-        reply: Box<dyn FnOnce(GateAnswer) + Send>,
-    );
+    fn ask(&self, call: GateCall, evidence: Option<GateEvidence>, reply: GateReply);
 
     /// How often each gate came to which verdict.
     fn calls(&self) -> Vec<GateCallsGauge>;

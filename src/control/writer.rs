@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
 use crate::core::analysis::comparison::Calendar;
+use crate::core::model::Sha256;
 use crate::core::rollout::{Event, GateAnswer, GateCall};
 use crate::store::StoreError;
 use crate::telemetry::Gauges;
@@ -32,6 +33,8 @@ pub enum Message {
         call: Box<GateCall>,
         /// What it said.
         answer: GateAnswer,
+        /// The digest of the component and all that it was told; `None` if it was not asked.
+        digest: Option<Sha256>,
     },
     /// The store said something.
     Stored(Stored),
@@ -157,7 +160,9 @@ impl Writer {
         self.world.now = self.world.clock.now();
         match message {
             Message::Request { request, reply } => self.world.request(&request, reply),
-            Message::Gate { call, answer } => self.world.gate_answered(*call, answer),
+            Message::Gate { call, answer, digest } => {
+                self.world.gate_answered(*call, answer, digest);
+            }
             Message::Stored(stored) => self.stored(stored),
             Message::Shutdown(_) => {}
         }

@@ -16,7 +16,7 @@ use super::runtime::Guests;
 use super::words;
 use crate::clock::Clock;
 use crate::core::model::{GateLimits, GateMode, GateName, Span};
-use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence};
+use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, GateHearing};
 
 /// How long after its deadline a call is dropped that no epoch has ended.
 const GRACE: Duration = Duration::from_millis(100);
@@ -39,20 +39,24 @@ impl Guests {
         within(limits, call).await
     }
 
-    /// Asks a gate a question; `evidence` is what the comparison said when it was put.
+    /// Asks a gate a question; `evidence` is what the comparison said when it was put. Gives the
+    /// answer and what the gate was told, which is nothing if it was not asked.
     pub(super) async fn evaluate(
         &self,
         gate: &Gate,
         call: &GateCall,
         evidence: Option<GateEvidence>,
-    ) -> GateAnswer {
+    ) -> (GateAnswer, Option<Box<GateHearing>>) {
         let begun = self.clock.mono_us();
         if let Err(error) = gate.schema.check(&call.gate.params) {
-            return failed((GateErrorKind::Unavailable, words::clean(&error.to_string())));
+            let text = words::clean(&error.to_string());
+            return (failed((GateErrorKind::Unavailable, text)), None);
         }
         let (service, grants) = (call.service.clone(), Arc::clone(&gate.grants));
         let subject = Subject { service, evidence, grants };
         let mut store = self.store(call.name(), Some(subject), gate.limits);
+        // The time of the call is that of its beginning.
+        store.data_mut().wall();
         let question = question(call);
         let evaluation = async {
             let instance: Instance = gate.component.instantiate_async(&mut store).await?;
@@ -60,15 +64,16 @@ impl Guests {
         };
         let evaluated = within(gate.limits, evaluation).await;
         let used = used(&store, gate.limits);
+        let hearing = store.into_data().into_hearing(call.clone());
         // Giving back what it used is part of what it takes.
-        drop(store);
         let micros = self.clock.mono_us().saturating_sub(begun);
         self.views.outside.took(CallCost { micros, ..used });
-        match evaluated {
+        let answer = match evaluated {
             Ok(Ok(verdict)) => answer(verdict),
             Ok(Err(text)) => failed((GateErrorKind::Guest, words::clean(&text))),
             Err(failure) => failed(failure),
-        }
+        };
+        (answer, Some(Box::new(hearing)))
     }
 
     fn store(

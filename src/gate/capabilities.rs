@@ -23,6 +23,7 @@ impl random::Host for CallData {
         self.count_host_call()?;
         let mut bytes = [0; 8];
         self.outside().fill(&mut bytes);
+        self.recording.drew(&bytes);
         // As many bits as a number below 1 can tell apart.
         Ok((u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64)
     }
@@ -35,6 +36,7 @@ impl random::Host for CallData {
         }
         let mut bytes = vec![0; count as usize];
         self.outside().fill(&mut bytes);
+        self.recording.drew(&bytes);
         Ok(bytes)
     }
 }
@@ -59,7 +61,9 @@ impl CallData {
         let request =
             permitted(request, self.http_grants(), self.time_to_wait(), self.longest_body())?;
         let outside = self.outside();
-        let response = outside.fetch(&request).await?;
+        let outcome = outside.fetch(&request).await;
+        self.recording.fetched(&request, &outcome);
+        let response = outcome?;
         Ok(Response { status: response.status, headers: response.headers, body: response.body })
     }
 

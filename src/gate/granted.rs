@@ -18,8 +18,8 @@ use crate::core::model::{
     GateGrants, GateLimits, GateSpec, HttpGrant, ServiceName, Sha256, Side, Span, WallTime,
 };
 use crate::core::rollout::{
-    GateAnswer, GateErrorKind, GateEvidence, GateMetric, GateState as _, GateStatuses,
-    TelemetryView,
+    GateAnswer, GateErrorKind, GateEvidence, GateMetric, GateState as _, GateStatuses, Heard,
+    HeardAnswer, TelemetryView,
 };
 
 /// Green's numbers, each another one.
@@ -267,6 +267,34 @@ fn a_request_that_is_granted_comes_back_with_its_answer() {
     assert_eq!((asked.host.as_str(), asked.port, asked.is_https), ("api.example.com", 80, false));
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("GET", "/health?a=b"));
     assert!(asked.timeout < Span::from_secs(5), "the gate still has to answer: {asked:?}");
+}
+
+#[test]
+fn what_a_gate_was_told_is_taken_down_as_it_was_told() {
+    let bench = Bench::with(Arc::new(Fake::default()));
+    let draws = "(call $bytes (i32.const 2) (i32.const 3072))";
+    let gate = bench.load(&guest(&format!("{draws} {}", fetches(URL))), everything(), patient());
+    let gate = gate.expect("a valid component");
+    let (sender, receiver) = channel();
+    let asked = call(&gate, "{}");
+    bench.host.hear(asked.clone(), Some(evidence()), move |answer, hearing| {
+        sender.send((answer, hearing)).expect("a test waits");
+    });
+    let (answer, hearing) = receiver.recv_timeout(PATIENCE).expect("an answer");
+    assert_eq!(answer, GateAnswer::Fail { reason: "all is well".to_owned() });
+    let hearing = *hearing.expect("it was asked");
+    assert_eq!((hearing.call, hearing.at), (asked, WallTime::from_ms(12_345)));
+    assert_eq!((hearing.limits, hearing.grants), (patient(), everything()));
+    assert_eq!(hearing.evidence.as_ref().map(GateEvidence::from), Some(evidence()));
+    let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
+    let body = "all is well".to_owned();
+    let http = Heard::Http {
+        request: "GET http://api.example.com/health?a=b".to_owned(),
+        body: String::new(),
+        answer: HeardAnswer::Response { status: 200, headers, body },
+    };
+    assert_eq!(hearing.heard, [Heard::Chance { bytes: "0000".to_owned() }, http]);
+    assert_eq!(hearing.incomplete, None);
 }
 
 #[test]

@@ -15,7 +15,9 @@ use super::registry::{Gate, LoadedGate, Registry};
 use super::runtime::{Guests, Job, Runtime};
 use crate::clock::Clock;
 use crate::core::model::{GateName, GateSpec, ParamsText, Sha256};
-use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, GateState, TelemetryView};
+use crate::core::rollout::{
+    GateAnswer, GateCall, GateEvidence, GateHearing, GateState, TelemetryView,
+};
 
 /// What the host is made of.
 pub struct GateHostParts {
@@ -153,6 +155,16 @@ impl GateHost {
         call: GateCall,
         evidence: Option<GateEvidence>,
         reply: impl FnOnce(GateAnswer) + Send + 'static,
+    ) {
+        self.hear(call, evidence, move |answer, _| reply(answer));
+    }
+
+    /// The same, and gives what the gate was told besides; `None` if it was not asked.
+    pub fn hear(
+        &self,
+        call: GateCall,
+        evidence: Option<GateEvidence>,
+        reply: impl FnOnce(GateAnswer, Option<Box<GateHearing>>) + Send + 'static,
     ) {
         self.runtime.submit(Job { call, evidence, reply: Box::new(reply) });
     }

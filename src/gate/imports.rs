@@ -11,12 +11,15 @@ use super::bindings::tidegate::gate::telemetry::{
 use super::bindings::tidegate::gate::{state, types};
 use super::limiter::{Breach, Limiter};
 use super::outside::Outside;
+use super::recording::Recording;
 use super::words;
 use crate::clock::Clock;
 use crate::core::model::{
     GateGrants, GateLimits, GateName, HttpGrant, MonoTime, ServiceName, Side, Span, WallTime,
 };
-use crate::core::rollout::{GateEvidence, GateMetric, GateState, TelemetryView};
+use crate::core::rollout::{
+    GateCall, GateEvidence, GateHearing, GateMetric, GateState, Heard, Number, TelemetryView,
+};
 
 /// What the imports read and write.
 #[derive(Clone)]
@@ -52,6 +55,8 @@ pub(super) struct CallData {
     host_calls: u32,
     log_lines: u32,
     log_bytes: usize,
+    /// What it was told so far.
+    pub(super) recording: Recording,
 }
 
 impl CallData {
@@ -66,6 +71,7 @@ impl CallData {
         limits: GateLimits,
         clock: Clock,
     ) -> Self {
+        let before = subject.as_ref().map(|subject| views.state.values(&subject.service, &gate));
         Self {
             gate,
             views,
@@ -79,7 +85,23 @@ impl CallData {
             host_calls: 0,
             log_lines: 0,
             log_bytes: 0,
+            recording: Recording::begin(before.unwrap_or_default()),
         }
+    }
+
+    /// All that the guest could learn, now that the call is over.
+    pub(super) fn into_hearing(mut self, call: GateCall) -> GateHearing {
+        let at = self.wall();
+        let (grants, evidence) = match self.subject {
+            Some(subject) => {
+                let evidence = subject.evidence.as_ref().map(Into::into);
+                ((*subject.grants).clone(), evidence)
+            }
+            None => (GateGrants::default(), None),
+        };
+        let (state, heard, incomplete) = self.recording.end();
+        let limits = self.limits;
+        GateHearing { call, at, limits, grants, evidence, state, heard, incomplete }
     }
 
     /// When the call's time is over.
@@ -154,9 +176,11 @@ impl telemetry::Host for CallData {
     ) -> wasmtime::Result<Option<f64>> {
         self.count_host_call()?;
         let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
-        let window = Span::from_ms(window_ms.into());
-        let value = self.views.telemetry.metric(service, role(side), &name, window);
-        Ok(value.filter(|value| value.is_finite()))
+        let (side, window) = (role(side), Span::from_ms(window_ms.into()));
+        let value = self.views.telemetry.metric(service, side, &name, window);
+        let value = value.filter(|value| value.is_finite());
+        self.recording.hear(Heard::Metric { side, name, window_ms, value: value.map(Number) });
+        Ok(value)
     }
 
     fn statuses(
@@ -166,8 +190,9 @@ impl telemetry::Host for CallData {
     ) -> wasmtime::Result<Option<StatusCounts>> {
         self.count_host_call()?;
         let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
-        let window = Span::from_ms(window_ms.into());
-        let found = self.views.telemetry.statuses(service, role(side), window);
+        let (side, window) = (role(side), Span::from_ms(window_ms.into()));
+        let found = self.views.telemetry.statuses(service, side, window);
+        self.recording.hear(Heard::Statuses { side, window_ms, counts: found });
         Ok(found.map(|found| {
             let [informational, successful, redirection, client_error, server_error] =
                 found.by_class.map(as_number);
@@ -194,9 +219,12 @@ impl telemetry::Host for CallData {
         if !(0.0..=1.0).contains(&q) {
             return Ok(None);
         }
-        let window = Span::from_ms(window_ms.into());
-        let value = self.views.telemetry.latency(service, role(side), q, window);
-        Ok(value.filter(|value| value.is_finite()))
+        let (side, window) = (role(side), Span::from_ms(window_ms.into()));
+        let value = self.views.telemetry.latency(service, side, q, window);
+        let value = value.filter(|value| value.is_finite());
+        let kept = value.map(Number);
+        self.recording.hear(Heard::Latency { side, q: Number(q), window_ms, value: kept });
+        Ok(value)
     }
 
     fn evidence(&mut self) -> wasmtime::Result<Option<Comparison>> {
@@ -209,7 +237,9 @@ impl state::Host for CallData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         self.count_host_call()?;
         let Some(Subject { service, .. }) = &self.subject else { return Ok(None) };
-        Ok(self.views.state.value(service, &self.gate, &key))
+        let value = self.views.state.value(service, &self.gate, &key);
+        self.recording.read(&key, value.as_deref());
+        Ok(value)
     }
 
     fn set(&mut self, key: String, value: String) -> wasmtime::Result<Result<(), String>> {
@@ -218,13 +248,16 @@ impl state::Host for CallData {
             return Ok(Err("there is no state while a gate describes itself".to_owned()));
         };
         let set = self.views.state.set_value(service, &self.gate, &key, &value);
+        self.recording.wrote(&key, &value, &set);
         Ok(set.map_err(|error| error.to_string()))
     }
 
     fn keys(&mut self) -> wasmtime::Result<Vec<String>> {
         self.count_host_call()?;
         let Some(Subject { service, .. }) = &self.subject else { return Ok(Vec::new()) };
-        Ok(self.views.state.keys(service, &self.gate))
+        let keys = self.views.state.keys(service, &self.gate);
+        self.recording.listed(&keys);
+        Ok(keys)
     }
 }
 

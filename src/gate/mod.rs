@@ -20,6 +20,7 @@
 mod bindings;
 mod breaker;
 mod call;
+mod calls;
 mod capabilities;
 mod compiler;
 mod component_file;
@@ -34,6 +35,7 @@ mod network;
 mod outside;
 mod params;
 mod private_folder;
+mod recording;
 mod records;
 mod registry;
 mod runtime;
@@ -50,7 +52,9 @@ mod hostile;
 #[cfg(test)]
 mod malice;
 
+pub use calls::{GateCalls, WrittenCall};
 pub use compiler::{CompileError, compile_gate};
+pub use component_file::read as read_component;
 pub use host::{GateHost, GateHostParts};
 pub use library::{GateIndex, GateVersion, GateVersions, Library};
 pub use network::Network;

@@ -36,6 +36,15 @@ pub struct OutgoingRequest {
     pub longest_body: usize,
 }
 
+impl OutgoingRequest {
+    /// Method and URL.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{} {scheme}://{}{}", self.method, self.authority, self.path)
+    }
+}
+
 /// The response to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingResponse {

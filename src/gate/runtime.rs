@@ -24,7 +24,7 @@ use super::imports::Views;
 use super::records::Records;
 use super::registry::Registry;
 use crate::clock::Clock;
-use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence};
+use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, GateHearing};
 
 /// How many calls may wait in the queue, and as many again for one of the [`CONCURRENT_CALLS`].
 pub(super) const WAITING_CALLS: usize = 64;
@@ -50,12 +50,15 @@ pub(super) struct Guests {
 pub(super) struct Job {
     pub(super) call: GateCall,
     pub(super) evidence: Option<GateEvidence>,
-    pub(super) reply: Box<dyn FnOnce(GateAnswer) + Send>,
+    pub(super) reply: Box<Reply>,
 }
+
+/// Takes an answer, and what the gate was told; `None` if it was not asked.
+pub(super) type Reply = dyn FnOnce(GateAnswer, Option<Box<GateHearing>>) + Send;
 
 impl Job {
     fn refuse(self, kind: GateErrorKind, text: &str) {
-        (self.reply)(failed((kind, text.to_owned())));
+        (self.reply)(failed((kind, text.to_owned())), None);
     }
 }
 
@@ -193,7 +196,7 @@ async fn run(guests: Arc<Guests>, places: Arc<Semaphore>, job: Job) {
     let Job { call, evidence, reply } = job;
     let Some(gate) = guests.registry.find(call.name(), call.digest) else {
         let text = format!("gate {} with the digest {} is not loaded", call.name(), call.digest);
-        return reply(failed((GateErrorKind::Unavailable, text)));
+        return reply(failed((GateErrorKind::Unavailable, text)), None);
     };
     let waiting = async { (gate.places.acquire().await, places.acquire().await) };
     let place = timeout(LONGEST_WAIT, waiting).await;
@@ -203,20 +206,21 @@ async fn run(guests: Arc<Guests>, places: Arc<Semaphore>, job: Job) {
         Err(_) => Some((GateErrorKind::Busy, "too many calls of gates are running")),
     };
     if let Some((kind, text)) = refusal {
-        return reply(failed((kind, text.to_owned())));
+        return reply(failed((kind, text.to_owned())), None);
     }
     let (name, digest) = (call.name().clone(), call.digest);
     // Not before it is its turn: what failed in the meantime counts, and a call that is tried runs.
     if let Err(why) = guests.records.admit(&name, digest, guests.clock.mono()) {
-        return reply(failed((GateErrorKind::CircuitOpen, why)));
+        return reply(failed((GateErrorKind::CircuitOpen, why)), None);
     }
     let begun = guests.clock.mono_us();
     let (host, asked) = (Arc::clone(&guests), Arc::clone(&gate));
     let evaluation = tokio::spawn(async move { host.evaluate(&asked, &call, evidence).await });
-    let answer = evaluation.await.unwrap_or_else(|_| {
-        failed((GateErrorKind::Unavailable, "the host panicked while the gate ran".to_owned()))
+    let (answer, hearing) = evaluation.await.unwrap_or_else(|_| {
+        let text = "the host panicked while the gate ran".to_owned();
+        (failed((GateErrorKind::Unavailable, text)), None)
     });
     let took_us = guests.clock.mono_us().saturating_sub(begun);
     guests.records.settle(&name, digest, &answer, took_us, guests.clock.mono());
-    reply(answer);
+    reply(answer, hearing);
 }

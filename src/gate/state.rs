@@ -160,6 +160,11 @@ impl GateState for MemoryState {
         let values = inner.pairs.get(&(service.clone(), gate.clone()));
         values.map(|values| values.keys().cloned().collect()).unwrap_or_default()
     }
+
+    fn values(&self, service: &ServiceName, gate: &GateName) -> BTreeMap<String, String> {
+        let inner = self.lock();
+        inner.pairs.get(&(service.clone(), gate.clone())).cloned().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

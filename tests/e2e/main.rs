@@ -14,6 +14,7 @@ mod evidence;
 mod explain;
 #[path = "../alarms/exporter.rs"]
 mod exporter;
+mod gate_calls;
 mod history;
 mod kit;
 mod logs;

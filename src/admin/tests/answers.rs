@@ -165,3 +165,12 @@ async fn the_writers_refusals_are_told_with_their_status() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(api.send("POST", "/v1/reload", "").await.problem(422), "reload_refused");
 }
+
+#[tokio::test]
+async fn a_rollout_whose_gates_were_not_asked_has_no_record_of_calls() {
+    let api = Api::start().await;
+    let path = format!("/v1/rollouts/{}/gate-calls", rollout_id());
+    assert_eq!(api.send("GET", &path, "").await.problem(404), "no_gate_calls");
+    let unknown = api.send("GET", "/v1/rollouts/d-ZZZZZZZZZ/gate-calls", "").await;
+    assert_eq!(unknown.problem(404), "no_such_rollout");
+}

@@ -1,20 +1,24 @@
 //! A trial of a gate: its component runs in a host of its own, which pretends one written situation
-//! after the other. Nothing is contacted, and no clock but the one that measures calls is read.
+//! after the other, or says again what was said in calls that were taken down. Nothing is contacted,
+//! and no clock but the one that measures calls is read.
 
+mod desk;
 mod pretended;
+mod remembered;
+mod retrial;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
+pub use self::retrial::{Retrial, RetriedCall, try_gate_again};
+
+use self::desk::Desk;
 use self::pretended::Pretended;
-use crate::clock::Clock;
 use crate::config::{GateCases, Situation};
-use crate::core::model::{GateName, GateSpec, GateUse, OnGateError, Sha256, Span};
+use crate::core::model::{GateName, GateUse, OnGateError, Sha256, Span};
 use crate::core::rollout::{GateAnswer, GateCall, GateState as _};
-use crate::gate::{CallCost, GateHost, GateHostParts, KeptState, LoadedGate, MemoryState};
+use crate::gate::{CallCost, KeptState, LoadedGate};
 
 /// A gate that was tried.
 #[derive(Clone, Debug)]
@@ -61,9 +65,7 @@ fn try_with(file: &Path, cases: &GateCases, cache: Option<&Path>) -> Result<Tria
     let stage = Stage::set(file, cases, cache)?;
     let tried: Result<Vec<_>, String> =
         cases.cases.iter().map(|case| stage.play(&case.situation)).collect();
-    let Stage { host, gate, .. } = stage;
-    host.shutdown();
-    let LoadedGate { title, version, digest, .. } = gate;
+    let LoadedGate { title, version, digest, .. } = stage.desk.clear();
     Ok(Trial { title, version, sha256: digest, cases: tried? })
 }
 
@@ -79,67 +81,27 @@ fn user_cache() -> Option<PathBuf> {
     folder.filter(|folder| folder.is_dir()).map(|folder| folder.join("tidegate-gates"))
 }
 
-/// A host with the gate and a world that pretends.
+/// The gate on its desk, and a world that pretends.
 struct Stage {
-    host: GateHost,
-    spec: GateSpec,
-    gate: LoadedGate,
+    desk: Desk,
     world: Arc<Pretended>,
-    state: Arc<MemoryState>,
 }
 
 impl Stage {
     fn set(file: &Path, cases: &GateCases, cache: Option<&Path>) -> Result<Self, String> {
-        let in_file = |error: std::io::Error| format!("{}: {error}", file.display());
-        let bytes = fs::read(file).map_err(in_file)?;
         let world = Arc::new(Pretended::default());
-        let state = Arc::new(MemoryState::default());
-        let start = |cache: Option<&Path>| {
-            GateHost::start(GateHostParts {
-                clock: Clock::start(),
-                telemetry: world.clone(),
-                state: state.clone(),
-                cache: cache.map(Path::to_owned),
-                outside: world.clone(),
-            })
-        };
-        // A cache that cannot be used is no reason not to try a gate: it is compiled anew.
-        let host = start(cache).or_else(|_| start(None)).map_err(|error| error.to_string())?;
-        let spec = GateSpec {
-            name: name(file),
-            component: file.to_string_lossy().into_owned(),
-            sha256: Sha256::of(&bytes),
-            limits: cases.limits,
-            grants: cases.grants.clone(),
-        };
-        match host.load(&spec, Path::new("")) {
-            Ok(gate) => Ok(Self { host, spec, gate, world, state }),
-            Err(error) => {
-                host.shutdown();
-                Err(format!("{}: {error}", file.display()))
-            }
-        }
+        let terms = (cases.limits, cases.grants.clone());
+        let desk = Desk::set((file, name(file)), terms, &world, cache)?;
+        Ok(Self { desk, world })
     }
 
     /// Asks the gate in a situation.
     fn play(&self, situation: &Situation) -> Result<TriedCase, String> {
-        let (service, gate) = (situation.service.clone(), self.gate.name.clone());
+        let (service, gate) = (situation.service.clone(), self.desk.gate.name.clone());
         let values = situation.state.clone();
-        self.state.restore(vec![KeptState { service, gate, values }]);
+        self.desk.state.restore(vec![KeptState { service, gate, values }]);
         self.world.begin(situation);
-        let (sender, receiver) = channel();
-        // The receiver is waiting below; it cannot have gone.
-        let reply = move |answer| {
-            let _ = sender.send(answer);
-        };
-        self.host.ask(self.call(situation), situation.evidence.clone(), reply);
-        let answer = receiver.recv().map_err(|_| "the gate host gave up".to_owned())?;
-        if matches!(answer, GateAnswer::Error { .. }) {
-            // Errors of one case must not make the host leave the gate alone in the next.
-            self.host.unload(&self.gate.name, self.gate.digest);
-            let loaded = self.host.load(&self.spec, Path::new(""));
-            loaded.map_err(|error| error.to_string())?;
-        }
+        let answer = self.desk.ask(self.call(situation), situation.evidence.clone())?;
         let heard = self.world.end();
         Ok(TriedCase {
             answer,
@@ -147,7 +109,7 @@ impl Stage {
             requests: heard.requests,
             unanswered: heard.unanswered,
             not_said: heard.not_said.into_iter().collect(),
-            state: self.kept(situation),
+            state: self.desk.state.values(&situation.service, &self.desk.gate.name),
             cost: heard.cost,
         })
     }
@@ -157,7 +119,7 @@ impl Stage {
             rollout: situation.rollout.clone(),
             service: situation.service.clone(),
             gate: GateUse {
-                gate: self.gate.name.clone(),
+                gate: self.desk.gate.name.clone(),
                 at: vec![situation.stage],
                 params: situation.params.clone(),
                 on_error: OnGateError::Hold,
@@ -165,7 +127,7 @@ impl Stage {
                 mode: situation.mode,
                 on_timeout: None,
             },
-            digest: self.gate.digest,
+            digest: self.desk.gate.digest,
             stage: situation.stage,
             step: situation.step,
             attempt: situation.attempt,
@@ -175,13 +137,6 @@ impl Stage {
             next_weight: situation.next_weight.unwrap_or(situation.weight),
             elapsed: situation.elapsed,
         }
-    }
-
-    fn kept(&self, situation: &Situation) -> BTreeMap<String, String> {
-        let (service, gate) = (&situation.service, &self.gate.name);
-        let value = |key: String| Some((self.state.value(service, gate, &key)?, key));
-        let kept = self.state.keys(service, gate).into_iter().filter_map(value);
-        kept.map(|(value, key)| (key, value)).collect()
     }
 }
 

@@ -58,8 +58,7 @@ impl Scene {
 
     /// The answer to a request: where several are written, one after the other, and then the last.
     fn answer(&mut self, request: &OutgoingRequest) -> Result<IncomingResponse, FetchError> {
-        let scheme = if request.is_https { "https" } else { "http" };
-        let asked = format!("{} {scheme}://{}{}", request.method, request.authority, request.path);
+        let asked = request.line();
         let told = format!("{asked} {}", request.body).trim_end().to_owned();
         let before = self.heard.requests.iter().filter(|sent| is_same(sent, &asked)).count();
         let outcome = {

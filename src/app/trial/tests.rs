@@ -1,5 +1,6 @@
 //! Trials of the gate that is shipped, of the one that calls everything, and of one that traps.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use wit_component::{ComponentEncoder, StringEncoding};

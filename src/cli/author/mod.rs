@@ -5,12 +5,14 @@ mod build;
 mod languages;
 mod new;
 mod project;
+pub(super) mod record;
 mod template;
 mod trial;
 
 use clap::Subcommand;
 
 use super::Exit;
+use super::client::Client;
 use super::failure::Failure;
 use super::screen::Form;
 use build::BuildArgs;
@@ -24,15 +26,20 @@ pub(super) enum AuthorCommand {
     New(NewArgs),
     /// Build the gate in a folder into a component.
     Build(BuildArgs),
-    /// Try a component in written situations: all that it sees is pretended, nothing is contacted.
+    /// Try a component in written situations, or on what a rollout asked: all that it sees is
+    /// pretended, nobody else is contacted.
     Test(TestArgs),
 }
 
-/// Carries out a command; nothing but the machine is needed for it.
-pub(super) fn run(command: &AuthorCommand, form: Form) -> Result<Exit, Failure> {
+/// Carries out a command. The client is only made where a rollout is looked at.
+pub(super) fn run(
+    command: &AuthorCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    form: Form,
+) -> Result<Exit, Failure> {
     match command {
         AuthorCommand::New(args) => new::new(args, form),
         AuthorCommand::Build(args) => build::build(args, form),
-        AuthorCommand::Test(args) => trial::test(args, form),
+        AuthorCommand::Test(args) => trial::test(args, client, form),
     }
 }

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::record;
 use crate::app::{TriedCase, try_gate};
+use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::screen::{Form, plain, remark};
 use crate::cli::table::table;
 use crate::cli::{Exit, style};
 use crate::config::{Expected, ExpectedAnswer, GateCase, GateCases};
+use crate::core::model::{GateName, RolloutId};
 use crate::core::rollout::GateAnswer;
 
 /// What is tried.
@@ -19,8 +22,14 @@ pub(in crate::cli) struct TestArgs {
     /// The component.
     file: PathBuf,
     /// The file with the cases.
-    #[arg(long, value_name = "FILE")]
-    cases: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "rollout")]
+    cases: Option<PathBuf>,
+    /// A rollout: what does the component say to everything that the gate was asked in it?
+    #[arg(long, value_name = "ID", conflicts_with = "cases")]
+    rollout: Option<RolloutId>,
+    /// The gate whose calls are meant; without it the one with the file's name.
+    #[arg(long, value_name = "NAME", requires = "rollout", conflicts_with = "cases")]
+    gate: Option<GateName>,
 }
 
 /// What came of a case.
@@ -43,14 +52,31 @@ struct Judged {
     host_calls: u32,
 }
 
-/// Tries a component in every case, and tells what came of it.
-pub(super) fn test(args: &TestArgs, form: Form) -> Result<Exit, Failure> {
-    let cases =
-        GateCases::load(&args.cases).map_err(|errors| Failure::Usage(errors.to_string(), None))?;
-    let trial = try_gate(&args.file, &cases).map_err(Failure::Bad)?;
+/// Tries a component, and tells what came of it. The client is only made for a rollout's record.
+pub(super) fn test(
+    args: &TestArgs,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    form: Form,
+) -> Result<Exit, Failure> {
+    match (&args.cases, &args.rollout) {
+        (Some(cases), _) => in_cases(&args.file, cases, form),
+        (None, Some(rollout)) => {
+            record::test((&args.file, rollout), args.gate.as_ref(), client, form)
+        }
+        (None, None) => {
+            let why = "neither cases nor a rollout is named".to_owned();
+            Err(Failure::Usage(why, None))
+        }
+    }
+}
+
+/// Tries a component in every case.
+fn in_cases(component: &Path, file: &Path, form: Form) -> Result<Exit, Failure> {
+    let cases = GateCases::load(file).map_err(|errors| Failure::Usage(errors.to_string(), None))?;
+    let trial = try_gate(component, &cases).map_err(Failure::Bad)?;
     let judged: Vec<Judged> =
         cases.cases.iter().zip(&trial.cases).map(|(case, tried)| judge(case, tried)).collect();
-    form.show_all(&judged, |judged| render(&args.cases, judged));
+    form.show_all(&judged, |judged| render(file, judged));
     let failed = judged.iter().filter(|case| !case.passed).count();
     if form == Form::Text {
         let (name, version) = (plain(&trial.title), plain(&trial.version));
@@ -81,7 +107,7 @@ fn judge(case: &GateCase, tried: &TriedCase) -> Judged {
 }
 
 /// An answer in a word, and what it gives for a reason.
-fn said(answer: &GateAnswer) -> (&'static str, &str) {
+pub(super) fn said(answer: &GateAnswer) -> (&'static str, &str) {
     match answer {
         GateAnswer::Pass => ("pass", ""),
         GateAnswer::Fail { reason } => ("fail", reason),
@@ -297,12 +323,22 @@ mod tests {
         assert_eq!(hints.len(), 3);
     }
 
+    fn no_client() -> Result<Client, Failure> {
+        panic!("nothing is contacted")
+    }
+
     #[test]
     fn the_exit_code_says_whether_every_case_is_as_expected() {
         let folder = tempfile::tempdir().expect("a folder");
         let cases = folder.path().join("cases.yaml");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let args = |file: &str| TestArgs { file: root.join(file), cases: cases.clone() };
+        let args = |file: &str| TestArgs {
+            file: root.join(file),
+            cases: Some(cases.clone()),
+            rollout: None,
+            gate: None,
+        };
+        let test = |args: &TestArgs, form| test(args, no_client, form);
         let gate = args("plugins/dist/error-budget.wasm");
         let write = |text: &str| std::fs::write(&cases, text).expect("written");
         let case = |verdict: &str| {

@@ -126,18 +126,13 @@ struct Script {
 }
 
 impl AskGates for Script {
-    fn ask(
-        &self,
-        call: GateCall,
-        evidence: Option<GateEvidence>,
-        reply: Box<dyn FnOnce(GateAnswer) + Send>,
-    ) {
+    fn ask(&self, call: GateCall, evidence: Option<GateEvidence>, reply: GateReply) {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
         self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
         let answer = self.answer.lock().unwrap().clone();
         if !silent {
-            reply(answer.unwrap_or(GateAnswer::Pass));
+            reply(answer.unwrap_or(GateAnswer::Pass), None);
         }
     }
 

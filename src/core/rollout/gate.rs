@@ -1,5 +1,7 @@
 //! What a gate is asked, and what it may answer.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
@@ -161,7 +163,7 @@ pub struct GateMetric {
 }
 
 /// How requests ended, as gates see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateStatuses {
     /// Answered requests by class of status, from 1xx to 5xx.
     pub by_class: [u64; 5],
@@ -251,4 +253,11 @@ pub trait GateState: Send + Sync {
 
     /// Every key that has a value, sorted.
     fn keys(&self, service: &ServiceName, gate: &GateName) -> Vec<String>;
+
+    /// Every key with its value.
+    fn values(&self, service: &ServiceName, gate: &GateName) -> BTreeMap<String, String> {
+        let pair = |key: String| Some((self.value(service, gate, &key)?, key));
+        let pairs = self.keys(service, gate).into_iter().filter_map(pair);
+        pairs.map(|(value, key)| (key, value)).collect()
+    }
 }

@@ -22,6 +22,7 @@ mod end;
 mod event;
 mod fact;
 mod gate;
+mod hearing;
 mod hold;
 mod judge;
 mod machine;
@@ -42,6 +43,9 @@ pub use fact::{Fact, Outcome};
 pub use gate::{
     GateAnswer, GateCall, GateErrorKind, GateEvidence, GateMetric, GateState, GateStateError,
     GateStatuses, TelemetryView,
+};
+pub use hearing::{
+    GateHearing, GateTranscript, Heard, HeardAnswer, HeardEvidence, Incomplete, Number,
 };
 pub use hold::Hold;
 pub use machine::Rollout;

@@ -245,12 +245,17 @@ fn a_lost_answer_is_asked_for_again_and_the_late_one_is_dropped_and_recorded() {
         gate: "g".parse().expect("valid"),
         attempt,
         answer: GateAnswer::Pass,
+        call: Some(Sha256::of(b"what it was told")),
     };
     drive.send(late(1));
     drive.is(StateName::Shifting, 0);
     let dropped = |fact: &Fact| matches!(fact, Fact::AnswerDropped { attempt: 1, .. });
     assert!(drive.facts().any(dropped));
     drive.send(late(2));
+    let told = Some(Sha256::of(b"what it was told"));
+    assert!(
+        drive.facts().any(|fact| matches!(fact, Fact::GateAnswered { call, .. } if *call == told))
+    );
     drive.is(StateName::Shifting, 1_000);
     drive.send(late(2));
     assert!(drive.facts().any(|fact| matches!(fact, Fact::AnswerDropped { attempt: 2, .. })));

@@ -155,7 +155,7 @@ impl Drive {
         let reply = self.replies.get(call.name().as_str()).cloned();
         if let Some(answer) = reply.unwrap_or(Some(GateAnswer::Pass)) {
             let (gate, attempt) = (call.name().clone(), call.attempt);
-            self.pending.push_back(Event::GateAnswered { gate, attempt, answer });
+            self.pending.push_back(Event::GateAnswered { gate, attempt, answer, call: None });
         }
     }
 

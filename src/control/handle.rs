@@ -15,9 +15,7 @@ use crate::resolve::ListCount;
 use crate::store::{EvidenceFolder, LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
-use super::{
-    Command, EvidenceReader, Gates, Message, Refusal, Reply, Request, View, Watchdog,
-};
+use super::{Command, EvidenceReader, Gates, Message, Refusal, Reply, Request, View, Watchdog};
 
 /// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
 /// that is not possible. Blocking.

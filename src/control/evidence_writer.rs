@@ -201,7 +201,7 @@ fn tell(removed: io::Result<()>) {
 impl EvidenceOrders {
     /// Does what waits, without a task; how often bytes were to be appended.
     pub(super) fn carry_out(&mut self, folder: &EvidenceFolder) -> usize {
-        let mut logs = Logs { folder: folder.clone(), lengths: BTreeMap::new() };
+        let mut logs = Logs::new(folder.clone());
         let mut appends = 0;
         while let Ok(order) = self.0.try_recv() {
             appends += usize::from(matches!(order, Order::Append { .. }));

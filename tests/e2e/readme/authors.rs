@@ -68,6 +68,7 @@ async fn the_first_gate_in_the_documentation_holds_a_rollout_and_lets_it_go_on()
     for command in block {
         second.succeed(&command).await;
     }
+    assert_eq!(second.note_jobs().await, 1, "the people who come");
     let log = desk.root().join("watch.log");
     let mut watching = Running::start(&desk.gate(), &with_id(&watch, &id), log);
     assert_eq!(watching.ended().await, Some(0), "{}", watching.said());

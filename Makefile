@@ -11,7 +11,7 @@ demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 
 test: ## All tests
 	@scripts/prepare.sh test
-	cargo test --locked
+	scripts/test.sh
 	cargo test --locked --manifest-path plugins/Cargo.toml --workspace --exclude wrap
 
 lint: prepare ## Format, clippy, documentation, licences and sources; warnings are errors

@@ -79,9 +79,6 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
-        if self.descriptors.are_scarce(stream.id()) {
-            return Err(EdgeEvent::ListenerFull);
-        }
         let _entry = self.turnstile.enter().map_err(refused)?;
         self.recorder.edge(EdgeEvent::Accepted);
         let limit = Duration::from(self.listener.limits.header);
@@ -184,6 +181,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        // Before a task of its own would have its turn: until then more of them are accepted.
+        if self.descriptors.are_scarce(stream.id()) {
+            self.recorder.edge(EdgeEvent::ListenerFull);
+            return None;
+        }
         let (edge, open, shutdown) = (Arc::clone(self), self.drain.connection(), shutdown.clone());
         // Pingora's own task has room for a handshake that it never makes, to the end of the
         // connection: it ends here, and another that is a quarter of its size goes on. It

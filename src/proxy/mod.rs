@@ -32,6 +32,7 @@ mod answer_bounds;
 mod attempt;
 #[cfg(test)]
 mod back_pressure;
+mod backlog;
 #[cfg(test)]
 mod balancers;
 #[cfg(test)]

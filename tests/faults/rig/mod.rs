@@ -14,6 +14,7 @@ mod http2;
 mod link;
 mod memory;
 mod metrics;
+mod overflows;
 mod release;
 mod row;
 mod scene;
@@ -33,6 +34,7 @@ pub(crate) use memory::{
     LEEWAY_KIB, Memory, lower_own_limit, present_kib, raise_own_limit, require_given_back,
 };
 pub(crate) use metrics::metric;
+pub(crate) use overflows::Overflows;
 pub(crate) use release::{baking_at, ends_as, tell};
 pub(crate) use row::{Row, ms};
 pub(crate) use scene::Scene;

@@ -18,7 +18,6 @@ use super::table::table;
 use super::{Exit, style};
 use crate::admin::json::Rollout;
 use crate::config::Config;
-use crate::core::analysis::Action;
 use crate::core::analysis::replay::{
     Agreement, Decision, Head, Inexact, Limit, OtherPolicy, Rerun, rerun,
 };
@@ -273,7 +272,6 @@ impl With {
 impl Decided {
     fn of(decision: &Decision) -> Self {
         let stance = decision.stance;
-        let freezes = matches!(stance.action, Action::Freeze { .. });
         Self {
             after_ms: decision.at_ms,
             step: decision.step,
@@ -281,7 +279,7 @@ impl Decided {
             decision: stance.says(),
             comparison: stance.verdict,
             takes_back: stance.takes_back(),
-            holds: !stance.takes_back() && (freezes || stance.split_is_wrong),
+            holds: stance.holds(),
             evidence: decision.evidence,
             evidence_needed: decision.needed,
             text: decision.text.clone(),
@@ -298,13 +296,20 @@ fn as_recorded(found: &Rerun, record: &Rollout) -> Option<bool> {
 }
 
 fn missing(inexact: Inexact) -> Vec<String> {
-    let Inexact { thinned_ms, full_ms, gaps, torn } = inexact;
+    let Inexact { thinned_ms, full_ms, gaps, torn, untold_ms } = inexact;
     let thinned =
         thinned_ms.map(|at| format!("after {} one evaluation a second was kept", said(at)));
     let full = full_ms.map(|at| format!("after {} nothing was kept", said(at)));
     let lost = (gaps > 0).then(|| format!("evidence was lost {gaps} times"));
     let torn = torn.then(|| "the end was cut off".to_owned());
-    [thinned, full, lost, torn].into_iter().flatten().collect()
+    let untold = untold_ms.map(|at| {
+        format!(
+            "after {} the evidence rested on one target, and the release that wrote it did not \
+             tell whether that target was ejected: if it was not, the weight was held",
+            said(at)
+        )
+    });
+    [thinned, full, lost, untold, torn].into_iter().flatten().collect()
 }
 
 fn render(replayed: &Replayed) -> String {
@@ -412,19 +417,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::core::analysis::replay::{Cause, Recorder};
-    use crate::core::model::{AnalysisSpec, AnalysisTerms, Now, Span};
+    use crate::core::analysis::replay::Recorder;
+    use crate::core::model::Now;
 
     fn log() -> Vec<u8> {
-        let head = Head {
-            cause: Cause::Start,
-            release: "1.0.0".to_owned(),
-            rollout: "d-ABCDEFGHI".parse().expect("an id"),
-            service: "shop".parse().expect("a name"),
-            terms: AnalysisTerms { compared: Some(AnalysisSpec::default()), ..Default::default() },
-            longest: Span::from_secs(1),
-            saved: None,
-        };
+        let head = Head::example();
         let mut recorder = Recorder::new(Limit::default());
         recorder.begin(Now::default(), &serde_json::to_vec(&head).expect("written"));
         recorder.take()
@@ -452,6 +449,8 @@ mod tests {
         let torn = run(&[&whole[..], &whole[..5]].concat(), None).expect("run");
         let shown = render(&Replayed::of(&torn, None, None));
         assert!(shown.contains("approximate: the end was cut off"), "{shown}");
+        let untold = missing(Inexact { untold_ms: Some(3_000), ..Inexact::default() });
+        assert!(untold[0].contains("whether that target was ejected"), "{untold:?}");
     }
 
     #[test]

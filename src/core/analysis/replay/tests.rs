@@ -7,12 +7,16 @@ use proptest::prelude::*;
 use crate::core::analysis::comparison::{
     Calendar, Cells, Chance, Comparator, Metric, MetricSet, Saved,
 };
-use crate::core::analysis::{Drawn, OnSharedDegradation, SplitCheck, Threshold, Thresholds};
+use crate::core::analysis::{
+    Drawn, OnSharedDegradation, SplitCheck, Staying, Threshold, Thresholds,
+};
 use crate::core::model::{
     AnalysisSpec, AnalysisTerms, MonoTime, Now, Side, Span, WallTime, Weight,
 };
 
 use super::*;
+
+mod staying;
 
 /// A rollout with a little of everything, played to its comparison and its recorder at once.
 struct Live {
@@ -33,21 +37,18 @@ struct Live {
     log: Vec<u8>,
     one_target: bool,
     pages: [bool; 2],
+    staying: Staying,
+    /// The target that all of green's failures are of; `None` for one or another.
+    blamed: Option<usize>,
 }
 
 const START: u64 = 5_000;
 
 fn head(cause: Cause, saved: Option<Saved>) -> Head {
-    let compared = Some(AnalysisSpec::default());
-    Head {
-        cause,
-        release: "1.2.3".to_owned(),
-        rollout: "d-ABCDEFGHI".parse().expect("an id"),
-        service: "shop".parse().expect("a name"),
-        terms: AnalysisTerms { compared, slo: "99.9%".parse().ok(), ..AnalysisTerms::default() },
-        longest: Span::from_secs(10),
-        saved: saved.map(Box::new),
-    }
+    let example = Head::example();
+    let terms = AnalysisTerms { slo: "99.9%".parse().ok(), ..example.terms };
+    let (longest, saved) = (Span::from_secs(10), saved.map(Box::new));
+    Head { cause, terms, longest, saved, ..example }
 }
 
 fn written(head: &Head) -> Vec<u8> {
@@ -91,6 +92,8 @@ impl Live {
             log: Vec::new(),
             one_target: false,
             pages: [false; 2],
+            staying: Staying::default(),
+            blamed: None,
         }
     }
 
@@ -144,6 +147,7 @@ impl Live {
         self.drawn.green += u64::from(is_green);
         let known = self.tick() + 1 + self.chance.bits() % 7;
         let target = (self.chance.bits() % 3) as usize;
+        let target = self.blamed.filter(|_| is_green && bad).unwrap_or(target);
         self.flights.entry(known).or_default().push((cohort, side, bad, target));
     }
 
@@ -182,6 +186,7 @@ impl Live {
         let checked = (self.split.alarms(), self.one_target);
         let (seen, on_shared) = ((self.now, self.blue_seen), OnSharedDegradation::Hold);
         let stance = Stance::of(&self.comparator, on_shared, seen, checked, self.pages);
+        let stance = stance.held(&self.comparator, self.staying, self.now);
         let evidence = self.comparator.highest();
         if self.stance != Some(stance) {
             let at_ms = self.now.ms() - START;
@@ -215,6 +220,7 @@ impl Live {
         self.calendar = Calendar::resume(self.now, last);
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
         (self.one_target, self.pages) = (false, [false; 2]);
+        self.staying = Staying::default();
         self.flights.clear();
         self.cells.clear();
     }

@@ -68,7 +68,7 @@ pub(super) async fn push(
     caller: Caller,
     InPath(gate): InPath<GateName>,
     headers: HeaderMap,
-    InComponent(component): InComponent,
+    InComponent(component, _place): InComponent,
 ) -> Answer<Json<json::GateDetail>> {
     let signature = text(&headers, SIGNATURE)?.map(signature).transpose()?;
     let reason = text(&headers, REASON)?.map(reason).transpose()?;

@@ -125,7 +125,7 @@ impl Gates {
     fn take(
         &self,
         config: &Config,
-        upload: &Upload,
+        upload: Upload,
         actor: &Actor,
     ) -> Result<(GateSpec, GateVersion), Refusal> {
         let refused = Refusal::Gate;
@@ -140,9 +140,13 @@ impl Gates {
             let text = format!("it hashes to {digest}, gates.{gate}.sha256 is {pinned}");
             return Err(refused(text));
         }
-        let signed_by = signed_by(config, upload).map_err(refused)?;
+        let signed_by = signed_by(config, &upload).map_err(refused)?;
         let was_there = library.component(digest).exists();
         library.add_component(&upload.component).map_err(failed)?;
+        let Upload { gate, component, .. } = upload;
+        let bytes = component.len() as u64;
+        // It is read again where it lies now: two of them need not be in memory.
+        drop(component);
         let spec = declared.with(self.component(digest), digest);
         let loaded = self.try_out(config, &spec).inspect_err(|_| {
             if !was_there {
@@ -155,9 +159,9 @@ impl Gates {
             signed_by,
             title: loaded.title,
             version: loaded.version,
-            bytes: upload.component.len() as u64,
+            bytes,
         };
-        library.put(&upload.gate, digest, version.clone()).map_err(failed)?;
+        library.put(&gate, digest, version.clone()).map_err(failed)?;
         Ok((spec, version))
     }
 
@@ -297,13 +301,27 @@ impl Handle {
         actor: Actor,
         reason: Option<String>,
     ) -> Result<GateView, Refusal> {
-        let _alone = self
-            .reloading
-            .try_lock()
+        let alone = Arc::clone(&self.reloading)
+            .try_lock_owned()
             .map_err(|_| Refusal::Busy("the configuration or a gate".to_owned()))?;
+        let handle = self.clone();
+        // Whoever waits may go: what has begun comes to its end, and nothing else begins before.
+        let taking = tokio::spawn(async move {
+            let _alone = alone;
+            handle.take_gate(upload, actor, reason).await
+        });
+        taking.await.map_err(|error| Refusal::Gate(format!("a fault of the host: {error}")))?
+    }
+
+    async fn take_gate(
+        &self,
+        upload: Upload,
+        actor: Actor,
+        reason: Option<String>,
+    ) -> Result<GateView, Refusal> {
         let (gates, gate) = (self.gates()?, upload.gate.clone());
         let (taking, config, by) = (Arc::clone(&gates), self.config()?, actor.clone());
-        let (spec, version) = blocking(move || taking.take(&config, &upload, &by)).await??;
+        let (spec, version) = blocking(move || taking.take(&config, upload, &by)).await??;
         let detail = json!({
             "gate": gate, "sha256": spec.sha256, "title": version.title,
             "version": version.version, "signed_by": version.signed_by,
@@ -417,7 +435,7 @@ mod tests {
             signature: Option<Vec<u8>>,
         ) -> Result<Sha256, String> {
             let upload = Upload { gate: budget(), component: component.to_vec(), signature };
-            let taken = self.gates.take(config, &upload, &Actor::tidegate());
+            let taken = self.gates.take(config, upload, &Actor::tidegate());
             taken.map(|(spec, _)| spec.sha256).map_err(|refusal| refusal.to_string())
         }
 

@@ -9,9 +9,10 @@ demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 	cargo build --locked
 	target/debug/tidegate demo
 
-test: ## All tests
+test: ## All tests; the gates in JavaScript and Python are built first, unless they are up to date
 	@scripts/prepare.sh test
-	cargo test --locked
+	plugins/build.sh changed
+	TIDEGATE_GATES=all cargo test --locked
 	cargo test --locked --manifest-path plugins/Cargo.toml --workspace --exclude wrap
 
 lint: prepare ## Format, clippy, documentation, licences and sources; warnings are errors
@@ -41,8 +42,9 @@ attacks: prepare ## Attack scripts of others (../shared, or TIDEGATE_SHARED) aga
 bench: prepare ## Time of a selection, the comparison, gates and a start; memory of gates and when idle
 	cargo bench --locked --bench selection --bench comparison --bench gates --bench start
 
-plugins: prepare ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
+plugins: prepare ## Builds the gates in all four languages from source, and runs each through its cases
 	plugins/build.sh
+	TIDEGATE_GATES=all cargo test --locked --test e2e shipped_gates
 
 prepare: ## Installs what a build needs, on Debian; elsewhere says what is missing
 	@scripts/prepare.sh

@@ -388,6 +388,8 @@ fn what_is_no_gate_is_refused_with_the_reason() {
     check(&good()[..6], "cut off");
     check(b"#!/bin/sh", "not a WebAssembly file");
     check(&of_another_world(), "export `describe` is missing");
+    let text = "exports `evaluate`; wanted is the world `gate` of tidegate:gate@1.0.0";
+    check(&of_another_world(), text);
     check(&with_forbidden_import(), "import `other:thing/clock@1.0.0` is not available");
     let text = "built for version 2.0.0 of the contract, this host offers version 1.0.0";
     check(&of_another_version(), text);

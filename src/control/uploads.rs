@@ -5,6 +5,7 @@
 //! component that they were created with, which is kept for as long as one of them does.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +19,7 @@ use crate::gate::{
     GateError, GateHost, GateVersion, GateVersions, LoadedGate, read_component, signer,
 };
 
-use super::{Command, Gates, Handle, Refusal, Reply, Request};
+use super::{Command, EvidenceReader, Gates, Handle, Refusal, Reply, Request};
 
 /// A component to be taken in.
 #[derive(Clone, Debug)]
@@ -239,14 +240,14 @@ impl Gates {
 }
 
 impl Gates {
-    /// Reads a component of a gate, the present one if none is named; `None` if it is not kept.
+    /// Finds a component of a gate, the present one if none is named; `None` if it is not kept.
     /// Blocks.
-    fn read(
+    fn find(
         &self,
         config: &Config,
         gate: &GateName,
         wanted: Option<Sha256>,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+    ) -> Result<Option<(PathBuf, Sha256)>, Refusal> {
         let present = config.gates.get(gate);
         if present.is_none() && !config.uploaded_gates.contains_key(gate) {
             return Err(Refusal::NoGate(gate.clone()));
@@ -256,8 +257,7 @@ impl Gates {
             Some(spec) => Some(config.base_dir.join(&spec.component)),
             None => self.kept(gate, digest)?,
         };
-        let read = path.map(|path| read_component(&path, digest)).transpose();
-        read.map_err(|error| Refusal::Gate(error.to_string()))
+        Ok(path.map(|path| (path, digest)))
     }
 
     /// The file of an uploaded component, if it is kept. Blocks.
@@ -374,9 +374,20 @@ impl Handle {
         &self,
         gate: &GateName,
         wanted: Option<Sha256>,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+    ) -> Result<Option<EvidenceReader>, Refusal> {
         let (gates, config, gate) = (self.gates()?, self.config()?, gate.clone());
-        blocking(move || gates.read(&config, &gate, wanted)).await?
+        let looking = Arc::clone(&gates);
+        // Looked at as a whole, one at a time, and given in pieces: readers may be slow, and many.
+        let _alone = gates.giving.lock().await;
+        blocking(move || {
+            let Some((path, digest)) = looking.find(&config, &gate, wanted)? else {
+                return Ok(None);
+            };
+            read_component(&path, digest).map_err(|error| Refusal::Gate(error.to_string()))?;
+            let opened = File::open(&path).and_then(EvidenceReader::of);
+            opened.map(Some).map_err(|error| Refusal::Gate(error.to_string()))
+        })
+        .await?
     }
 
     fn gates(&self) -> Result<Arc<Gates>, Refusal> {
@@ -496,7 +507,10 @@ gates: {{ budget: {{ uploaded: true, limits: {{ deadline: 2s }}{keys} }} }}
         };
         bench.gates.prune(&budget(), &BTreeSet::from([old]));
         assert_eq!(loaded(), BTreeSet::from([old, new]));
-        let read = |wanted| bench.gates.read(&config, &budget(), wanted).expect("readable");
+        let read = |wanted| {
+            let found = bench.gates.find(&config, &budget(), wanted).expect("looked for");
+            found.map(|(path, digest)| read_component(&path, digest).expect("whole"))
+        };
         assert_eq!(read(None), Some(newer()));
         assert_eq!(read(Some(old)), Some(good()));
         assert_eq!(read(Some(Sha256::of(b"another"))), None);

@@ -122,3 +122,24 @@ fn detail(gate: &GateDetail) -> String {
     text.push('\n');
     text + &table(["SHA-256", "UPLOADED", "BY", "SIGNED BY", "VERSION"], &rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_would_not_be_taken_is_not_even_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("own.wasm");
+        let file = fs::File::create(&path).expect("made");
+        file.set_len(GateUpload::LARGEST as u64 + 1).expect("grown");
+        let failure = read_component(&path).expect_err("it is too long").to_string();
+        assert!(
+            failure.contains("it has 33554433 bytes, a component may have 33554432"),
+            "{failure}"
+        );
+        file.set_len(4).expect("cut");
+        assert_eq!(read_component(&path).expect("read"), [0; 4]);
+        assert!(read_component(&folder.path().join("none.wasm")).is_err());
+    }
+}

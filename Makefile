@@ -9,9 +9,10 @@ demo: prepare ## A release that goes wrong and takes itself back, in a terminal
 	cargo build --locked
 	target/debug/tidegate demo
 
-test: ## All tests
+test: ## All tests; the gates in JavaScript and Python are built first, unless they are up to date
 	@scripts/prepare.sh test
-	scripts/test.sh
+	plugins/build.sh changed
+	TIDEGATE_GATES=large scripts/test.sh
 	cargo test --locked --manifest-path plugins/Cargo.toml --workspace --exclude wrap
 
 lint: prepare ## Format, clippy, documentation, licences and sources; warnings are errors
@@ -39,10 +40,12 @@ attacks: prepare ## Attack scripts of others (../shared, or TIDEGATE_SHARED) aga
 	scripts/attacks.sh
 
 bench: prepare ## Time of a selection, the comparison, gates and a start; memory of gates and when idle
+	plugins/build.sh changed
 	cargo bench --locked --bench selection --bench comparison --bench gates --bench start
 
-plugins: prepare ## Builds the gates into plugins/dist, those in JavaScript and Python into target/plugins
+plugins: prepare ## Builds the gates in all four languages, and a new one in each, and runs their cases
 	plugins/build.sh
+	TIDEGATE_GATES=all cargo test --locked --test e2e -- shipped_gates gate_languages
 
 prepare: ## Installs what a build needs, on Debian; elsewhere says what is missing
 	@scripts/prepare.sh

@@ -1,6 +1,7 @@
 //! Gates: looking at them, and uploading their components.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::auth::Caller;
 use super::body::{InComponent, InPath, InQuery, MaybeBody};
+use super::evidence_body::EvidenceBody;
 use super::json::{self, Problem};
 use super::paging::PageQuery;
 use super::problem::{Answer, Denied};
@@ -68,7 +70,7 @@ pub(super) async fn push(
     caller: Caller,
     InPath(gate): InPath<GateName>,
     headers: HeaderMap,
-    InComponent(component): InComponent,
+    InComponent(component, _place): InComponent,
 ) -> Answer<Json<json::GateDetail>> {
     let signature = text(&headers, SIGNATURE)?.map(signature).transpose()?;
     let reason = text(&headers, REASON)?.map(reason).transpose()?;
@@ -123,14 +125,14 @@ pub(super) async fn component(
     State(state): State<Shared>,
     InPath(gate): InPath<GateName>,
     InQuery(query): InQuery<ComponentQuery>,
-) -> Answer<([(HeaderName, &'static str); 1], Vec<u8>)> {
+) -> Answer<([(HeaderName, &'static str); 1], Body)> {
     let found = state.handle.gate_component(&gate, query.sha256).await?;
     let component = found.ok_or_else(|| {
         let detail = format!("that component of gate {gate} is not kept");
         Denied::new(StatusCode::NOT_FOUND, "no_component", detail)
             .fix("an earlier component is kept for as long as a rollout asks it")
     })?;
-    Ok(([(CONTENT_TYPE, "application/wasm")], component))
+    Ok(([(CONTENT_TYPE, "application/wasm")], Body::new(EvidenceBody::new(component))))
 }
 
 /// The header with the signature.

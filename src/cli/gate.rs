@@ -60,7 +60,7 @@ async fn push(
     why: Why,
     form: Form,
 ) -> Result<Exit, Failure> {
-    let component = read(file)?;
+    let component = read_component(file)?;
     let mut headers = Vec::new();
     if let Some(file) = signature {
         let bytes = read(file)?;
@@ -80,8 +80,24 @@ async fn push(
     Ok(Exit::Succeeded)
 }
 
+/// Reads a component, unless it is one that would not be taken: whoever refuses it in the middle of
+/// the upload may not be heard.
+fn read_component(file: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = fs::metadata(file).map_err(|error| unreadable(file, &error))?.len();
+    if bytes > GateUpload::LARGEST as u64 {
+        let (file, most) = (file.display(), GateUpload::LARGEST);
+        let text = format!("{file}: it has {bytes} bytes, a component may have {most}");
+        return Err(Failure::Usage(text, None));
+    }
+    read(file)
+}
+
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| Failure::Usage(format!("{}: {error}", file.display()), None))
+    fs::read(file).map_err(|error| unreadable(file, &error))
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::Usage(format!("{}: {error}", file.display()), None)
 }
 
 fn detail(gate: &GateDetail) -> String {
@@ -105,4 +121,25 @@ fn detail(gate: &GateDetail) -> String {
     let rows: Vec<_> = gate.versions.iter().map(row).collect();
     text.push('\n');
     text + &table(["SHA-256", "UPLOADED", "BY", "SIGNED BY", "VERSION"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_would_not_be_taken_is_not_even_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("own.wasm");
+        let file = fs::File::create(&path).expect("made");
+        file.set_len(GateUpload::LARGEST as u64 + 1).expect("grown");
+        let failure = read_component(&path).expect_err("it is too long").to_string();
+        assert!(
+            failure.contains("it has 33554433 bytes, a component may have 33554432"),
+            "{failure}"
+        );
+        file.set_len(4).expect("cut");
+        assert_eq!(read_component(&path).expect("read"), [0; 4]);
+        assert!(read_component(&folder.path().join("none.wasm")).is_err());
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -18,11 +18,13 @@ use super::call_log::{CallLog, KeptCall};
 pub struct EvidenceWriter {
     /// `None` where no evidence is kept.
     to: Option<(EvidenceFolder, mpsc::Sender<Order>)>,
+    /// How many bytes wait, those included that are being written.
+    waiting: Arc<AtomicUsize>,
 }
 
-/// The end that the task reads.
+/// The end that the task reads, and how many bytes wait.
 #[derive(Debug)]
-pub struct EvidenceOrders(mpsc::Receiver<Order>);
+pub struct EvidenceOrders(mpsc::Receiver<Order>, Arc<AtomicUsize>);
 
 /// What both ends know of one log.
 #[derive(Debug, Default)]
@@ -45,19 +47,23 @@ enum Order {
 
 /// The most orders that wait: with a few KiB each, seldom 64.
 const QUEUE: usize = 256;
+/// The most bytes that wait: a disk that stands still must not cost more memory.
+const BYTES: usize = 4 << 20;
 
 impl EvidenceWriter {
     /// A writer into a folder, and the end that its task reads.
     #[must_use]
     pub fn new(folder: EvidenceFolder) -> (Self, EvidenceOrders) {
         let (orders, received) = mpsc::channel(QUEUE);
-        (Self { to: Some((folder, orders)) }, EvidenceOrders(received))
+        let waiting: Arc<AtomicUsize> = Arc::default();
+        let end = EvidenceOrders(received, Arc::clone(&waiting));
+        (Self { to: Some((folder, orders)), waiting }, end)
     }
 
     /// Where no evidence is kept.
     #[must_use]
     pub fn none() -> Self {
-        Self { to: None }
+        Self { to: None, waiting: Arc::default() }
     }
 
     /// Where evidence can be read; `None` where none is kept.
@@ -99,18 +105,28 @@ impl EvidenceWriter {
 
     /// Whether it was taken.
     fn give(&self, order: Order) -> bool {
-        self.to.as_ref().is_some_and(|(_, orders)| orders.try_send(order).is_ok())
+        let Some((_, orders)) = &self.to else { return false };
+        let bytes = order.bytes();
+        let before = self.waiting.fetch_add(bytes, Ordering::AcqRel);
+        // One that is longer than that may wait alone.
+        let fits = before == 0 || bytes == 0 || before + bytes <= BYTES;
+        let given = fits && orders.try_send(order).is_ok();
+        if !given {
+            self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        given
     }
 
     /// Does what is ordered, until nobody orders anything any more.
     pub async fn run(folder: EvidenceFolder, orders: EvidenceOrders) {
-        let EvidenceOrders(mut orders) = orders;
+        let EvidenceOrders(mut orders, waiting) = orders;
         let mut logs = Logs::new(folder.clone());
         loop {
             let mut batch = Vec::new();
             if orders.recv_many(&mut batch, QUEUE).await == 0 {
                 return;
             }
+            let bytes: usize = batch.iter().map(Order::bytes).sum();
             let work = tokio::task::spawn_blocking(move || {
                 batch.into_iter().for_each(|order| logs.carry_out(order));
                 logs
@@ -119,6 +135,18 @@ impl EvidenceWriter {
                 tracing::error!(%error, "evidence was not written");
                 Logs::new(folder.clone())
             });
+            waiting.fetch_sub(bytes, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Order {
+    /// What it has to write, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { bytes, .. } => bytes.len(),
+            Self::Keep { call, .. } => call.line.len(),
+            Self::Remove(_) | Self::KeepOnly(_) => 0,
         }
     }
 }
@@ -205,6 +233,7 @@ impl EvidenceOrders {
         let mut appends = 0;
         while let Ok(order) = self.0.try_recv() {
             appends += usize::from(matches!(order, Order::Append { .. }));
+            self.1.fetch_sub(order.bytes(), Ordering::AcqRel);
             logs.carry_out(order);
         }
         appends
@@ -246,6 +275,29 @@ mod tests {
         writer.append(&id(), (vec![0], 0), &state);
         assert_eq!(state.era(), 1, "one loss, until the recorder has begun anew");
         drop(orders);
+    }
+
+    #[tokio::test]
+    async fn few_bytes_wait_and_those_that_were_written_make_room() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = EvidenceFolder::new(home.path());
+        let (writer, mut orders) = EvidenceWriter::new(folder.clone());
+        let state: Arc<LogState> = Arc::default();
+        let append = |bytes: usize| {
+            let before = state.era();
+            writer.append(&id(), (vec![0; bytes], before), &state);
+            state.era() == before
+        };
+        assert!(append(BYTES / 2) && append(BYTES / 2));
+        assert!(!append(1), "there is no room for it");
+        writer.remove(&[id()]);
+        assert_eq!(orders.carry_out(&folder), 2);
+        assert!(append(BYTES));
+        assert_eq!(writer.waiting.load(Ordering::Acquire), BYTES);
+        drop(writer);
+        let waiting = Arc::clone(&orders.1);
+        EvidenceWriter::run(folder, orders).await;
+        assert_eq!(waiting.load(Ordering::Acquire), 0);
     }
 
     #[tokio::test]

@@ -29,6 +29,8 @@ pub struct Gates {
     errors: Arc<Mutex<BTreeMap<(GateName, GateErrorKind), u64>>>,
     /// What was uploaded; `None` where nothing can be.
     pub(super) library: Option<Library>,
+    /// Held by whoever has a whole component in memory to give it to somebody.
+    pub(super) giving: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Gates {
@@ -42,8 +44,17 @@ impl Gates {
     /// at each start.
     #[must_use]
     pub fn new(clock: Clock, telemetry: Arc<dyn TelemetryView>, cache: Option<PathBuf>) -> Self {
-        let (state, host, calls) = (Arc::default(), Mutex::default(), Arc::default());
-        Self { clock, telemetry, cache, state, host, calls, errors: Arc::default(), library: None }
+        Self {
+            clock,
+            telemetry,
+            cache,
+            state: Arc::default(),
+            host: Mutex::default(),
+            calls: Arc::default(),
+            errors: Arc::default(),
+            library: None,
+            giving: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The same with what was uploaded in this folder of our own; `None` takes no uploads.

@@ -130,14 +130,14 @@ impl Handle {
     /// The record of a rollout's calls of gates, as of a moment ago; `None` if there is none.
     ///
     /// # Errors
-    /// A sentence: it cannot be read.
-    pub async fn gate_calls(&self, rollout: RolloutId) -> Result<Option<Vec<u8>>, String> {
+    /// A sentence: it cannot be opened.
+    pub async fn gate_calls(&self, rollout: RolloutId) -> Result<Option<EvidenceReader>, String> {
         let Some(folder) = self.evidence.clone() else {
             return Ok(None);
         };
-        let read = tokio::task::spawn_blocking(move || folder.read_calls(&rollout));
-        let read = read.await.map_err(|error| error.to_string())?;
-        read.map_err(|error| error.to_string())
+        let open = tokio::task::spawn_blocking(move || folder.open_calls(&rollout));
+        let opened = open.await.map_err(|error| error.to_string())?;
+        opened.map(|log| log.map(EvidenceReader::new)).map_err(|error| error.to_string())
     }
 
     /// The metrics in Prometheus' text format.

@@ -5,6 +5,7 @@
 //! component that they were created with, which is kept for as long as one of them does.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +19,7 @@ use crate::gate::{
     GateError, GateHost, GateVersion, GateVersions, LoadedGate, read_component, signer,
 };
 
-use super::{Command, Gates, Handle, Refusal, Reply, Request};
+use super::{Command, EvidenceReader, Gates, Handle, Refusal, Reply, Request};
 
 /// A component to be taken in.
 #[derive(Clone, Debug)]
@@ -125,7 +126,7 @@ impl Gates {
     fn take(
         &self,
         config: &Config,
-        upload: &Upload,
+        upload: Upload,
         actor: &Actor,
     ) -> Result<(GateSpec, GateVersion), Refusal> {
         let refused = Refusal::Gate;
@@ -140,9 +141,13 @@ impl Gates {
             let text = format!("it hashes to {digest}, gates.{gate}.sha256 is {pinned}");
             return Err(refused(text));
         }
-        let signed_by = signed_by(config, upload).map_err(refused)?;
+        let signed_by = signed_by(config, &upload).map_err(refused)?;
         let was_there = library.component(digest).exists();
         library.add_component(&upload.component).map_err(failed)?;
+        let Upload { gate, component, .. } = upload;
+        let bytes = component.len() as u64;
+        // It is read again where it lies now: two of them need not be in memory.
+        drop(component);
         let spec = declared.with(self.component(digest), digest);
         let loaded = self.try_out(config, &spec).inspect_err(|_| {
             if !was_there {
@@ -155,9 +160,9 @@ impl Gates {
             signed_by,
             title: loaded.title,
             version: loaded.version,
-            bytes: upload.component.len() as u64,
+            bytes,
         };
-        library.put(&upload.gate, digest, version.clone()).map_err(failed)?;
+        library.put(&gate, digest, version.clone()).map_err(failed)?;
         Ok((spec, version))
     }
 
@@ -235,14 +240,14 @@ impl Gates {
 }
 
 impl Gates {
-    /// Reads a component of a gate, the present one if none is named; `None` if it is not kept.
+    /// Finds a component of a gate, the present one if none is named; `None` if it is not kept.
     /// Blocks.
-    fn read(
+    fn find(
         &self,
         config: &Config,
         gate: &GateName,
         wanted: Option<Sha256>,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+    ) -> Result<Option<(PathBuf, Sha256)>, Refusal> {
         let present = config.gates.get(gate);
         if present.is_none() && !config.uploaded_gates.contains_key(gate) {
             return Err(Refusal::NoGate(gate.clone()));
@@ -252,8 +257,7 @@ impl Gates {
             Some(spec) => Some(config.base_dir.join(&spec.component)),
             None => self.kept(gate, digest)?,
         };
-        let read = path.map(|path| read_component(&path, digest)).transpose();
-        read.map_err(|error| Refusal::Gate(error.to_string()))
+        Ok(path.map(|path| (path, digest)))
     }
 
     /// The file of an uploaded component, if it is kept. Blocks.
@@ -297,13 +301,27 @@ impl Handle {
         actor: Actor,
         reason: Option<String>,
     ) -> Result<GateView, Refusal> {
-        let _alone = self
-            .reloading
-            .try_lock()
+        let alone = Arc::clone(&self.reloading)
+            .try_lock_owned()
             .map_err(|_| Refusal::Busy("the configuration or a gate".to_owned()))?;
+        let handle = self.clone();
+        // Whoever waits may go: what has begun comes to its end, and nothing else begins before.
+        let taking = tokio::spawn(async move {
+            let _alone = alone;
+            handle.take_gate(upload, actor, reason).await
+        });
+        taking.await.map_err(|error| Refusal::Gate(format!("a fault of the host: {error}")))?
+    }
+
+    async fn take_gate(
+        &self,
+        upload: Upload,
+        actor: Actor,
+        reason: Option<String>,
+    ) -> Result<GateView, Refusal> {
         let (gates, gate) = (self.gates()?, upload.gate.clone());
         let (taking, config, by) = (Arc::clone(&gates), self.config()?, actor.clone());
-        let (spec, version) = blocking(move || taking.take(&config, &upload, &by)).await??;
+        let (spec, version) = blocking(move || taking.take(&config, upload, &by)).await??;
         let detail = json!({
             "gate": gate, "sha256": spec.sha256, "title": version.title,
             "version": version.version, "signed_by": version.signed_by,
@@ -356,9 +374,20 @@ impl Handle {
         &self,
         gate: &GateName,
         wanted: Option<Sha256>,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+    ) -> Result<Option<EvidenceReader>, Refusal> {
         let (gates, config, gate) = (self.gates()?, self.config()?, gate.clone());
-        blocking(move || gates.read(&config, &gate, wanted)).await?
+        let looking = Arc::clone(&gates);
+        // Looked at as a whole, one at a time, and given in pieces: readers may be slow, and many.
+        let _alone = gates.giving.lock().await;
+        blocking(move || {
+            let Some((path, digest)) = looking.find(&config, &gate, wanted)? else {
+                return Ok(None);
+            };
+            read_component(&path, digest).map_err(|error| Refusal::Gate(error.to_string()))?;
+            let opened = File::open(&path).and_then(EvidenceReader::of);
+            opened.map(Some).map_err(|error| Refusal::Gate(error.to_string()))
+        })
+        .await?
     }
 
     fn gates(&self) -> Result<Arc<Gates>, Refusal> {
@@ -417,7 +446,7 @@ mod tests {
             signature: Option<Vec<u8>>,
         ) -> Result<Sha256, String> {
             let upload = Upload { gate: budget(), component: component.to_vec(), signature };
-            let taken = self.gates.take(config, &upload, &Actor::tidegate());
+            let taken = self.gates.take(config, upload, &Actor::tidegate());
             taken.map(|(spec, _)| spec.sha256).map_err(|refusal| refusal.to_string())
         }
 
@@ -478,7 +507,10 @@ gates: {{ budget: {{ uploaded: true, limits: {{ deadline: 2s }}{keys} }} }}
         };
         bench.gates.prune(&budget(), &BTreeSet::from([old]));
         assert_eq!(loaded(), BTreeSet::from([old, new]));
-        let read = |wanted| bench.gates.read(&config, &budget(), wanted).expect("readable");
+        let read = |wanted| {
+            let found = bench.gates.find(&config, &budget(), wanted).expect("looked for");
+            found.map(|(path, digest)| read_component(&path, digest).expect("whole"))
+        };
         assert_eq!(read(None), Some(newer()));
         assert_eq!(read(Some(old)), Some(good()));
         assert_eq!(read(Some(Sha256::of(b"another"))), None);

@@ -94,6 +94,8 @@ impl GateCalls {
 fn line_of(call: &GateTranscript) -> Vec<u8> {
     let mut written = serde_json::to_vec(&CallLine { call }).expect("it has only text keys");
     written.push(b'\n');
+    // It may wait to be written, beside many others.
+    written.shrink_to_fit();
     written
 }
 

@@ -45,6 +45,8 @@ static OFFERED: [Offer; 7] = [
     },
 ];
 const DEMANDED: [&str; 2] = ["describe", "evaluate"];
+/// The most exports of a component that are named where one is missing.
+const SHOWN: usize = 8;
 
 /// An interface that the host has.
 struct Offer {
@@ -122,10 +124,16 @@ fn problems(engine: &Engine, component: &Component, grants: &GateGrants) -> Vec<
             ));
         }
     }
-    for name in DEMANDED {
-        if kind.get_export(engine, name).is_none() {
-            problems.push(format!("export `{name}` is missing"));
-        }
+    let missing = DEMANDED.iter().filter(|name| kind.get_export(engine, name).is_none());
+    let missing: Vec<String> = missing.map(|name| format!("export `{name}` is missing")).collect();
+    if !missing.is_empty() {
+        let has: Vec<String> =
+            kind.exports(engine).map(|(name, _)| format!("`{name}`")).take(SHOWN).collect();
+        let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
+        problems.extend(missing);
+        problems.push(format!(
+            "the component exports {has}; wanted is the world `gate` of tidegate:gate@{VERSION}"
+        ));
     }
     problems.iter().map(|problem| words::clean(problem)).collect()
 }
@@ -155,6 +163,9 @@ fn track(version: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
 
     const WIT: &str = include_str!("../../wit/gate.wit");
@@ -182,6 +193,44 @@ mod tests {
             offered.sort_unstable();
             assert_eq!(offered, functions, "{}", offer.interface);
         }
+    }
+
+    /// The contracts that were released, without what is said in them.
+    const RELEASED: [(&str, &str); 1] =
+        [("1.0.0", include_str!("../../tests/gates/released/1.0.0.wit"))];
+
+    /// Interfaces and worlds, each with its lines.
+    fn items(wit: &str) -> BTreeMap<&str, Vec<&str>> {
+        let (mut items, mut open) = (BTreeMap::<&str, Vec<&str>>::new(), None);
+        let lines = wit.lines().map(str::trim_end);
+        for line in lines.filter(|line| !line.is_empty() && !line.trim().starts_with("///")) {
+            if line.starts_with("interface ") || line.starts_with("world ") {
+                open = Some(line);
+            }
+            if let Some(name) = open {
+                items.entry(name).or_default().push(line);
+            }
+            if line == "}" {
+                open = None;
+            }
+        }
+        items
+    }
+
+    #[test]
+    fn what_was_released_is_there_as_it_was() {
+        let now = items(WIT);
+        for (version, wit) in RELEASED {
+            let then = items(wit);
+            assert!(then.len() > 10, "{then:?}");
+            for (name, lines) in then {
+                assert_eq!(now.get(name), Some(&lines), "{name} is not as in {version}");
+            }
+        }
+        let why = "release it with its WIT and a component in tests/gates/released";
+        assert!(RELEASED.iter().any(|(version, _)| *version == VERSION), "{why}");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gates/released");
+        assert!(folder.join(format!("{VERSION}.wasm")).is_file(), "{why}");
     }
 
     #[test]

@@ -47,10 +47,11 @@ pub(super) fn running(cache: Cache) -> wasmtime::Result<Engine> {
 }
 
 /// Makes the engine that compiles, with the cache where it leaves what came of it. It has no pool
-/// of instances, whose address space would be beyond the limits of the process that compiles.
+/// of instances, whose address space would be beyond the limits of the process that compiles. A NaN
+/// has the same bits on every machine: a gate that looks at them says the same everywhere.
 pub(super) fn compiling(cache: Cache) -> wasmtime::Result<Engine> {
     let mut config = settings();
-    config.parallel_compilation(false).cache(Some(cache));
+    config.parallel_compilation(false).cranelift_nan_canonicalization(true).cache(Some(cache));
     Engine::new(&config)
 }
 

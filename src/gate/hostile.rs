@@ -350,6 +350,23 @@ fn a_full_queue_answers_at_once_that_it_is_busy() {
 }
 
 #[test]
+fn a_gate_that_takes_its_time_leaves_places_for_others() {
+    let bench = Bench::start();
+    let good = bench.load_good();
+    let bytes = guest("(loop $l (br $l)) unreachable");
+    std::fs::write(bench.folder.path().join("gate.wasm"), &bytes).expect("writable");
+    let limits = GateLimits { deadline: Span::from_secs(2), ..GateLimits::default() };
+    let slow = GateSpec { limits, ..spec("gate.wasm", Sha256::of(&bytes)) };
+    let slow = bench.host.load(&slow, bench.folder.path()).expect("valid");
+    let replies: Vec<_> =
+        (0..GateLimits::CONCURRENT_CALLS).map(|_| bench.send(call(&slow, "{}"))).collect();
+    assert_eq!(bench.ask(&good), GateAnswer::Pass);
+    assert!(replies.iter().all(|reply| reply.try_recv().is_err()), "it waited for the others");
+    // They end at their deadline, or have no place any more.
+    bench.host.shutdown();
+}
+
+#[test]
 fn a_running_gate_comes_to_its_deadline_though_the_host_is_dropped() {
     let (sender, running) = channel();
     let bench = Bench::with(Signal(sender));
@@ -388,6 +405,8 @@ fn what_is_no_gate_is_refused_with_the_reason() {
     check(&good()[..6], "cut off");
     check(b"#!/bin/sh", "not a WebAssembly file");
     check(&of_another_world(), "export `describe` is missing");
+    let text = "exports `evaluate`; wanted is the world `gate` of tidegate:gate@1.0.0";
+    check(&of_another_world(), text);
     check(&with_forbidden_import(), "import `other:thing/clock@1.0.0` is not available");
     let text = "built for version 2.0.0 of the contract, this host offers version 1.0.0";
     check(&of_another_version(), text);

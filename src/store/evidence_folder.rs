@@ -90,11 +90,15 @@ impl EvidenceFolder {
     /// # Errors
     /// The system said no.
     pub fn open(&self, rollout: &RolloutId) -> io::Result<Option<EvidenceLog>> {
-        match File::open(self.file(rollout)) {
-            Ok(file) => EvidenceLog::new(file).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        open_file(&self.file(rollout))
+    }
+
+    /// Opens the record of a rollout's calls of gates, to be read; `None` if there is none.
+    ///
+    /// # Errors
+    /// The system said no.
+    pub fn open_calls(&self, rollout: &RolloutId) -> io::Result<Option<EvidenceLog>> {
+        open_file(&self.calls_file(rollout))
     }
 
     /// The record of a rollout's calls of gates; `None` if there is none.
@@ -144,6 +148,14 @@ impl EvidenceFolder {
 
     fn calls_file(&self, rollout: &RolloutId) -> PathBuf {
         self.path.join(format!("{rollout}{CALLS_SUFFIX}"))
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<Option<EvidenceLog>> {
+    match File::open(path) {
+        Ok(file) => EvidenceLog::new(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

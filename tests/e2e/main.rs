@@ -15,6 +15,7 @@ mod explain;
 #[path = "../alarms/exporter.rs"]
 mod exporter;
 mod gate_calls;
+mod gate_languages;
 mod history;
 mod kit;
 mod logs;

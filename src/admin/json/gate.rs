@@ -76,6 +76,11 @@ pub struct GateUpload {
     pub bytes: u64,
 }
 
+impl GateUpload {
+    /// The largest component, in bytes.
+    pub const LARGEST: usize = 32 << 20;
+}
+
 /// A gate of which nothing that was uploaded is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GateRemoved {

@@ -242,7 +242,8 @@ impl Default for GateLimits {
             response_bytes: 1 << 20,
             http_response_bytes: 256 << 10,
             host_calls: 1_000,
-            concurrent_calls: Self::CONCURRENT_CALLS,
+            // Not all the places that there are: those of other gates would wait for this one.
+            concurrent_calls: Self::CONCURRENT_CALLS / 2,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! An attack and a control run, slice by slice and in turn: whatever else the machine does meets
-//! both of them.
+//! An attack and a control run, slice by slice: a round has one of each, and the next round has them
+//! the other way round. Whatever else the machine does meets both of them, and what grows or
+//! shrinks meanwhile does as well, since two rounds make one block, control, attack, attack, control.
 
 use std::time::Duration;
 
@@ -49,9 +50,9 @@ impl Contest {
         began.elapsed()
     }
 
-    /// How many slices of the attack there were.
+    /// How many rounds there were.
     pub(crate) fn rounds(&self) -> usize {
-        self.attack.len()
+        self.attack.len().min(self.control.len())
     }
 
     /// Requires that no request failed, that they were as fast as in the control run, and that the
@@ -69,15 +70,18 @@ impl Contest {
     }
 
     fn judge_latency(&self, row: &mut Row, samples: &[Sample]) {
-        let p99 = |(from, to): &Window| {
-            let within = |sample: &&Sample| *from <= sample.began && sample.began < *to;
-            let p99 = p99_us(samples.iter().filter(within)).expect("requests in each slice");
-            u64::try_from(p99).expect("a short time")
+        let blocks = |slices: &[Window]| -> Vec<u64> {
+            slices.chunks(2).map(|block| p99_within(samples, block)).collect()
         };
-        let control: Vec<u64> = self.control.iter().map(p99).collect();
-        let attack: Vec<u64> = self.attack.iter().map(p99).collect();
-        let ratios = attack.iter().zip(&control).map(|(attack, control)| attack * 1_000 / control);
-        let ratio = median(ratios.collect());
+        let ratio = |attack: u64, control: u64| attack * 1_000 / control;
+        let (control, attack) = (blocks(&self.control), blocks(&self.attack));
+        let pairs = attack.iter().zip(&control);
+        let ratios: Vec<u64> = pairs.map(|(attack, control)| ratio(*attack, *control)).collect();
+        let all = [&self.attack, &self.control].map(|slices| p99_within(samples, slices));
+        row.measure("ratio_thousandths_of_all", ratio(all[0], all[1]));
+        row.measure("least_ratio_thousandths", ratios.iter().min().copied());
+        row.measure("largest_ratio_thousandths", ratios.iter().max().copied());
+        let ratio = median(ratios);
         let (control_us, attack_us) = (median(control), median(attack));
         row.measure("slices", self.attack.len());
         row.measure("p99_us_beside_a_busy_thread", control_us);
@@ -120,6 +124,15 @@ impl Ticks {
         self.very_late += after.very_late.saturating_sub(before.very_late);
         self.gone += after.gone.saturating_sub(before.gone);
     }
+}
+
+/// The 99th of a hundred latencies of requests that began in one of these slices.
+fn p99_within(samples: &[Sample], slices: &[Window]) -> u64 {
+    let within = |sample: &&Sample| {
+        slices.iter().any(|(from, to)| *from <= sample.began && sample.began < *to)
+    };
+    let p99 = p99_us(samples.iter().filter(within)).expect("requests in each slice");
+    u64::try_from(p99).expect("a short time")
 }
 
 fn median(mut all: Vec<u64>) -> u64 {

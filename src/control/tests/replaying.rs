@@ -13,7 +13,7 @@ use crate::core::model::Side;
 use crate::store::EvidenceFolder;
 
 /// A process that keeps evidence.
-async fn keeping(config: &str) -> Rig {
+pub(super) async fn keeping(config: &str) -> Rig {
     let remains = Remains::none();
     std::fs::create_dir(remains.folder.path().join(EVIDENCE)).unwrap();
     remains.start(config).await
@@ -32,7 +32,7 @@ impl Rig {
     }
 
     /// Waits until what is written tells of something, and requires that all of it is reproduced.
-    async fn reproduced(
+    pub(super) async fn reproduced(
         &self,
         id: &RolloutId,
         what: &str,

@@ -150,7 +150,8 @@ impl Scene {
         if let (Side::Blue, Some(latency_us)) = (side, settled.latency_us) {
             service.live.latencies.record(latency_us);
         }
-        if let Some((counters, ticket)) = counters.zip(ticket) {
+        if let Some((counters, mut ticket)) = counters.zip(ticket) {
+            counters.written(&mut ticket, settled.endpoint, MonoTime::from_ms(sent_us / 1_000));
             counters.settle(ticket, settled, MonoTime::from_ms(answered_us / 1_000));
         }
         let kind = OutcomeKind::Status(if settled.errors { 503 } else { 200 });
@@ -173,18 +174,23 @@ fn evaluations(clock: Clock, looks: u64, hangs: bool) -> Duration {
     for tick in 0..WARM_UP + TICKS {
         let begun = clock.mono_us();
         comparator.fold();
+        comparator.time_by(&thresholds());
         comparator.open(cohort(tick)).expect("numbers grow");
         counters.open(&cohort(tick), &thresholds());
         let mut spent = clock.mono_us() - begun;
         for _ in 0..looks {
             for request in 0..COHORT / looks {
                 let bits = chance.bits();
-                let Some(ticket) = counters.arrive(side(bits), weight(), None) else { continue };
+                let Some(mut ticket) = counters.arrive(side(bits), weight(), None) else {
+                    continue;
+                };
+                let settled = outcome(bits);
+                counters.written(&mut ticket, settled.endpoint, MonoTime::from_ms(tick * 100));
                 let ticks = match request {
                     0 if hangs => 2 * WARM_UP,
                     _ => (bits >> 32) % 11 * ((bits >> 40) % 2),
                 };
-                open.push((tick + ticks, ticket, outcome(bits)));
+                open.push((tick + ticks, ticket, settled));
             }
             let due = open.extract_if(.., |(due, ..)| *due <= tick);
             due.for_each(|(_, ticket, settled)| {
@@ -198,7 +204,7 @@ fn evaluations(clock: Clock, looks: u64, hangs: bool) -> Duration {
                 }
             }
             split.observe(counters.drawn());
-            black_box(comparator.evaluate(4));
+            black_box(comparator.evaluate(MonoTime::from_ms(tick * 100), 4));
             spent += clock.mono_us() - begun;
         }
         took_us += if tick < WARM_UP { 0 } else { spent };

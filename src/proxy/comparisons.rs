@@ -226,6 +226,28 @@ async fn a_client_that_goes_away_before_the_headers_is_bad_on_both_sides() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_target_of_green_is_counted_before_the_answer() {
+    let origin = Origin::new(by_path).await;
+    let mut route = on(Side::Green, &origin);
+    route.timeouts.read = Span::from_secs(60);
+    let counters = compare(&mut route, SLOW_US);
+    let world = World::listening(table(route, WhenIdle::Refuse), &[h2c_listener()]);
+    let client = H2Client::of(&world).await;
+    let waits = || {
+        let cells = cells(&counters);
+        (cells.green_written[0], cells.green_timed[0]) == (1, 0)
+    };
+    tokio::select! {
+        _ = client.get("/silent") => panic!("nobody answers this"),
+        () = until("its target has it", waits) => {}
+    }
+    settled(&counters, 1).await;
+    let found = cells(&counters);
+    assert_eq!((found.green_written[0], found.green_timed[0]), (1, 1), "its client is gone");
+    assert_eq!(row(&counters, Metric::LatencyP50), of_side(Side::Green, 1, 1));
+}
+
+#[tokio::test]
 async fn a_request_whose_future_is_dropped_is_settled_as_given_up() {
     let origin = Origin::saying("fine").await;
     for side in SIDES {

@@ -14,7 +14,8 @@
 //! Latency runs from where the request is about to be written to a connection that stands
 //! (`upstream_request_filter`) to where the answer's header was read: a new connection is no
 //! slowness, or a green with few requests and a cold pool would look slow. A body that is on its
-//! way after its header is in it, on both sides.
+//! way after its header is in it, on both sides. Where it begins is counted, too, so that a request
+//! that is not answered is known to be slow before it ends.
 
 use std::sync::Arc;
 
@@ -97,6 +98,10 @@ impl Evidence {
     /// The request is about to be written to a connection that stands.
     pub(super) fn sent(&mut self, now_us: u64) {
         self.sent_us = now_us;
+        if let Some((counters, ticket)) = self.service.comparison.as_ref().zip(self.ticket.as_mut())
+        {
+            counters.written(ticket, self.endpoint, MonoTime::from_ms(now_us / 1_000));
+        }
     }
 
     /// The header of a final answer is there.

@@ -159,7 +159,7 @@ impl Comparing {
         }
         self.green_bad = self.counters.green_bad();
         self.observe(now);
-        let evaluation = self.comparator.evaluate(green_targets);
+        let evaluation = self.comparator.evaluate(now, green_targets);
         self.one_target = evaluation.suspect.is_some();
         let evidence = evaluation.point.total;
         self.suspicion.look(evaluation.suspect.map(|place| Suspect { place, evidence }));
@@ -214,6 +214,7 @@ impl Comparing {
         let Some(cohort) = calendar.next(now, step.into(), weight, dormant) else {
             return;
         };
+        self.comparator.time_by(&self.thresholds);
         if let Err(error) = self.comparator.open(cohort) {
             // The calendar's numbers only grow.
             tracing::error!(%error, "a cohort of the comparison was not opened");

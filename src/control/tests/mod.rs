@@ -8,6 +8,7 @@ mod burns;
 mod comparing;
 mod ejecting;
 mod forgetting;
+mod hanging;
 mod idempotency;
 mod ledger;
 mod names;

@@ -15,7 +15,7 @@ use crate::core::rollout::Hold;
 use crate::store::EvidenceFolder;
 
 /// A process that keeps evidence.
-async fn keeping(config: &str) -> Rig {
+pub(super) async fn keeping(config: &str) -> Rig {
     let remains = Remains::none();
     std::fs::create_dir(remains.folder.path().join(EVIDENCE)).unwrap();
     remains.start(config).await
@@ -34,7 +34,7 @@ impl Rig {
     }
 
     /// Waits until what is written tells of something, and requires that all of it is reproduced.
-    async fn reproduced(
+    pub(super) async fn reproduced(
         &self,
         id: &RolloutId,
         what: &str,

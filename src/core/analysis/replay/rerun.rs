@@ -280,7 +280,8 @@ impl Run {
     fn take(&mut self, at_ms: u64, happened: Happened<'_>) {
         let now = MonoTime::from_ms(at_ms);
         match happened {
-            Happened::Begun(_) | Happened::Thresholds(_) => {}
+            Happened::Begun(_) => {}
+            Happened::Thresholds(thresholds) => self.comparator.time_by(&thresholds),
             Happened::Folded => self.comparator.fold(),
             Happened::Opened(cohort) => {
                 self.blue_seen.get_or_insert(now);
@@ -298,7 +299,7 @@ impl Run {
                 if let Some(drawn) = drawn {
                     self.split.observe(drawn);
                 }
-                self.one_target = self.comparator.evaluate(targets).suspect.is_some();
+                self.one_target = self.comparator.evaluate(now, targets).suspect.is_some();
                 self.found.evaluations += 1;
                 self.found.lasted_ms = at_ms;
                 self.decide(at_ms);

@@ -27,8 +27,8 @@ struct Live {
     split: SplitCheck,
     chance: Chance,
     cells: BTreeMap<u64, Cells>,
-    /// By the tick at which they are known: cohort, side, whether bad, target.
-    flights: BTreeMap<u64, Vec<(u64, Side, bool, usize)>>,
+    /// By the tick at which they are known: cohort, side, whether bad, target, whether it hung.
+    flights: BTreeMap<u64, Vec<(u64, Side, bool, usize, bool)>>,
     drawn: Drawn,
     now: MonoTime,
     blue_seen: Option<MonoTime>,
@@ -40,6 +40,8 @@ struct Live {
     staying: Staying,
     /// The target that all of green's failures are of; `None` for one or another.
     blamed: Option<usize>,
+    /// Which part of green's requests hangs for four seconds, and fails.
+    hanging: f64,
 }
 
 const START: u64 = 5_000;
@@ -94,6 +96,7 @@ impl Live {
             pages: [false; 2],
             staying: Staying::default(),
             blamed: None,
+            hanging: 0.0,
         }
     }
 
@@ -130,6 +133,7 @@ impl Live {
         let Some(next) = self.calendar.next(self.now, 0, weight, thresholds().dormant()) else {
             return;
         };
+        self.comparator.time_by(&thresholds());
         self.comparator.open(next).expect("numbers grow");
         let cohort = *self.comparator.newest().expect("it was opened");
         self.blue_seen.get_or_insert(self.now);
@@ -145,19 +149,28 @@ impl Live {
         self.cells.entry(cohort).or_default().arrive(side, MetricSet::ALL);
         self.drawn.total += 1;
         self.drawn.green += u64::from(is_green);
-        let known = self.tick() + 1 + self.chance.bits() % 7;
+        let mut known = self.tick() + 1 + self.chance.bits() % 7;
         let target = (self.chance.bits() % 3) as usize;
         let target = self.blamed.filter(|_| is_green && bad).unwrap_or(target);
-        self.flights.entry(known).or_default().push((cohort, side, bad, target));
+        let hangs = is_green && self.hanging > 0.0 && self.chance.yes(self.hanging);
+        if hangs {
+            known = self.tick() + 41;
+            self.cells.entry(cohort).or_default().write(target);
+        }
+        let flight = (cohort, side, bad || hangs, target, hangs);
+        self.flights.entry(known).or_default().push(flight);
     }
 
     fn evaluate(&mut self) {
         let later = self.flights.split_off(&(self.tick() + 1));
-        for (cohort, side, bad, target) in
+        for (cohort, side, bad, target, hung) in
             std::mem::replace(&mut self.flights, later).into_values().flatten()
         {
             let cells = self.cells.entry(cohort).or_default();
             cells.absolute.settle(side, bad);
+            if hung {
+                cells.time(target);
+            }
             for metric in Metric::ALL {
                 cells.settle(metric, side, bad && metric != Metric::Client4xx, Some(target));
             }
@@ -176,7 +189,7 @@ impl Live {
             self.split.observe(self.drawn);
             self.recorder.drawn(self.drawn);
         }
-        self.one_target = self.comparator.evaluate(3).suspect.is_some();
+        self.one_target = self.comparator.evaluate(self.now, 3).suspect.is_some();
         let (stance, evidence) = self.look();
         self.recorder.evaluated(self.now, 3, stance, evidence);
     }
@@ -248,9 +261,11 @@ proptest! {
     #[test]
     fn a_recorded_run_is_reproduced_exactly(
         seed: u64,
+        hanging in 0.0..0.5_f64,
         parts in prop::collection::vec((1_u16..=10_000, 1_u64..40, 0_u64..60, 0.0..0.6), 1..6),
     ) {
         let mut live = Live::start(seed, Limit::default());
+        live.hanging = hanging;
         for (bp, ticks, per_tick, failing) in parts {
             live.play(bp, ticks, per_tick, failing);
         }
@@ -297,6 +312,18 @@ fn a_bad_green_is_taken_back_at_the_same_moment() {
     assert!((2_000..4_000).contains(&at), "{at}");
     assert!(found.crossed.is_some());
     assert_eq!(found.head, live.head);
+}
+
+#[test]
+fn a_green_that_hangs_is_taken_back_at_the_same_moment_before_its_requests_end() {
+    let mut live = Live::start(7, Limit::default());
+    live.play(1_000, 20, 100, 0.01);
+    live.hanging = 1.0;
+    live.play(1_000, 40, 100, 0.0);
+    let found = live.require_reproduced();
+    let at = taken_back(&found).expect("it is taken back");
+    assert!((2_300..6_000).contains(&at), "{at}");
+    assert!(found.taken_back().is_some_and(|taken| taken.text.contains("lat_p")), "{found:?}");
 }
 
 #[test]

@@ -188,7 +188,7 @@ mod tests {
         }
 
         fn size_hint(&self) -> SizeHint {
-            self.says.clone()
+            self.says
         }
     }
 

@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn nothing_is_said_behind_the_final_answer_or_the_end_of_a_stream() {
-        let ends: [(&str, fn(&OpenStreams)); 3] = [
+        type End = fn(&OpenStreams);
+        let ends: [(&str, End); 3] = [
             ("answered", |streams| streams.answered(1)),
             ("over", |streams| streams.over(1)),
             ("reset", |streams| streams.client_resets(1)),

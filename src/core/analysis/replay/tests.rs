@@ -28,7 +28,7 @@ struct Live {
     chance: Chance,
     cells: BTreeMap<u64, Cells>,
     /// By the tick at which they are known: cohort, side, whether bad, target, whether it hung.
-    flights: BTreeMap<u64, Vec<(u64, Side, bool, usize, bool)>>,
+    flights: BTreeMap<u64, Vec<Flight>>,
     drawn: Drawn,
     now: MonoTime,
     blue_seen: Option<MonoTime>,
@@ -43,6 +43,9 @@ struct Live {
     /// Which part of green's requests hangs for four seconds, and fails.
     hanging: f64,
 }
+
+/// A request under way: its cohort and side, whether it will be bad, its target, whether it hangs.
+type Flight = (u64, Side, bool, usize, bool);
 
 const START: u64 = 5_000;
 

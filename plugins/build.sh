@@ -33,7 +33,7 @@ if [ "$what" = changed ]; then
   fi
 fi
 
-rust_gates=(error-budget freeze-calendar latency-slo minimum-traffic prometheus-query webhook-approval)
+rust_gates=(endpoint-check error-budget freeze-calendar latency-slo minimum-traffic prometheus-query webhook-approval)
 # Core modules as NAME=PATH; `wrap` makes components of them.
 modules=()
 

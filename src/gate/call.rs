@@ -13,7 +13,7 @@ use super::limiter::Breach;
 use super::outside::CallCost;
 use super::registry::Gate;
 use super::runtime::Guests;
-use super::words;
+use super::{wasi, words};
 use crate::clock::Clock;
 use crate::core::model::{GateLimits, GateMode, GateName, Span};
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, GateEvidence, GateHearing};
@@ -34,7 +34,8 @@ impl Guests {
         let mut store = self.store(name, None, limits);
         let call = async {
             let instance = component.instantiate_async(&mut store).await?;
-            instance.call_describe(&mut store).await
+            let description = instance.call_describe(&mut store).await?;
+            store.data().check_host_calls().map(|()| description)
         };
         within(limits, call).await
     }
@@ -60,7 +61,8 @@ impl Guests {
         let question = question(call);
         let evaluation = async {
             let instance: Instance = gate.component.instantiate_async(&mut store).await?;
-            instance.call_evaluate(&mut store, &question).await
+            let verdict = instance.call_evaluate(&mut store, &question).await?;
+            store.data().check_host_calls().map(|()| verdict)
         };
         let evaluated = within(gate.limits, evaluation).await;
         let used = used(&store, gate.limits);
@@ -90,10 +92,11 @@ impl Guests {
         store.set_hostcall_fuel(usize::try_from(limits.response_bytes).unwrap_or(usize::MAX));
         store.set_fuel(limits.fuel.unwrap_or(u64::MAX)).expect("the engine counts fuel");
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
+        store.epoch_deadline_callback(move |context| {
             if clock.mono() >= end {
                 return Err(wasmtime::Error::new(Breach::Deadline { after: deadline }));
             }
+            context.data().check_host_calls()?;
             // To yield is what lets other guests run and the outer timeout fire.
             Ok(UpdateDeadline::Yield(1))
         });
@@ -139,6 +142,9 @@ fn classify(error: &wasmtime::Error, limits: GateLimits) -> Failure {
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return (GateErrorKind::Busy, "no place for another instance".to_owned());
+    }
+    if let Some(text) = wasi::breach(error) {
+        return (GateErrorKind::Limit, text);
     }
     if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref::<Trap>(), limits.fuel) {
         return (GateErrorKind::Limit, format!("more than {fuel} units of fuel"));

@@ -2,10 +2,10 @@
 //!
 //! A component that imports one without a grant is not even linked. What is granted is bounded
 //! here, request by request; how it is done is a matter of [`Outside`](super::outside::Outside).
+//! Who may send requests can do so through `wasi:http` as well: see [`super::wasi`].
 
 use super::bindings::tidegate::gate::http::{self, Failure, Request, Response};
 use super::bindings::tidegate::gate::{random, wall_clock};
-use super::fetch::permitted;
 use super::imports::CallData;
 use super::limiter::Breach;
 use super::outside::FetchError;
@@ -54,26 +54,14 @@ impl http::Host for CallData {
 
 impl CallData {
     async fn fetched(&mut self, request: Request) -> Result<Response, FetchError> {
-        if !self.takes_request() {
-            let text = format!("more than {REQUESTS} requests in one call");
-            return Err(FetchError::Denied(text));
-        }
-        let request =
-            permitted(request, self.http_grants(), self.time_to_wait(), self.longest_body())?;
+        let request = self.requests.permit(request)?;
         let outside = self.outside();
         let outcome = outside.fetch(&request).await;
         self.recording.fetched(&request, &outcome);
         let response = outcome?;
         Ok(Response { status: response.status, headers: response.headers, body: response.body })
     }
-
-    fn takes_request(&mut self) -> bool {
-        self.requests += 1;
-        self.requests <= REQUESTS
-    }
 }
 
 /// The most random bytes at a time.
 const RANDOM_BYTES: u32 = 4_096;
-/// The most requests over HTTP in one call.
-const REQUESTS: u32 = 16;

@@ -10,12 +10,13 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use super::GateError;
 use super::bindings::{Gate, GatePre};
 use super::imports::CallData;
-use super::words;
+use super::{wasi, words};
 use crate::core::model::GateGrants;
 
 /// The version of the contract.
 const VERSION: &str = "1.0.0";
 const PACKAGE: &str = "tidegate:gate/";
+const WASI: &str = "wasi:";
 static OFFERED: [Offer; 7] = [
     Offer { interface: "types", functions: &[], needs: None },
     Offer {
@@ -38,12 +39,11 @@ static OFFERED: [Offer; 7] = [
     Offer {
         interface: "http",
         functions: &["fetch"],
-        needs: Some(Needs {
-            key: "grants: { http: [{ host: … }] }",
-            given: |grants| !grants.http.is_empty(),
-        }),
+        needs: Some(Needs { key: HTTP, given: |grants| !grants.http.is_empty() }),
     },
 ];
+/// What is written at a gate that may send requests.
+const HTTP: &str = "grants: { http: [{ host: … }] }";
 const DEMANDED: [&str; 2] = ["describe", "evaluate"];
 /// The most exports of a component that are named where one is missing.
 const SHOWN: usize = 8;
@@ -80,7 +80,10 @@ pub(super) fn link(
         return Err(GateError::Contract { problems });
     }
     let mut linker = Linker::new(engine);
+    let kind = component.component_type();
+    let wants_wasi = kind.imports(engine).any(|(name, _)| name.starts_with(WASI));
     let linked = Gate::add_to_linker::<_, HasSelf<_>>(&mut linker, |data: &mut CallData| data)
+        .and_then(|()| if wants_wasi { wasi::link(&mut linker) } else { Ok(()) })
         .and_then(|()| linker.instantiate_pre(&component))
         .and_then(GatePre::new);
     linked.map_err(|error| GateError::Contract {
@@ -93,6 +96,10 @@ fn problems(engine: &Engine, component: &Component, grants: &GateGrants) -> Vec<
     let mut problems = Vec::new();
     for (name, item) in kind.imports(engine) {
         let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        if wasi::OFFERED.contains(&interface) {
+            problems.extend(problem_of_wasi(name, version, grants));
+            continue;
+        }
         let Some(offer) = offer(interface) else {
             problems.push(format!("import `{name}` is not available to gates{}", hint(interface)));
             continue;
@@ -118,10 +125,7 @@ fn problems(engine: &Engine, component: &Component, grants: &GateGrants) -> Vec<
             }
         }
         if let Some(needs) = offer.needs.as_ref().filter(|needs| !(needs.given)(grants)) {
-            problems.push(format!(
-                "import `{name}` is not granted: write `{}` at the gate if it may have that",
-                needs.key
-            ));
+            problems.push(not_granted(name, needs.key));
         }
     }
     let missing = DEMANDED.iter().filter(|name| kind.get_export(engine, name).is_none());
@@ -138,6 +142,22 @@ fn problems(engine: &Engine, component: &Component, grants: &GateGrants) -> Vec<
     problems.iter().map(|problem| words::clean(problem)).collect()
 }
 
+/// What is wrong with the import of an interface of WASI's that is offered.
+fn problem_of_wasi(name: &str, version: &str, grants: &GateGrants) -> Option<String> {
+    if track(version) != track(wasi::VERSION) {
+        return Some(format!(
+            "import `{name}`: the gate is built for version {version} of WASI, this host offers \
+             version {}",
+            wasi::VERSION
+        ));
+    }
+    grants.http.is_empty().then(|| not_granted(name, HTTP))
+}
+
+fn not_granted(name: &str, key: &str) -> String {
+    format!("import `{name}` is not granted: write `{key}` at the gate if it may have that")
+}
+
 fn offer(interface: &str) -> Option<&'static Offer> {
     let name = interface.strip_prefix(PACKAGE)?;
     OFFERED.iter().find(|offer| offer.interface == name)
@@ -148,7 +168,7 @@ fn hint(interface: &str) -> String {
     if interface.starts_with(PACKAGE) {
         return format!(": this host offers version {VERSION} of the contract, which has none");
     }
-    if interface.starts_with("wasi:") {
+    if interface.starts_with(WASI) {
         return ": build the gate without WASI".to_owned();
     }
     String::new()

@@ -95,13 +95,18 @@ fn headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, Fetc
         let shown = words::clean(&name);
         let bad = |what: &str| FetchError::Invalid(format!("the header {shown:?} {what}"));
         let name: HeaderName = name.parse().map_err(|_| bad("has a bad name"))?;
-        if HOST_SETS.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
+        if is_the_hosts(&name) {
             return Err(bad("is set by the host"));
         }
         HeaderValue::from_str(&value).map_err(|_| bad("has a bad value"))?;
         Ok((name.as_str().to_owned(), value))
     };
     headers.into_iter().map(checked).collect()
+}
+
+/// Whether a header is the host's to set.
+pub(super) fn is_the_hosts(name: &HeaderName) -> bool {
+    HOST_SETS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
 }
 
 /// What is about the connection and the framing of the body (RFC 9110, sections 7.6.1 and 8.6).

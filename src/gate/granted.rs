@@ -71,14 +71,14 @@ impl Outside for Fake {
 }
 
 /// A host with one gate.
-struct Bench {
-    host: GateHost,
+pub(super) struct Bench {
+    pub(super) host: GateHost,
     state: Arc<MemoryState>,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn with(outside: Arc<dyn Outside>) -> Self {
+    pub(super) fn with(outside: Arc<dyn Outside>) -> Self {
         let state = Arc::new(MemoryState::default());
         let host = GateHost::start(GateHostParts {
             clock: Clock::start(),
@@ -91,7 +91,7 @@ impl Bench {
         Self { host: host.expect("a host"), state, folder }
     }
 
-    fn load(
+    pub(super) fn load(
         &self,
         bytes: &[u8],
         grants: GateGrants,
@@ -141,7 +141,7 @@ fn evidence() -> GateEvidence {
 }
 
 /// The default limits with a deadline that an honest gate keeps on a busy machine.
-fn patient() -> GateLimits {
+pub(super) fn patient() -> GateLimits {
     GateLimits { deadline: Span::from_secs(5), ..GateLimits::default() }
 }
 

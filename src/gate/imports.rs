@@ -12,10 +12,12 @@ use super::bindings::tidegate::gate::{state, types};
 use super::limiter::{Breach, Limiter};
 use super::outside::Outside;
 use super::recording::Recording;
+use super::requests::{Exchanged, Requests};
+use super::wasi::Wasi;
 use super::words;
 use crate::clock::Clock;
 use crate::core::model::{
-    GateGrants, GateLimits, GateName, HttpGrant, MonoTime, ServiceName, Side, Span, WallTime,
+    GateGrants, GateLimits, GateName, MonoTime, ServiceName, Side, Span, WallTime,
 };
 use crate::core::rollout::{
     GateCall, GateEvidence, GateHearing, GateMetric, GateState, Heard, Number, TelemetryView,
@@ -50,13 +52,15 @@ pub(super) struct CallData {
     wall: Option<WallTime>,
     /// The limiter of the store.
     pub(super) limiter: Limiter,
-    /// How many requests over HTTP were sent.
-    pub(super) requests: u32,
+    /// The requests over HTTP that it sent.
+    pub(super) requests: Requests,
     host_calls: u32,
     log_lines: u32,
     log_bytes: usize,
     /// What it was told so far.
     pub(super) recording: Recording,
+    /// What it holds of WASI.
+    pub(super) wasi: Wasi,
 }
 
 impl CallData {
@@ -72,25 +76,29 @@ impl CallData {
         clock: Clock,
     ) -> Self {
         let before = subject.as_ref().map(|subject| views.state.values(&subject.service, &gate));
+        let end = clock.mono().plus(limits.deadline);
+        let requests = Requests::begin(&gate, &views, subject.as_ref(), &limits, (clock, end));
         Self {
             gate,
             views,
             subject,
             limits,
             clock,
-            end: clock.mono().plus(limits.deadline),
+            end,
             wall: None,
             limiter: Limiter::new(&limits),
-            requests: 0,
+            requests,
             host_calls: 0,
             log_lines: 0,
             log_bytes: 0,
             recording: Recording::begin(before.unwrap_or_default()),
+            wasi: Wasi::default(),
         }
     }
 
     /// All that the guest could learn, now that the call is over.
     pub(super) fn into_hearing(mut self, call: GateCall) -> GateHearing {
+        self.take_down_answered();
         let at = self.wall();
         let (grants, evidence) = match self.subject {
             Some(subject) => {
@@ -120,27 +128,31 @@ impl CallData {
         *self.wall.get_or_insert_with(|| outside.wall())
     }
 
-    /// Whom it may send requests to.
-    pub(super) fn http_grants(&self) -> &[HttpGrant] {
-        match &self.subject {
-            Some(subject) => &subject.grants.http,
-            None => &[],
+    /// What its time is measured by.
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Takes down what came of requests that it did not wait for one by one.
+    pub(super) fn take_down_answered(&mut self) {
+        for Exchanged { request, outcome } in self.requests.take_answered() {
+            self.recording.fetched(&request, &outcome);
         }
-    }
-
-    /// How long it can wait for others and still say what came of it.
-    pub(super) fn time_to_wait(&self) -> Span {
-        Span::from_ms(self.end.since(self.clock.mono()).ms() * 9 / 10)
-    }
-
-    /// The longest body of a response in bytes.
-    pub(super) fn longest_body(&self) -> usize {
-        as_size(self.limits.http_response_bytes)
     }
 
     /// Counts a call into the host; every import does.
     pub(super) fn count_host_call(&mut self) -> wasmtime::Result<()> {
-        self.host_calls += 1;
+        self.tally_host_call();
+        self.check_host_calls()
+    }
+
+    /// Counts a call into the host that cannot be refused where it is counted.
+    pub(super) fn tally_host_call(&mut self) {
+        self.host_calls = self.host_calls.saturating_add(1);
+    }
+
+    /// Whether there were no more calls into the host than there may be.
+    pub(super) fn check_host_calls(&self) -> wasmtime::Result<()> {
         let limit = self.limits.host_calls;
         if self.host_calls > limit {
             return Err(wasmtime::Error::new(Breach::HostCalls { limit }));

@@ -4,7 +4,8 @@
 //! of it is a [`GateAnswer::Error`](crate::core::rollout::GateAnswer::Error):
 //!
 //! - A component is pinned by its SHA-256 and may import nothing but the interfaces in `wit/`; of
-//!   these a clock, chance and HTTP only where the configuration grants them.
+//!   these a clock, chance and HTTP only where the configuration grants them. Who is granted HTTP may
+//!   have it by `wasi:http` as well, and nothing else of WASI.
 //! - Every call gets a fresh instance with limits on time, memory, log, answers and calls into the
 //!   host. What a gate wants beyond them ends the call with an error of its own kind.
 //! - A gate that fails again and again is not asked for a while.
@@ -38,11 +39,15 @@ mod private_folder;
 mod recording;
 mod records;
 mod registry;
+mod requests;
 mod runtime;
 mod signature;
 mod state;
+mod wasi;
 mod words;
 
+#[cfg(test)]
+mod both_ways;
 #[cfg(test)]
 mod committed;
 #[cfg(test)]

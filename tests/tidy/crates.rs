@@ -78,7 +78,7 @@ const PLACES: &[Place] = &[
     place("anstyle", &["cli", "app"]),
     place("anyhow", &["cli", "main"]),
     place("arc_swap", &["control", "proxy", "tls", "app"]),
-    place("async_trait", &["store", "proxy", "control"]),
+    place("async_trait", &["store", "proxy", "control", "gate"]),
     place("axum", &["admin"]),
     place("bytes", HTTP),
     place("clap", &["cli", "main"]),
@@ -140,6 +140,10 @@ const PLACES: &[Place] = &[
     place("tracing_subscriber", &["cli", "main"]),
     place("utoipa", &["admin"]),
     place("wasmtime", &["gate"]),
+    // The interfaces of `wasi:http` alone, and no way of theirs to send a request: that is ours.
+    place("wasmtime_wasi", &["gate"]),
+    place("wasmtime_wasi_http", &["gate"]),
+    place("wasmtime_wasi_io", &["gate"]),
     // Makes a component of what a compiler has made, for the author of a gate.
     place("wit_component", &["cli"]),
     place("x509_parser", &["tls"]),

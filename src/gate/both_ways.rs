@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks as _, WasiHttpView as _};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpView as _};
 
 use super::bindings::tidegate::gate::http::{self as own, Host as _};
 use super::granted::{Bench, patient};
@@ -482,7 +482,7 @@ fn what_a_guest_of_the_usual_library_is_told_is_taken_down() {
 #[test]
 fn calls_into_wasi_are_calls_into_the_host() {
     let written = Written::well();
-    let bench = Bench::with(written.clone());
+    let bench = Bench::with(written);
     let limits = GateLimits { host_calls: 5, ..patient() };
     let gate = check(&bench, "api.example.com", limits);
     let answer = ask(&bench, &gate, &json!({ "url": API }));

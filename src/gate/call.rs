@@ -134,9 +134,10 @@ fn classify(error: &wasmtime::Error, limits: GateLimits) -> Failure {
         let kind = match breach {
             Breach::Deadline { .. } => GateErrorKind::Deadline,
             Breach::Memory { .. } | Breach::Table { .. } => GateErrorKind::Memory,
-            Breach::HostCalls { .. } | Breach::Log { .. } | Breach::Random { .. } => {
-                GateErrorKind::Limit
-            }
+            Breach::HostCalls { .. }
+            | Breach::Log { .. }
+            | Breach::Unsent { .. }
+            | Breach::Random { .. } => GateErrorKind::Limit,
         };
         return (kind, breach.to_string());
     }

@@ -151,13 +151,14 @@ impl CallData {
         self.host_calls = self.host_calls.saturating_add(1);
     }
 
-    /// Whether there were no more calls into the host than there may be.
+    /// Whether there were no more calls into the host than there may be, and none of those that
+    /// could not be refused left too much with it.
     pub(super) fn check_host_calls(&self) -> wasmtime::Result<()> {
         let limit = self.limits.host_calls;
         if self.host_calls > limit {
             return Err(wasmtime::Error::new(Breach::HostCalls { limit }));
         }
-        Ok(())
+        self.wasi.check_unsent()
     }
 
     /// How many calls into the host there were.

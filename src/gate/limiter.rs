@@ -46,6 +46,12 @@ pub(super) enum Breach {
         /// How many bytes it may write.
         bytes: usize,
     },
+    /// What it wrote of requests, and did not send, is too long.
+    #[error("more than {limit} bytes of requests that were not sent")]
+    Unsent {
+        /// How many bytes it may write.
+        limit: usize,
+    },
     /// It wanted too much chance at a time.
     #[error("{wanted} random bytes wanted, {limit} permitted at a time")]
     Random {

@@ -10,8 +10,8 @@
 //! a call. So nothing can be told from it, and what a guest waits for comes all the same. A guest
 //! that loops until the clock has moved ends by its deadline.
 //!
-//! What the host holds for a guest is bounded: [`RESOURCES`], their headers, and what is written of a
-//! body before it is sent. Every call into any of this counts as one into the host. There is no way
+//! What the host holds for a guest is bounded: [`RESOURCES`], their headers, the texts of requests
+//! that are not sent ([`UNSENT_BYTES`]), and what is written of a body before it is sent. Every call into any of this counts as one into the host. There is no way
 //! to refuse one right there: a guest that makes too many is ended at the next tick of the epoch, or
 //! at its own end.
 
@@ -21,11 +21,14 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceTableError};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi_http::p2::bindings::http::types::Method;
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{FieldMapError, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
 use super::imports::CallData;
+use super::limiter::Breach;
 use crate::clock::Clock;
 use crate::core::model::{MonoTime, Span};
 
@@ -44,6 +47,9 @@ pub(super) const OFFERED: [&str; 6] = [
 const RESOURCES: usize = 256;
 /// The most bytes of one request's headers, as they lie in memory.
 const HEADER_BYTES: usize = 32 << 10;
+/// The most bytes of methods, hosts and paths of all requests that are not sent. The library bounds
+/// none of them but the path, and there can be as many as [`RESOURCES`].
+const UNSENT_BYTES: usize = 256 << 10;
 /// What the clock shows, in nanoseconds. Not zero: some runtimes count from when they were built.
 const NOW_NS: u64 = 1_000_000_000;
 const RESOLUTION_NS: u64 = 1_000_000;
@@ -52,6 +58,8 @@ const RESOLUTION_NS: u64 = 1_000_000;
 pub(super) struct Wasi {
     table: ResourceTable,
     http: WasiHttpCtx,
+    /// Whether there were more than [`UNSENT_BYTES`].
+    had_too_much_unsent: bool,
 }
 
 impl Default for Wasi {
@@ -60,8 +68,43 @@ impl Default for Wasi {
         table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_BYTES);
-        Self { table, http }
+        Self { table, http, had_too_much_unsent: false }
     }
+}
+
+impl Wasi {
+    /// Lets go of the texts of requests that are not sent if they are too long together.
+    fn bound_unsent(&mut self) {
+        let bytes: usize = self.unsent().map(|request| length(request)).sum();
+        if bytes <= UNSENT_BYTES {
+            return;
+        }
+        self.had_too_much_unsent = true;
+        for request in self.unsent() {
+            request.method = Method::Get;
+            request.authority = None;
+            request.path_with_query = None;
+        }
+    }
+
+    fn unsent(&mut self) -> impl Iterator<Item = &mut HostOutgoingRequest> {
+        self.table.iter_mut().filter_map(|held| held.downcast_mut::<HostOutgoingRequest>())
+    }
+
+    /// Whether the texts of requests that are not sent were never too long.
+    pub(super) fn check_unsent(&self) -> wasmtime::Result<()> {
+        if self.had_too_much_unsent {
+            return Err(wasmtime::Error::new(Breach::Unsent { limit: UNSENT_BYTES }));
+        }
+        Ok(())
+    }
+}
+
+/// What the guest wrote of a request beside its headers and its body, in bytes.
+fn length(request: &HostOutgoingRequest) -> usize {
+    let method = if let Method::Other(method) = &request.method { method.len() } else { 0 };
+    let texts = [&request.authority, &request.path_with_query];
+    method + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }
 
 /// Links the interfaces.
@@ -106,6 +149,8 @@ impl IoView for CallData {
 impl WasiHttpView for CallData {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.enter_wasi();
+        // Of what the call before this one wrote; it was no longer than `response` permits.
+        self.wasi.bound_unsent();
         WasiHttpCtxView {
             hooks: &mut self.requests,
             table: &mut self.wasi.table,
@@ -171,6 +216,7 @@ impl Pollable for Timer {
 mod tests {
     use wasmtime::Engine;
     use wasmtime::component::Component;
+    use wasmtime_wasi_http::FieldMap;
 
     use super::*;
 
@@ -217,6 +263,29 @@ mod tests {
         assert_eq!(now(&mut standing), before);
         let subscribed = monotonic_clock::Host::subscribe_instant(&mut standing, before + 1);
         assert!(subscribed.is_ok());
+    }
+
+    #[test]
+    fn what_is_written_of_requests_that_are_not_sent_is_bounded() {
+        let request = |method: String, authority: String| HostOutgoingRequest {
+            method: Method::Other(method),
+            scheme: None,
+            authority: Some(authority),
+            path_with_query: Some("/".to_owned()),
+            headers: FieldMap::new_mutable(HEADER_BYTES),
+            body: None,
+        };
+        let mut wasi = Wasi::default();
+        let half = "X".repeat(UNSENT_BYTES / 2 - 1);
+        wasi.table.push(request(half.clone(), half)).expect("room");
+        wasi.bound_unsent();
+        assert!(wasi.check_unsent().is_ok());
+        wasi.table.push(request("XX".to_owned(), String::new())).expect("room");
+        wasi.bound_unsent();
+        let error = wasi.check_unsent().expect_err("two bytes too many");
+        assert_eq!(error.downcast_ref(), Some(&Breach::Unsent { limit: UNSENT_BYTES }));
+        let left: usize = wasi.unsent().map(|request| length(request)).sum();
+        assert_eq!(left, 0);
     }
 
     #[test]

@@ -236,6 +236,25 @@ async fn the_number_of_requests_is_bounded_over_both_ways() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_requests_that_come_to_nothing_is_bounded_and_no_secret() {
+    let written = Written::with(Err(FetchError::Unreachable("nobody is there".to_owned())));
+    let mut call = call_of(&written);
+    let secret = "http://api.example.com/hooks/s3cret?key=s3cret";
+    assert!(by_wasi(&mut call, &request("GET", secret)).await.is_err());
+    let told = written.logged();
+    assert!(told.contains("nobody is there (GET to \"api.example.com\")"), "{told}");
+    for url in ["http://u:s3cret@api.example.com/", "http://evil.example.com/?key=s3cret"] {
+        assert!(by_wasi(&mut call, &request("GET", url)).await.is_err(), "{url}");
+    }
+    for _ in 0..100 {
+        assert!(by_wasi(&mut call, &request("DELETE", API)).await.is_err());
+    }
+    let told = written.logged();
+    assert!(!told.contains("s3cret"), "{told}");
+    assert_eq!(told.lines().count(), 1 + 16, "{told}");
+}
+
+#[tokio::test]
 async fn requests_go_out_in_the_order_of_their_calls() {
     let written = Written::well();
     let mut call = call_of(&written);

@@ -76,6 +76,10 @@ fn place(url: &str) -> Result<Place, FetchError> {
         Some(_) | None => return Err(invalid("is neither http nor https")),
     };
     let authority = parsed.authority().ok_or_else(|| invalid("has no host"))?;
+    // Nobody would be sent it, and a mistake in the rest would be told with it.
+    if authority.as_str().contains('@') {
+        return Err(invalid("has a user in it, which belongs into a header"));
+    }
     let host = authority
         .as_str()
         .parse::<HostPort>()
@@ -196,7 +200,7 @@ mod tests {
         let get = |url: &str| request("GET", url);
         check(get("ftp://api.example.com/"), "neither http nor https");
         check(get("/path"), "neither http nor https");
-        check(get("https://user:pass@api.example.com/"), "the URL");
+        check(get("https://user:pass@api.example.com/"), "has a user in it");
         check(get("https://api.example.com:99999/"), "the URL");
         check(get("https://api.example.com/#a"), "fragment");
         check(get("https://api.example.com/a b"), "cannot be read");

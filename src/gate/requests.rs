@@ -39,6 +39,8 @@ use crate::core::model::{
 pub(super) struct Requests {
     terms: Terms,
     sent: u32,
+    /// How many through `wasi:http` came to nothing before they were sent.
+    refused: u32,
     /// What there is one more of for each request through `wasi:http` that is under way, or whose
     /// answer was not read.
     open: Arc<()>,
@@ -99,7 +101,8 @@ impl Requests {
             longest_body: as_size(limits.http_response_bytes),
             longest_sent: as_size(limits.response_bytes),
         };
-        Self { terms, sent: 0, open: Arc::default(), before: None, answered: Answered::default() }
+        let (open, answered) = (Arc::default(), Answered::default());
+        Self { terms, sent: 0, refused: 0, open, before: None, answered }
     }
 
     /// Counts a request, and makes one that can be sent of it.
@@ -155,7 +158,12 @@ impl WasiHttpHooks for Requests {
         let request = match request {
             Ok(request) => request,
             Err(error) => {
-                let code = self.terms.refused(&format!("{} {}", head.method, head.uri), &error);
+                self.refused += 1;
+                if self.refused <= TOLD {
+                    let host = head.uri.host().unwrap_or_default();
+                    self.terms.tell(head.method.as_str(), host, &error);
+                }
+                let code = code(&error);
                 return Box::new(async move { Err::<(Answer, Ended), Error>(code) });
             }
         };
@@ -227,7 +235,10 @@ impl Terms {
         let outcome = self.outside.fetch(&request).await;
         let answer = match &outcome {
             Ok(response) => answer(response, open),
-            Err(error) => Err(self.refused(&request.line(), error)),
+            Err(error) => {
+                self.tell(&request.method, &request.authority, error);
+                Err(code(error))
+            }
         };
         answered.lock().push(Exchanged { request, outcome });
         drop(turn);
@@ -251,21 +262,25 @@ impl Terms {
         })
     }
 
-    /// The word of `wasi:http` for why there is no response. Most have no place for a reason, so that
-    /// it is told to those who operate the gate.
-    fn refused(&self, request: &str, error: &FetchError) -> Error {
-        let text = words::clean(&format!("{error} ({request})"));
+    /// Tells those who operate the gate why there is no response: most words of `wasi:http` have no
+    /// place for a reason. What comes after the host, and a user before it, may be a secret.
+    fn tell(&self, method: &str, host: &str, error: &FetchError) {
+        let text = words::clean(&format!("{error} ({method} to {host:?})"));
         let (gate, service) = (&self.gate, self.service.as_ref().map(ServiceName::as_str));
         self.outside.logged("warn", &text);
         tracing::warn!(%gate, service, "{text}");
-        match error {
-            FetchError::Denied(_) => Error::HttpRequestDenied,
-            FetchError::Invalid(why) => Error::InternalError(Some(words::clean(why))),
-            FetchError::Unreachable(_) => Error::DestinationUnavailable,
-            FetchError::Timeout(_) => Error::HttpResponseTimeout,
-            FetchError::TooLarge(limit) => Error::HttpResponseBodySize(Some(*limit as u64)),
-            FetchError::Broken(_) => Error::HttpProtocolError,
-        }
+    }
+}
+
+/// The word of `wasi:http` for why there is no response.
+fn code(error: &FetchError) -> Error {
+    match error {
+        FetchError::Denied(_) => Error::HttpRequestDenied,
+        FetchError::Invalid(why) => Error::InternalError(Some(words::clean(why))),
+        FetchError::Unreachable(_) => Error::DestinationUnavailable,
+        FetchError::Timeout(_) => Error::HttpResponseTimeout,
+        FetchError::TooLarge(limit) => Error::HttpResponseBodySize(Some(*limit as u64)),
+        FetchError::Broken(_) => Error::HttpProtocolError,
     }
 }
 
@@ -332,6 +347,9 @@ fn as_size(bytes: u32) -> usize {
 
 /// The most requests over HTTP in one call.
 const REQUESTS: u32 = 16;
+/// The most refusals of requests through `wasi:http` in one call that are told in the log. It does not
+/// count as the guest's, and there can be far more of them than [`REQUESTS`].
+const TOLD: u32 = 16;
 /// The most requests through `wasi:http` that are under way or whose answers were not read: the host
 /// holds these.
 const OPEN: usize = 4;

@@ -4,8 +4,10 @@
 //! connected to: a name that has another address a moment later gains nothing. Nothing is shared
 //! between two requests but the roots of TLS, and no redirect is followed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +17,8 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::net::TcpStream;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -32,14 +34,14 @@ pub struct Network {
     /// Made when it is first needed: the system's authorities are read from files.
     tls: OnceCell<ClientTls>,
     /// A look into DNS holds a thread, and cannot be called off.
-    lookups: Semaphore,
+    lookups: Arc<Semaphore>,
 }
 
 impl Network {
     /// The network, and this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, tls: OnceCell::new(), lookups: Semaphore::new(LOOKUPS) }
+        Self { clock, tls: OnceCell::new(), lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     /// The same, with other authorities than the system's.
@@ -96,9 +98,14 @@ impl Network {
         if let Ok(address) = request.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, request.port)]);
         }
-        let _permit = self.lookups.acquire().await.expect("the semaphore is never closed");
-        let found = lookup_host((request.host.as_str(), request.port)).await;
-        found.map(Iterator::collect).map_err(|error| {
+        let place = Arc::clone(&self.lookups).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        let (host, port) = (request.host.clone(), request.port);
+        let look = move || {
+            let found = (host.as_str(), port).to_socket_addrs()?;
+            Ok::<Vec<SocketAddr>, io::Error>(found.collect())
+        };
+        holding(place, look).await.map_err(|error| {
             FetchError::Unreachable(format!("{} cannot be resolved: {error}", request.host))
         })
     }
@@ -120,6 +127,20 @@ impl Outside for Network {
             answered.unwrap_or(Err(FetchError::Timeout(bound)))
         })
     }
+}
+
+/// Does what may block on a thread for that. The place is given back when it is done, not when
+/// nobody waits for it any more: otherwise names that are not answered would take all threads, and
+/// those that follow would wait for one without a bound.
+async fn holding<T: Send + 'static>(
+    place: OwnedSemaphorePermit,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = spawn_blocking(move || {
+        let _until_it_is_done = place;
+        work()
+    });
+    done.await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 async fn client_tls() -> Result<ClientTls, FetchError> {
@@ -306,6 +327,19 @@ mod tests {
         assert!(error.to_string().contains("no TLS"), "{error}");
         let error = trusting(&Authority::new()).fetch(&asked("localhost")).await;
         assert_eq!(error.expect_err("a stranger signed").kind(), "unreachable");
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_nobody_waits_for_keeps_its_place_until_it_is_over() {
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).try_acquire_owned().expect("free");
+        let (answer, waiting) = std::sync::mpsc::channel::<()>();
+        let looking = holding(place, move || waiting.recv().map_err(io::Error::other));
+        assert!(timeout(Duration::from_millis(20), looking).await.is_err());
+        assert_eq!(places.available_permits(), 0);
+        answer.send(()).expect("it waits");
+        let given_back = timeout(Duration::from_secs(20), places.acquire()).await;
+        assert!(given_back.is_ok());
     }
 
     #[test]

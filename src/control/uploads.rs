@@ -162,7 +162,13 @@ impl Gates {
             version: loaded.version,
             bytes,
         };
-        library.put(&gate, digest, version.clone()).map_err(failed)?;
+        if let Err(error) = library.put(&gate, digest, version.clone()) {
+            if !was_there {
+                library.clear_leftovers();
+                self.unload(&gate, &[digest]);
+            }
+            return Err(failed(error));
+        }
         Ok((spec, version))
     }
 
@@ -345,10 +351,24 @@ impl Handle {
         actor: Actor,
         reason: Option<String>,
     ) -> Result<Reply, Refusal> {
-        let _alone = self
-            .reloading
-            .try_lock()
+        let alone = Arc::clone(&self.reloading)
+            .try_lock_owned()
             .map_err(|_| Refusal::Busy("the configuration or a gate".to_owned()))?;
+        let handle = self.clone();
+        // As with an upload: it is not left half done, which a restart would take back.
+        let removing = tokio::spawn(async move {
+            let _alone = alone;
+            handle.drop_gate(gate, actor, reason).await
+        });
+        removing.await.map_err(|error| Refusal::Gate(format!("a fault of the host: {error}")))?
+    }
+
+    async fn drop_gate(
+        &self,
+        gate: GateName,
+        actor: Actor,
+        reason: Option<String>,
+    ) -> Result<Reply, Refusal> {
         let (gates, config) = (self.gates()?, self.config()?);
         declared(&config, &gate)?;
         let command = Command::DropGate { gate: gate.clone() };
@@ -420,6 +440,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::gate::Library;
     use crate::telemetry::Windows;
 
     struct Bench {
@@ -534,6 +555,25 @@ gates: {{ budget: {{ uploaded: true, limits: {{ deadline: 2s }}{keys} }} }}
         let host = again.started().expect("it runs");
         let digests: BTreeSet<Sha256> = host.list().iter().map(|gate| gate.digest).collect();
         assert_eq!(digests, BTreeSet::from([old, new]));
+    }
+
+    #[test]
+    fn an_upload_for_which_there_is_no_room_leaves_nothing_behind() {
+        let bench = Bench::start();
+        let config = config("", "{ slo: 99.9 }");
+        let taken = bench.take(&config, &good()).expect("taken");
+        let library = bench.gates.library.as_ref().expect("a folder");
+        let version = library.index().expect("read")[&budget()].kept[&taken].clone();
+        for i in 1..Library::VERSIONS {
+            let digest = library.add_component(i.to_string().as_bytes()).expect("written");
+            library.put(&budget(), digest, version.clone()).expect("kept");
+        }
+        let refused = bench.take(&config, &newer()).expect_err("no room");
+        assert!(refused.contains("20 versions"), "{refused}");
+        assert_eq!(bench.files(), Library::VERSIONS);
+        let host = bench.gates.started().expect("it runs");
+        let loaded: Vec<Sha256> = host.list().iter().map(|gate| gate.digest).collect();
+        assert_eq!(loaded, [taken]);
     }
 
     /// A component that imports all that the contract has.

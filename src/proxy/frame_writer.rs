@@ -126,23 +126,27 @@ impl FrameWriter {
         io: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.has_begun && self.frames.is_between() && !self.in_header {
-            self.streams.take_waiting(&mut self.pending);
-        }
-        while self.written < self.pending.len() {
-            let rest = &self.pending[self.written..];
-            let count = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        loop {
+            // No more is taken before that is gone: what waits is bounded, and this is not.
+            let has_place = self.has_begun && self.frames.is_between() && !self.in_header;
+            if has_place && self.pending.is_empty() {
+                self.streams.take_waiting(&mut self.pending);
             }
-            self.written += count;
-            self.is_unflushed = true;
-        }
-        if self.written > 0 {
+            if self.pending.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            while self.written < self.pending.len() {
+                let rest = &self.pending[self.written..];
+                let count = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.written += count;
+                self.is_unflushed = true;
+            }
             // An idle connection keeps no room for it.
             (self.pending, self.written) = (Vec::new(), 0);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// How many of these bytes may go out as they are, one after the other: up to the first head of a
@@ -342,6 +346,44 @@ mod tests {
             writer.speak(&mut client, &mut cx).expect("written");
         }
         assert_eq!(&client.got[had..], HINT);
+    }
+
+    /// A client that takes nothing.
+    #[derive(Debug)]
+    struct Stuck;
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn what_a_client_does_not_take_does_not_pile_up_and_comes_when_it_does() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut writer, streams, mut client) = writer(100);
+        write(&mut writer, &mut client, &SETTINGS, 0);
+        let mut said = 0;
+        for _ in 0..10_000 {
+            said += usize::from(streams.say(1, HINT.to_vec()));
+            writer.speak(&mut Stuck, &mut cx).expect("it waits");
+        }
+        // One is under way, and so many may wait.
+        assert_eq!(said, 1 + 256);
+        while writer.poll_flush(&mut client, &mut cx).is_pending() {}
+        assert_eq!(client.got, [&SETTINGS[..], &HINT.repeat(said)].concat());
     }
 
     #[test]

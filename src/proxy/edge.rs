@@ -180,12 +180,16 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
-/// Resolves once no stream was open for so long, twice in a row.
+/// Resolves once no stream was open for so long, twice in a row, and nothing came meanwhile. A client
+/// that takes the end of an answer slowly finds out late that it was asked to leave; until then it
+/// says how much it takes.
 async fn idle(streams: &OpenStreams, time: Span) {
     let mut was_idle = false;
+    streams.take_heard();
     loop {
         sleep(time.into()).await;
-        let is_idle = streams.are_over();
+        let is_heard = streams.take_heard();
+        let is_idle = streams.are_over() && !is_heard;
         if is_idle && was_idle {
             return;
         }

@@ -15,20 +15,26 @@ pub(super) fn put_status(status: &str, block: &mut Vec<u8>) {
     put_string(status.as_bytes(), block);
 }
 
+/// Puts the size of the other table, with which a header begins.
+pub(super) fn put_table_size(size: u32, block: &mut Vec<u8>) {
+    put_number(SIZE_UPDATE, SIZE_PREFIX, usize::try_from(size).unwrap_or(usize::MAX), block);
+}
+
+/// A string; the bit in front of its length says that it is not compressed.
 fn put_string(text: &[u8], block: &mut Vec<u8>) {
-    put_length(text.len(), block);
+    put_number(0, PREFIX, text.len(), block);
     block.extend_from_slice(text);
 }
 
-/// An integer with a prefix of seven bits (RFC 7541, section 5.1); the bit in front of it says that
-/// the string is not compressed.
-fn put_length(length: usize, block: &mut Vec<u8>) {
+/// A number behind the bits that say what it is; `prefix` is what the byte that it shares with them
+/// can just not hold (RFC 7541, section 5.1).
+fn put_number(what: u8, prefix: usize, number: usize, block: &mut Vec<u8>) {
     let low = |number: usize| number.to_le_bytes()[0];
-    let Some(mut rest) = length.checked_sub(PREFIX) else {
-        block.push(low(length));
+    let Some(mut rest) = number.checked_sub(prefix) else {
+        block.push(what | low(number));
         return;
     };
-    block.push(low(PREFIX));
+    block.push(what | low(prefix));
     while rest >= 128 {
         block.push(low(rest) | 0x80);
         rest >>= 7;
@@ -42,6 +48,12 @@ const NEVER_INDEXED: u8 = 0x10;
 const STATUS: u8 = 8;
 /// What the prefix of a length can just not hold.
 const PREFIX: usize = 127;
+/// A new size of the table (section 6.3).
+const SIZE_UPDATE: u8 = 0x20;
+/// What the prefix of a size can just not hold.
+const SIZE_PREFIX: usize = 31;
+/// The most bytes that a size takes that is below the one that a table begins with.
+pub(super) const TABLE_SIZE: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -66,8 +78,16 @@ mod tests {
         ];
         for (length, expected) in cases {
             let mut block = Vec::new();
-            put_length(length, &mut block);
+            put_number(0, PREFIX, length, &mut block);
             assert_eq!(block, expected, "{length}");
+        }
+        let sizes: [(u32, &[u8]); 4] =
+            [(0, &[0x20]), (30, &[0x3e]), (31, &[0x3f, 0]), (4_095, &[0x3f, 0xe0, 0x1f])];
+        for (size, expected) in sizes {
+            let mut block = Vec::new();
+            put_table_size(size, &mut block);
+            assert_eq!(block, expected, "{size}");
+            assert!(block.len() <= TABLE_SIZE, "{size}");
         }
     }
 }

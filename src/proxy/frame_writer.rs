@@ -17,6 +17,7 @@ use super::frames::{
     RST_STREAM,
 };
 use super::open_streams::OpenStreams;
+use super::table_sizes::TableSizes;
 use super::unclaimed;
 
 /// Follows what h2 writes, and adds to it.
@@ -36,6 +37,8 @@ pub(super) struct FrameWriter {
     written: usize,
     /// Whether some of it is yet to be flushed.
     is_unflushed: bool,
+    /// With what a header of ours has to begin.
+    table_sizes: TableSizes,
 }
 
 impl FrameWriter {
@@ -50,7 +53,13 @@ impl FrameWriter {
             pending: Vec::new(),
             written: 0,
             is_unflushed: false,
+            table_sizes: TableSizes::new(),
         }
+    }
+
+    /// Takes what the client sent.
+    pub(super) fn client_sent(&mut self, bytes: &[u8]) {
+        self.table_sizes.sent(bytes);
     }
 
     /// Writes what waits to be written, if this is the place for it, and flushes it. Where the client
@@ -126,23 +135,28 @@ impl FrameWriter {
         io: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.has_begun && self.frames.is_between() && !self.in_header {
-            self.streams.take_waiting(&mut self.pending);
-        }
-        while self.written < self.pending.len() {
-            let rest = &self.pending[self.written..];
-            let count = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        loop {
+            // No more is taken before that is gone: what waits is bounded, and this is not.
+            let has_place = self.has_begun && self.frames.is_between() && !self.in_header;
+            if has_place && self.pending.is_empty() {
+                self.streams.take_waiting(&mut self.pending);
+                self.table_sizes.put_owed(&mut self.pending);
             }
-            self.written += count;
-            self.is_unflushed = true;
-        }
-        if self.written > 0 {
+            if self.pending.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            while self.written < self.pending.len() {
+                let rest = &self.pending[self.written..];
+                let count = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.written += count;
+                self.is_unflushed = true;
+            }
             // An idle connection keeps no room for it.
             (self.pending, self.written) = (Vec::new(), 0);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// How many of these bytes may go out as they are, one after the other: up to the first head of a
@@ -205,6 +219,7 @@ impl FrameWriter {
 
     /// The head of a frame of h2's was taken.
     fn passes(&mut self, head: Head) {
+        self.table_sizes.answered(head);
         if let HEADERS | CONTINUATION = head.kind {
             self.in_header = !head.has(END_HEADERS);
         }
@@ -342,6 +357,59 @@ mod tests {
             writer.speak(&mut client, &mut cx).expect("written");
         }
         assert_eq!(&client.got[had..], HINT);
+    }
+
+    /// A client that takes nothing.
+    #[derive(Debug)]
+    struct Stuck;
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_hint_is_the_first_to_say_that_the_table_became_smaller() {
+        let (mut writer, streams, mut client) = writer(100);
+        let smaller: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        writer.client_sent(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &smaller].concat());
+        let confirmation = [0, 0, 0, 4, 1, 0, 0, 0, 0];
+        let before = [SETTINGS, confirmation].concat();
+        write(&mut writer, &mut client, &before, 0);
+        assert!(streams.say(1, HINT.to_vec()) && streams.say(3, HINT.to_vec()));
+        let answer = frame(HEADERS, ANSWER, 1, b"an answer");
+        write(&mut writer, &mut client, &answer, 0);
+        let first = [0, 0, 3, HEADERS, END_HEADERS, 0, 0, 0, 1, 0x20, 7, 7];
+        assert_eq!(client.got, [&before[..], &first, HINT, &answer].concat());
+    }
+
+    #[test]
+    fn what_a_client_does_not_take_does_not_pile_up_and_comes_when_it_does() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut writer, streams, mut client) = writer(100);
+        write(&mut writer, &mut client, &SETTINGS, 0);
+        let mut said = 0;
+        for _ in 0..10_000 {
+            said += usize::from(streams.say(1, HINT.to_vec()));
+            writer.speak(&mut Stuck, &mut cx).expect("it waits");
+        }
+        // One is under way, and so many may wait.
+        assert_eq!(said, 1 + 256);
+        while writer.poll_flush(&mut client, &mut cx).is_pending() {}
+        assert_eq!(client.got, [&SETTINGS[..], &HINT.repeat(said)].concat());
     }
 
     #[test]

@@ -100,11 +100,15 @@ pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 /// The type of a frame that ends a stream at once.
 pub(super) const RST_STREAM: u8 = 3;
+/// The type of a frame that says what its sender takes.
+pub(super) const SETTINGS: u8 = 4;
 /// The type of a frame that lets the other side send more.
 pub(super) const WINDOW_UPDATE: u8 = 8;
 /// The type of a frame that goes on with a header.
 pub(super) const CONTINUATION: u8 = 9;
 
+/// Of SETTINGS: it confirms those of the other side, and says nothing.
+pub(super) const ACK: u8 = 0x01;
 /// Of DATA and HEADERS: the stream ends with it.
 pub(super) const END_STREAM: u8 = 0x01;
 /// Of HEADERS and CONTINUATION: the header ends with it.

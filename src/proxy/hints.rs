@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::floods::{Heard, Raw, get as raw_get};
 use super::streams::raw_frame;
@@ -321,4 +321,33 @@ async fn a_client_that_does_not_read_an_answer_is_asked_to_leave_and_then_made_t
         is_asked |= frame.goaway().is_some();
     }
     assert!(is_reset && is_asked, "reset {is_reset}, asked {is_asked}");
+}
+
+#[tokio::test]
+async fn a_client_that_was_asked_to_leave_is_left_alone_while_it_says_what_it_takes() {
+    let origin = Origin::saying("fine").await;
+    let limits = ClientLimits {
+        response_write: Span::from_ms(200),
+        keepalive: Span::from_ms(500),
+        ..ClientLimits::default()
+    };
+    let world = world(&origin, limits);
+    let mut client = Raw::of(&world).await;
+    client.send(&raw_frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+    client.send(&raw_get(1)).await;
+    while client.next().await.expect("it goes on").goaway().is_none() {}
+    // For longer than a silent client has.
+    for _ in 0..50 {
+        client.send(&raw_frame(8, 0, 0, &[0, 0, 0, 1])).await;
+        sleep(Duration::from_millis(50)).await;
+    }
+    client.send(&raw_frame(6, 0, 0, b"a word!!")).await;
+    loop {
+        let frame = client.next().await.expect("it is still there");
+        if frame.kind == 6 && frame.flags == 1 {
+            assert_eq!(frame.payload, b"a word!!");
+            break;
+        }
+    }
+    while client.next().await.is_some() {}
 }

@@ -109,6 +109,7 @@ mod stream_tag;
 #[cfg(test)]
 mod streams;
 mod substitute;
+mod table_sizes;
 mod tagger;
 #[cfg(test)]
 mod testkit;

@@ -21,6 +21,8 @@ pub(super) struct OpenStreams {
     /// Whether something is to be said: spares the lock where nothing is.
     has_waiting: AtomicBool,
     state: Mutex<State>,
+    /// Whether the client has said something since that was asked last.
+    is_heard: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +72,23 @@ impl OpenStreams {
             most: most.saturating_add(SPARE),
             has_waiting: AtomicBool::new(false),
             state: Mutex::default(),
+            is_heard: AtomicBool::new(false),
         })
     }
 
     /// What makes the tags of their requests.
     pub(super) fn tag(&self) -> &StreamTag {
         &self.tag
+    }
+
+    /// The client has said something, whatever it is.
+    pub(super) fn hear(&self) {
+        self.is_heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has since this was asked last.
+    pub(super) fn take_heard(&self) -> bool {
+        self.is_heard.swap(false, Ordering::Relaxed)
     }
 
     /// A client begins a request on a stream.

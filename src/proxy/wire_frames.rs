@@ -66,6 +66,7 @@ impl WireFrames {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut *io).poll_read(cx, buffer))?;
             self.guard.sent(buffer, before);
+            self.writer.client_sent(&buffer.filled()[before..]);
             if self.read(buffer, before) {
                 return Poll::Ready(Ok(()));
             }
@@ -80,6 +81,7 @@ impl WireFrames {
             self.give(buffer);
             return true;
         }
+        self.streams.hear();
         let plain = self.tagger.sent(came, &mut self.rest);
         buffer.set_filled(before + plain);
         self.give(buffer) || plain > 0

@@ -1,6 +1,6 @@
 # What people and machines run. `make help` lists it.
 
-.PHONY: help demo test lint fmt check simulate analysis-proof analysis-table faults attacks bench plugins prepare clean
+.PHONY: help demo test lint fmt check simulate analysis-proof analysis-table analysis-sockets faults attacks bench plugins prepare clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -32,6 +32,9 @@ analysis-proof: prepare ## False rollbacks in 20 000 rollouts of each kind, or T
 
 analysis-table: prepare ## The tables of docs/analysis.md: Tidegate and checkers by thresholds
 	scripts/analysis-table.sh
+
+analysis-sockets: prepare ## Leak, rescue, slowness, shared outage on sockets: 20 runs, 20 services
+	TIDEGATE_E2E_RUNS=20 cargo test --release --locked --test e2e -- --nocapture evidence::
 
 faults: prepare ## Load, faults and attacks in their full size; results in target/faults.json
 	scripts/faults.sh

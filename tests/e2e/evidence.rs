@@ -1,8 +1,8 @@
 //! A green that is worse is caught by the comparison alone, and a shared outage is not held against
 //! it: 1 000 requests a second, a weight of 10 %, answers that take 50 ms.
 //!
-//! `TIDEGATE_E2E_RUNS=20` has the sizes of the promises: so many runs, an outage of a minute in
-//! twenty services at once.
+//! `make analysis-sockets` (`TIDEGATE_E2E_RUNS=20`) has the sizes of the promises: so many runs, an
+//! outage of a minute in twenty services at once.
 
 use std::time::Duration;
 

@@ -150,6 +150,11 @@ impl Slot {
         }
     }
 
+    /// Counts the latency alone of a request of green that was written to a target.
+    pub(super) fn time(&self, exceeded: usize, endpoint: usize, turn: Turn) {
+        self.green.time(exceeded, endpoint % ENDPOINTS, turn);
+    }
+
     /// What was counted so far. Outcomes are read first, then what was written, and then the
     /// arrivals (D6), which in a service that is not sticky are `arrived`, and are every metric's.
     /// `None` if the place has another turn, or if something is there without what comes before it:

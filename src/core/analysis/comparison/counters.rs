@@ -297,6 +297,20 @@ impl Counters {
         }
     }
 
+    /// Leaves a request open for good: it was given up before it was known what it comes to. What is
+    /// known is whether it took longer than is slow; if not, its latency is ok, and a later look at
+    /// what hangs does not find it.
+    pub fn cut_short(&self, ticket: &Ticket, endpoint: Option<usize>, now: MonoTime) {
+        let slot = self.slot(ticket.cohort);
+        let Some((written, endpoint)) = ticket.written.zip(endpoint) else { return };
+        if slot.is(ticket.cohort) {
+            // Both moments are whole milliseconds.
+            let took_us = now.since(written).ms().saturating_sub(1).saturating_mul(1_000);
+            let exceeded = ticket.thresholds.exceeded(ticket.side, took_us);
+            slot.time(exceeded, endpoint, self.turn(ticket.cohort));
+        }
+    }
+
     /// Counts a failure after the response headers.
     pub fn late_failure(&self, side: Side) {
         self.failures.late[side as usize].fetch_add(1, Ordering::AcqRel);
@@ -412,6 +426,30 @@ mod tests {
 
     fn row(cells: &Cells, metric: Metric) -> Row {
         cells.rows[metric.index()]
+    }
+
+    #[test]
+    fn what_is_cut_short_stays_open_and_is_slow_only_if_it_took_so_long() {
+        let counters = counters(8, false);
+        for (took_ms, wanted) in [(0, [0, 0, 0]), (1, [0, 0, 0]), (2, [1, 1, 1])] {
+            let before = counters.read(0).expect("in the ring");
+            let mut ticket = arrive(&counters, Side::Green);
+            counters.written(&mut ticket, Some(3), at(10));
+            counters.cut_short(&ticket, Some(3), at(10 + took_ms));
+            let cells = counters.read(0).expect("in the ring");
+            assert_eq!(cells.green_written[3], cells.green_timed[3]);
+            for (metric, wanted) in Metric::LATENCIES.into_iter().zip(wanted) {
+                let bad = row(&cells, metric).green_bad - row(&before, metric).green_bad;
+                assert_eq!((bad, row(&cells, metric).in_flight().0), (wanted, 0), "{took_ms} ms");
+            }
+        }
+        counters.cut_short(&arrive(&counters, Side::Blue), None, at(99));
+        let cells = counters.read(0).expect("in the ring");
+        for metric in [Metric::Errors, Metric::Client4xx] {
+            assert_eq!(row(&cells, metric).in_flight(), (3, 1));
+        }
+        assert_eq!((cells.absolute.in_flight(), counters.green_bad()), ((3, 1), 0));
+        assert_eq!(row(&cells, Metric::LatencyP50).in_flight(), (0, 1), "blue's is bad so");
     }
 
     #[test]

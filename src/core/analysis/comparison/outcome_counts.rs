@@ -88,6 +88,12 @@ impl<const PLACES: usize> OutcomeCounts<PLACES> {
         event.add(turn) && latency.is_none_or(|latency| latency.add(turn))
     }
 
+    /// Counts a latency that comes without an outcome.
+    pub(super) fn time(&self, exceeded: usize, place: usize, turn: Turn) {
+        // One that is too late is taken back.
+        let _ = self.places[place].timed[exceeded.min(3)].add(turn);
+    }
+
     /// What was counted so far, given the thresholds of the side in the order of
     /// [`Metric::LATENCIES`]; `None` if the turn is over.
     pub(super) fn read(&self, thresholds: [u64; 3], turn: Turn) -> Option<Known<PLACES>> {

@@ -10,13 +10,14 @@
 //! from where it was written to where its header was read, so it is longer than that when it is
 //! answered. If it fails, is cut off by a timeout, or its client goes away, it is slow as an error
 //! is (B6); if the cluster guard spares that failure it is slow by the time that it took
-//! ([`Counters::settle`](super::Counters::settle)). If it is never settled, too late for the ring,
-//! or of a life of the process that is over, it stays moved, and is slow in truth. Nothing takes a
-//! request out of the comparison after its flip, and whether it is a datum in latency is fixed
-//! before. So what is imputed is either what it will be, or the pessimistic value: each prefix is
-//! at any time worth at most what it is in truth, without any guard, and the bound on false
-//! rollbacks holds as ever (C1), under its condition (B7). It does not matter when a request is
-//! moved, as long as it is not too early:
+//! ([`Counters::settle`](super::Counters::settle)), and so it is if its target is given up sooner
+//! than blue's would be ([`Counters::cut_short`](super::Counters::cut_short)). If it is never
+//! settled, too late for the ring, or of a life of the process that is over, it stays moved, and is
+//! slow in truth. Nothing takes a request out of the comparison after its flip, and whether it is a
+//! datum in latency is fixed before. So what is imputed is either what it will be, or the
+//! pessimistic value: each prefix is at any time worth at most what it is in truth, without any
+//! guard, and the bound on false rollbacks holds as ever (C1), under its condition (B7). It does
+//! not matter when a request is moved, as long as it is not too early:
 //!
 //! - The clock of a target's requests in a cohort starts with the first look at which none was
 //!   written since the look before: then all of them had been, however late they were read.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidegate::core::model::Sha256;
 use tidegate::core::rollout::StateName;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::kit::{Api, Ports, Tidegate, Turn, until};
 use crate::malice::{Malice, guest};
@@ -141,9 +141,9 @@ fn scene(folder: &Path, [blue, green, silent]: [SocketAddr; 3]) -> String {
         let bytes = malice.component(&format!("http://{silent}/"));
         let component = component(folder, malice.name(), &bytes);
         let keys = match malice {
-            // Long enough that the thread of gates never rests: beside one that does, the system
-            // would slow the processor's awakening, not a gate.
-            Malice::EndlessLoop => format!("limits: {{ deadline: {}ms }}", sized(400, 1_000)),
+            // Long enough that one of them runs at any time: beside a thread of gates that rests,
+            // the system would slow the processor's awakening, not a gate.
+            Malice::EndlessLoop => format!("limits: {{ deadline: {}ms }}", sized(400, 3_000)),
             Malice::SlowHostCall => format!(
                 "limits: {{ deadline: 300ms }}, grants: {{ http: [{{ host: '{silent}' }}] }}"
             ),
@@ -194,10 +194,14 @@ struct Begun {
     id: String,
 }
 
-/// Starts a rollout of each service, and waits until all of them ask.
+/// Starts a rollout of each service, and waits until all of them ask. In the full form they come one
+/// after the other, so that their endless loops do not all pause at once.
 async fn begin(api: &Api, asks: Asks, round: usize) -> Vec<Begun> {
     let mut all = Vec::new();
     for asker in 0..askers() {
+        if asker > 0 {
+            sleep(sized(Duration::ZERO, APART)).await;
+        }
         let name = asks.service(asker);
         let service = api.service(&name).await;
         let rollout = api.roll_out(&service, &format!("v{round}")).await.expect("it starts");
@@ -256,11 +260,16 @@ async fn judge_errors(row: &mut Row, api: &Api) {
         right += errors;
     }
     let all = metric(api, "tidegate_gate_errors_total", &[]).await;
-    row.measure("errors_of_another_kind", all.saturating_sub(right));
-    if all != right {
+    // Of rollouts that end in the middle of a call the fifth may fail as well; what follows is no
+    // call, but the host's own doing.
+    let spared = metric(api, "tidegate_gate_errors_total", &["kind=\"circuit_open\""]).await;
+    let other = all.saturating_sub(right + spared);
+    row.measure("spared_by_an_open_circuit", spared);
+    row.measure("errors_of_another_kind", other);
+    if other > 0 {
         row.measure("errors", counts(api).await);
     }
-    row.require("each error is of its kind", all == right);
+    row.require("each error is of its kind", other == 0);
 }
 
 /// How many services ask hostile gates. One call of each gate of each is under way at most, which is
@@ -274,5 +283,8 @@ fn slice() -> Duration {
     Duration::from_millis(sized(2_500, 10_000))
 }
 
+/// A third of the time from one endless loop of a service to the next, which is its deadline and the
+/// second until it is asked again.
+const APART: Duration = Duration::from_millis(1_333);
 /// After so many slices there should have been all the calls.
 const MOST_ROUNDS: usize = 60;

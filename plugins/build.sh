@@ -1,74 +1,58 @@
 #!/usr/bin/env bash
-# Builds the gates under plugins/ and writes the components to plugins/dist.
+# Builds the gates under plugins/: those in Rust and C to plugins/dist, which is committed, and
+# those in JavaScript and Python, which are some megabytes each, to target/plugins.
 #
-# First choice is the target of the toolchain in use. Where it cannot be fetched, Debian's
-# rustc-web builds the standard library from its own source package instead. The two compilers
-# differ in version, so they give components with different digests. No path of the machine gets
-# into a component: the script maps them all and looks for them in the result.
+# `plugins/build.sh` builds all of them, `plugins/build.sh small` only what is committed, and
+# `plugins/build.sh large` only what is not, which takes no compiler and seconds; `changed` is the
+# same, but does nothing where they are there and their sources are those that they were made of.
+# What a language needs is said, and done, in its own file in `build`.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root/plugins"
-gates=(error-budget)
-target=wasm32-unknown-unknown
-debian_packages=(rustc-web cargo-web rust-web-src lld-19)
+what=${1:-all}
+case $what in
+  all | small | large | changed) ;;
+  *) echo "usage: plugins/build.sh [small | large | changed]" >&2; exit 2 ;;
+esac
 
-[ -f Cargo.lock ] || cargo generate-lockfile
-cargo fetch --locked
-
-packages=()
-for gate in "${gates[@]}"; do packages+=(-p "$gate"); done
-cargo test --locked "${packages[@]}"
-
-# rustc uses the last prefix that matches: the widest come first.
-remap() { flags+="${flags:+$'\x1f'}--remap-path-prefix=$1=$2"; }
-flags=
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
-remap "$HOME" /home
-remap "$cargo_home" /cargo
-for registry in "$cargo_home"/registry/src/*/; do remap "${registry%/}" /registry; done
-remap "$root" /tidegate
-export CARGO_ENCODED_RUSTFLAGS=$flags
-
-build() { "$@" build --release --locked --target "$target" "${packages[@]}"; }
-
-if command -v rustup >/dev/null && rustup target add "$target"; then
-  build cargo
-else
-  echo "the target $target cannot be added; using Debian's rustc-web" >&2
-  missing=()
-  for package in "${debian_packages[@]}"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
-      missing+=("$package")
-  done
-  if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" -ne 0 ]; then
-      echo "install these packages, then run this again: ${missing[*]}" >&2
-      exit 1
-    fi
-    apt-get update
-    apt-get install -y --no-install-recommends "${missing[@]}"
+# The digests of what the large ones are made of. They are left beside them once they are whole.
+out=$root/target/plugins
+large_sources() {
+  (cd "$root" && sha256sum wit/gate.wit plugins/build.sh plugins/build/{javascript,python}.sh \
+    plugins/error-budget/params.schema.json plugins/error-budget-js/{gate.js,package.json} \
+    plugins/freeze-calendar/params.schema.json \
+    plugins/freeze-calendar-py/{gate.py,requirements.txt})
+}
+if [ "$what" = changed ]; then
+  what=large
+  sources=$(large_sources)
+  if [ -e "$out/error-budget-js.wasm" ] && [ -e "$out/freeze-calendar-py.wasm" ] &&
+    [ "$sources" = "$(cat "$out/made-of.txt" 2>/dev/null)" ]; then
+    exit 0
   fi
-  export RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc
-  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19
-  build /usr/bin/cargo -Zbuild-std=std,panic_abort
-  unset RUSTC_BOOTSTRAP RUSTC
 fi
-unset CARGO_ENCODED_RUSTFLAGS
 
+rust_gates=(endpoint-check error-budget freeze-calendar latency-slo minimum-traffic prometheus-query webhook-approval)
+# Core modules as NAME=PATH; `wrap` makes components of them.
 modules=()
-for gate in "${gates[@]}"; do
-  modules+=("$gate=target/$target/release/${gate//-/_}.wasm")
-done
-mkdir -p dist
-cargo run --release --locked -p wrap -- "$root" "${modules[@]}"
 
-for gate in "${gates[@]}"; do
-  for path in "$root" "$cargo_home" "$HOME"; do
-    if grep -qaF -- "$path" "dist/$gate.wasm"; then
-      echo "dist/$gate.wasm holds a path of this machine: $path" >&2
-      exit 1
-    fi
-  done
-done
-cat dist/SHA256SUMS
+source build/packages.sh
+
+if [ "$what" != large ]; then
+  source build/rust.sh
+  source build/c.sh
+  mkdir -p dist
+  cargo run --release --locked -p wrap -- "$root" "${modules[@]}"
+  no_paths_in dist/*.wasm
+  cat dist/SHA256SUMS
+fi
+
+if [ "$what" != small ]; then
+  mkdir -p "$out"
+  rm -f "$out/made-of.txt"
+  source build/javascript.sh
+  source build/python.sh
+  (cd "$root" && sha256sum target/plugins/*.wasm)
+  large_sources >"$out/made-of.txt"
+fi

@@ -24,9 +24,10 @@ fi
 if [ "${1:-build}" = test ]; then
   have curl || missing="$missing curl"
   have h2load || missing="$missing nghttp2-client"
+  have npm || missing="$missing npm"
   have openssl || missing="$missing openssl"
   have python3 || missing="$missing python3"
-  # Their binaries alone are run, by the tests of alarms.
+  # Their binaries alone are run, by the tests of alarms and of a gate.
   have prometheus || missing="$missing prometheus"
   have prometheus-alertmanager || missing="$missing prometheus-alertmanager"
   # venv without ensurepip makes environments without pip.

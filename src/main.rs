@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             verify: app::verify_ledger,
             upgrade,
             addresses: app::try_addresses,
+            compile_gate: app::compile_gate,
         },
     )
 }

@@ -58,6 +58,7 @@ pub(super) async fn push(
         | Reply::Rollout { .. }
         | Reply::Targets { .. }
         | Reply::AlertsHeard(_)
+        | Reply::GateChanged
         | Reply::Reloaded(_) => Err(Denied::mismatched()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::AdminState;
 use super::hosts::Hosts;
@@ -16,6 +16,9 @@ use super::problem::Denied;
 /// The time that a request may take, reading its body included.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The same for a component that is uploaded, which is compiled as well: that has three minutes.
+const UPLOAD_DEADLINE: Duration = Duration::from_mins(4);
+
 /// Answers a request.
 pub(super) async fn envelope(
     State(state): State<Arc<AdminState>>,
@@ -23,7 +26,7 @@ pub(super) async fn envelope(
     next: Next,
 ) -> Response {
     let mut response = if names_us(state.hosts, request.uri(), request.headers()) {
-        match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        match tokio::time::timeout(deadline(&request), next.run(request)).await {
             Ok(response) => response,
             Err(_) => out_of_time().into_response(),
         }
@@ -34,6 +37,11 @@ pub(super) async fn envelope(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+fn deadline(request: &Request) -> Duration {
+    let uploads = request.method() == Method::PUT && request.uri().path().starts_with("/v1/gates/");
+    if uploads { UPLOAD_DEADLINE } else { DEADLINE }
 }
 
 fn names_us(hosts: Hosts, uri: &Uri, headers: &HeaderMap) -> bool {

@@ -1,6 +1,6 @@
-//! The body of an answer that gives a rollout's evidence: one piece of the log at a time, the next
-//! one when there is room for it on the connection. A reader that stalls costs its connection and a
-//! piece, and not the log.
+//! The body of an answer that gives a rollout's evidence, or another long file: one piece at a time,
+//! the next one when there is room for it on the connection. A reader that stalls costs its
+//! connection and a piece, and not the whole.
 
 use std::fmt;
 use std::io;
@@ -51,7 +51,7 @@ impl Body for EvidenceBody {
             Ok(None) => None,
             Err(error) => {
                 // The status is sent: all that is left is to break off, which tells nothing.
-                tracing::warn!(%error, "evidence cannot be read to its end");
+                tracing::warn!(%error, "what is being sent cannot be read to its end");
                 Some(Err(error))
             }
         })

@@ -21,6 +21,7 @@ mod envelope;
 mod evidence;
 mod evidence_body;
 mod explain;
+mod gate_calls;
 mod gates;
 mod health;
 mod hosts;
@@ -46,6 +47,9 @@ mod verbs;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::control::Handle;
@@ -66,13 +70,19 @@ pub struct AdminState {
     throttle: Throttle,
     hosts: Hosts,
     clock: Clock,
+    /// Places for components that are uploaded.
+    uploads: Arc<Semaphore>,
 }
 
 impl AdminState {
+    /// The most components that are read, or looked at, at a time: each may take 32 MiB.
+    const UPLOADS: usize = 2;
+
     /// The state of an API that listens on an address.
     #[must_use]
     pub fn new(handle: Handle, tokens: TokenFile, clock: Clock, address: SocketAddr) -> Self {
         let hosts = Hosts::of(address);
-        Self { handle, tokens, throttle: Throttle::default(), hosts, clock }
+        let uploads = Arc::new(Semaphore::new(Self::UPLOADS));
+        Self { handle, tokens, throttle: Throttle::default(), hosts, clock, uploads }
     }
 }

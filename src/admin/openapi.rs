@@ -7,8 +7,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::json::Problem;
 use super::{
-    alarm_hooks, alarms, evidence, explain, gates, health, ledger, metrics, reload, rollouts,
-    services, targets, verbs,
+    alarm_hooks, alarms, evidence, explain, gate_calls, gates, health, ledger, metrics, reload,
+    rollouts, services, targets, verbs,
 };
 
 /// The document.
@@ -41,10 +41,11 @@ pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
         health::live, health::ready, metrics::metrics, openapi,
         services::list, services::show, explain::explain, services::split, services::swap, services::revert,
         rollouts::start, targets::set_green, targets::set, targets::reset,
-        rollouts::list, rollouts::show, evidence::show,
+        rollouts::list, rollouts::show, evidence::show, gate_calls::show,
         verbs::approve, verbs::reject, verbs::pause, verbs::resume, verbs::promote, verbs::stop,
         verbs::abort,
-        alarms::list, alarms::push, alarm_hooks::alertmanager, gates::list, ledger::list, reload::reload,
+        alarms::list, alarms::push, alarm_hooks::alertmanager, gates::list,
+        gates::show, gates::component, gates::push, gates::remove, ledger::list, reload::reload,
     ),
     security(("token" = [])),
     modifiers(&Token),

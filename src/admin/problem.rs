@@ -96,7 +96,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NoService(_)
         | Refusal::NoRollout(_)
         | Refusal::NoGroup(_)
-        | Refusal::NoPushedAlarm(_) => StatusCode::NOT_FOUND,
+        | Refusal::NoPushedAlarm(_)
+        | Refusal::NoGate(_) => StatusCode::NOT_FOUND,
         Refusal::Rollout(rollout::Refusal::ReasonWanted { .. }) | Refusal::Targets(_) => {
             StatusCode::BAD_REQUEST
         }
@@ -107,6 +108,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NothingToRevert { .. }
         | Refusal::GreenInUse { .. }
         | Refusal::GroupServes { .. }
+        | Refusal::GateInUse(_)
+        | Refusal::GateMissing(_)
         | Refusal::Busy(_)
         | Refusal::Rollout(
             rollout::Refusal::Over { .. }
@@ -120,6 +123,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NotItsAlarm(_)
         | Refusal::NoAlarm(_)
         | Refusal::IdempotencyMismatch
+        | Refusal::Gate(_)
         | Refusal::Reload(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::StoreUnreadable(_)
         | Refusal::Store(_)

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{Method, StatusCode, Uri};
 
 use super::auth::{authenticate, authorise};
 use super::envelope::envelope;
 use super::problem::Denied;
 use super::{
-    AdminState, Permission, alarm_hooks, alarms, evidence, explain, gates, health, ledger, metrics,
-    openapi, reload, rollouts, services, targets, verbs,
+    AdminState, Permission, alarm_hooks, alarms, evidence, explain, gate_calls, gates, health,
+    ledger, metrics, openapi, reload, rollouts, services, targets, verbs,
 };
 use crate::control::Handle;
 
@@ -51,6 +51,7 @@ pub(super) fn table() -> Vec<Route> {
         reading("/v1/rollouts", Some(Read), rollouts::list),
         reading("/v1/rollouts/{rollout}", Some(Read), rollouts::show),
         reading("/v1/rollouts/{rollout}/evidence", Some(Read), evidence::show),
+        reading("/v1/rollouts/{rollout}/gate-calls", Some(Deploy), gate_calls::show),
         posting("/v1/rollouts/{rollout}/approve", Approve, verbs::approve),
         posting("/v1/rollouts/{rollout}/reject", Approve, verbs::reject),
         posting("/v1/rollouts/{rollout}/pause", Halt, verbs::pause),
@@ -62,6 +63,10 @@ pub(super) fn table() -> Vec<Route> {
         putting("/v1/alarms/{alarm}/state", Notify, alarms::push),
         posting("/v1/alarm-hooks/alertmanager", Notify, alarm_hooks::alertmanager),
         reading("/v1/gates", Some(Read), gates::list),
+        reading("/v1/gates/{gate}", Some(Read), gates::show),
+        reading("/v1/gates/{gate}/component", Some(Read), gates::component),
+        putting("/v1/gates/{gate}", Configure, gates::push),
+        deleting("/v1/gates/{gate}", Configure, gates::remove),
         reading("/v1/ledger", Some(Read), ledger::list),
         posting("/v1/reload", Configure, reload::reload),
     ]
@@ -120,6 +125,14 @@ where
     T: 'static,
 {
     Route { method: Method::PUT, path, needs: Some(needs), handler: put(handler) }
+}
+
+fn deleting<H, T>(path: &'static str, needs: Permission, handler: H) -> Route
+where
+    H: Handler<T, Shared>,
+    T: 'static,
+{
+    Route { method: Method::DELETE, path, needs: Some(needs), handler: delete(handler) }
 }
 
 async fn no_such_route(uri: Uri) -> Denied {

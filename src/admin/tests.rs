@@ -7,3 +7,4 @@ mod explain;
 mod harness;
 mod requests;
 mod sheet;
+mod uploads;

@@ -100,6 +100,10 @@ impl ControlPart {
             Claim::Free => runtime.block_on(Storage::open(&config.store))?,
             Claim::Inherited => Storage::open_soon(&config.store, runtime)?,
         };
+        // Nobody else takes uploads from now on.
+        let mut config = Arc::clone(config);
+        lasting.gates.catch_up(&mut config).map_err(AppError::Gates)?;
+        let config = &config;
         let prober = Arc::new(Prober::start(runtime.handle().clone()));
         let resolver = Arc::new(Resolver::start(runtime.handle().clone()));
         let asker = Arc::new(Asker::start(runtime.handle().clone()));
@@ -126,6 +130,7 @@ impl ControlPart {
             kept,
             asker: Arc::clone(&asker),
             evidence,
+            uploads: Some(Arc::clone(&lasting.gates)),
         };
         let channel = (inbox.clone(), messages);
         let (mut writer, handle) =

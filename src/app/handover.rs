@@ -34,7 +34,7 @@ impl App {
         log: Log,
     ) -> Result<Self, AppError> {
         let door = door_path(&config.store).ok_or(TakeoverError::InMemory)?;
-        let parts = Parts::new(config, file.map(Path::to_owned), Some(log))?;
+        let mut parts = Parts::new(config, file.map(Path::to_owned), Some(log))?;
         // What is slow comes before the process that runs is asked for anything.
         let gates = parts.gates()?;
         let Some(mut takeover) = Takeover::begin(&door)? else {

@@ -17,6 +17,7 @@ mod parts;
 mod revival;
 mod serve;
 mod storage;
+mod trial;
 mod upgrade;
 mod verify;
 
@@ -37,10 +38,12 @@ use control::{Claim, ControlPart, Lasting};
 use parts::Parts;
 use upgrade::Door;
 
+pub use crate::gate::{GateCalls, compile_gate};
 pub use addresses::{TriedAddresses, try_addresses};
 pub use check::check_config;
 pub use error::AppError;
 pub use serve::{Beginning, serve};
+pub use trial::{Retrial, RetriedCall, Trial, TriedCase, try_gate, try_gate_again};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded, upgrade};
 pub use verify::verify_ledger;
 
@@ -76,7 +79,7 @@ impl App {
         file: Option<PathBuf>,
         log: Option<Log>,
     ) -> Result<Self, AppError> {
-        let parts = Parts::new(config, file, log)?;
+        let mut parts = Parts::new(config, file, log)?;
         let bound = proxy::bind(&parts.config.listeners);
         let bound = bound.map_err(|error| placed(&parts.config, error))?;
         let admin = AdminSockets::bind(&parts.config, None, None)?;

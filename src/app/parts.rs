@@ -17,7 +17,7 @@ use crate::telemetry::{Log, Recorder, Windows};
 use super::admin::AdminSockets;
 use super::control::{Claim, ControlPart, Lasting};
 use super::memory::MemoryGuard;
-use super::storage::cache_path;
+use super::storage::{cache_path, uploads_path};
 use super::upgrade::{KnownTarget, remember};
 use super::{App, AppError};
 
@@ -54,14 +54,17 @@ impl Parts {
         })
     }
 
-    /// Loads the gates. Blocks.
+    /// Loads the gates, uploaded ones among them. Blocks.
     ///
     /// # Errors
     /// A gate cannot be used.
-    pub(super) fn gates(&self) -> Result<Arc<Gates>, AppError> {
+    pub(super) fn gates(&mut self) -> Result<Arc<Gates>, AppError> {
         let telemetry = Arc::clone(&self.windows) as Arc<dyn TelemetryView>;
         let gates = Gates::new(self.clock, telemetry, cache_path(&self.config.store));
+        let uploads = uploads_path(&self.config.store);
+        let gates = gates.with_uploads(uploads.as_deref()).map_err(AppError::Gates)?;
         let gates = Arc::new(gates);
+        gates.merge(Arc::make_mut(&mut self.config)).map_err(AppError::Gates)?;
         gates.prepare(&self.config).map_err(AppError::Gates)?;
         Ok(gates)
     }

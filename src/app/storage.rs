@@ -48,6 +48,14 @@ pub(super) fn cache_path(store: &StoreSpec) -> Option<PathBuf> {
     }
 }
 
+/// The folder beside the database that holds uploaded gates.
+pub(super) fn uploads_path(store: &StoreSpec) -> Option<PathBuf> {
+    match store {
+        StoreSpec::Path(path) => Some(path.with_extension("uploads")),
+        StoreSpec::Memory => None,
+    }
+}
+
 impl Storage {
     /// The same, with patience for a process that is just letting go of the store. Blocks.
     ///

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
+use super::author::AuthorCommand;
 use super::failure::Failure;
 use super::forecast::PlanArgs;
 use super::replay::ReplayArgs;
 use super::simulate::SimulateArgs;
 use crate::admin::json::{Prose, Reason};
 use crate::core::model::{
-    AlarmName, AlarmState, Revision, RolloutId, ServiceName, Span, StrategyName, TargetGroupName,
-    TargetName, Weight,
+    AlarmName, AlarmState, GateName, Revision, RolloutId, ServiceName, Span, StrategyName,
+    TargetGroupName, TargetName, Weight,
 };
 
 /// A reverse proxy that releases software.
@@ -64,6 +65,14 @@ pub(super) enum Command {
     Plan(Box<PlanArgs>),
     /// Run a rollout's comparison again from its evidence, also by another policy.
     Replay(Box<ReplayArgs>),
+    /// Compile the gate on the standard input, within limits; `serve` starts it by itself.
+    #[command(hide = true)]
+    CompileGate {
+        /// Where the native code goes.
+        folder: PathBuf,
+        /// The limits.
+        limits: String,
+    },
     #[command(flatten)]
     Ask(Ask),
 }
@@ -85,7 +94,7 @@ pub(super) enum Ask {
     /// Look at alarms, and push their state.
     #[command(subcommand)]
     Alarm(AlarmCommand),
-    /// Look at gates.
+    /// Look at gates, upload them, and write them.
     #[command(subcommand)]
     Gate(GateCommand),
     /// Read the ledger.
@@ -338,8 +347,29 @@ pub(super) enum AlarmCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GateCommand {
+    #[command(flatten)]
+    Author(AuthorCommand),
     /// List all gates.
     List,
+    /// Show a gate with what was uploaded for it.
+    Show { gate: GateName },
+    /// Upload a gate's component, for the rollouts that start from now on.
+    Push {
+        gate: GateName,
+        /// The component.
+        file: PathBuf,
+        /// The file with its signature by Ed25519: 64 bytes.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Remove what was uploaded for a gate that nothing asks.
+    Rm {
+        gate: GateName,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -436,6 +466,14 @@ mod tests {
             "tidegate rollout promote d-ABCDEFGHI --force --reason now",
             "tidegate rollout abort d-ABCDEFGHI",
             "tidegate alarm push errors INSUFFICIENT_DATA --reason x",
+            "tidegate gate show budget",
+            "tidegate gate push budget gate.wasm --signature gate.sig --reason x",
+            "tidegate gate rm budget",
+            "tidegate gate new --lang rust budget --clock --http",
+            "tidegate gate build",
+            "tidegate gate build budget",
+            "tidegate gate test budget.wasm --cases cases.yaml --json",
+            "tidegate gate test new.wasm --rollout d-ABCDEFGHI --gate budget --json",
             "tidegate ledger verify",
             "tidegate reload",
             "tidegate explain shop --key u1 --rollout d-ABCDEFGHI --json",
@@ -457,6 +495,11 @@ mod tests {
         check("tidegate rollout watch d-ABCDEFGHI --timeout 5", "has no unit");
         check("tidegate rollout promote d-ABCDEFGHI --force", "--reason");
         check("tidegate alarm push errors alarm", "wanted OK, ALARM or INSUFFICIENT_DATA");
+        check("tidegate gate new --lang rust Budget", "is no name for a gate");
+        check("tidegate gate new --lang cobol budget", "possible values: rust, js, python, c");
+        check("tidegate gate test a.wasm", "--cases <FILE>");
+        check("tidegate gate test a.wasm --cases c --rollout d-ABCDEFGHI", "cannot be used with");
+        check("tidegate gate test a.wasm --cases c --gate b", "cannot be used with");
         check("tidegate rollout list --token tg_1", "unexpected argument");
         check("tidegate plan --config t.yaml --traffic 200", "is not traffic");
         let simulate = |rest: &str| format!("tidegate simulate --config t --traffic 1rps {rest}");

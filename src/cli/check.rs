@@ -198,6 +198,7 @@ mod tests {
             verify: |_| Err("no ledger".to_owned()),
             upgrade: |_, _| Err(UpgradeError::InMemory),
             addresses: |_| TriedAddresses::default(),
+            compile_gate: |_, _| panic!("nothing is compiled"),
         }
     }
 

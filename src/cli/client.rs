@@ -136,6 +136,29 @@ impl Client {
             .map_err(|error| Failure::Usage(format!("the request cannot be sent: {error}"), None))
     }
 
+    /// Uploads a component, and waits until it is compiled.
+    pub(super) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        component: Vec<u8>,
+        headers: &[(&str, String)],
+    ) -> Result<T, Failure> {
+        let mut request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("{}{path}", self.url))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::CONTENT_TYPE, "application/wasm");
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::from(component)).map_err(|error| {
+            Failure::Usage(format!("the request cannot be sent: {error}"), None)
+        })?;
+        timeout(UPLOAD_TIME, self.exchange(request))
+            .await
+            .map_err(|_| self.unreachable("it does not answer in time"))?
+    }
+
     async fn exchange<T: DeserializeOwned>(
         &self,
         request: Request<Full<Bytes>>,
@@ -180,6 +203,8 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 const ANSWER_TIME: Duration = Duration::from_secs(75);
+/// Longer than anything takes to be compiled.
+const UPLOAD_TIME: Duration = Duration::from_mins(5);
 /// That of the longest log of evidence; no other answer is near it.
 const LONGEST_ANSWER: usize = Limit::MOST as usize;
 const PAGE: usize = 1_000;

@@ -1,13 +1,15 @@
 //! The command line: clap for its form, the admin API for what it does.
 //!
 //! Whatever concerns a running process goes through its admin API, with the same rights as any
-//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate`, `plan` and `replay` work here.
+//! other tool; only `serve`, `upgrade`, `demo`, `check`, `simulate`, `plan`, `replay` and what the
+//! author of a gate does work here.
 //! A person gets tables and sentences, a script (`--json`) one object on a line, both an exit code
 //! that says how it went ([`Exit`]).
 //! Nothing here decides anything, and nothing here may take a token as an argument.
 
 mod alarm;
 mod args;
+mod author;
 mod check;
 mod client;
 mod exit;
@@ -15,6 +17,8 @@ mod explain;
 mod failure;
 mod forecast;
 mod gate;
+mod gate_list;
+mod gate_replay;
 mod ledger;
 mod line;
 mod plan;
@@ -75,6 +79,9 @@ pub struct Entry {
     pub upgrade: fn(&Config, &UpgradeArgs) -> Result<Upgraded, UpgradeError>,
     /// Tries whether the addresses of a configuration can be listened on.
     pub addresses: fn(&Config) -> TriedAddresses,
+    /// Compiles the gate on the standard input into a folder, within limits that the whole process
+    /// is put under: gives the code to end with.
+    pub compile_gate: fn(&Path, &str) -> u8,
 }
 
 /// The form of the command line, for whoever wants to check a line without carrying it out.
@@ -114,6 +121,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, entry: Entry) -> ExitCode {
             let client = || Client::new(&cli.admin, cli.token_file.as_ref());
             replay::replay(&args, client, form).map(ExitCode::from)
         }
+        Command::CompileGate { folder, limits } => {
+            Ok(ExitCode::from((entry.compile_gate)(&folder, &limits)))
+        }
+        Command::Ask(Ask::Gate(GateCommand::Author(command))) => {
+            let client = || Client::new(&cli.admin, cli.token_file.as_ref());
+            author::run(&command, client, form).map(ExitCode::from)
+        }
         Command::Ask(Ask::Ledger(LedgerCommand::Verify { store: Some(file) })) => {
             ledger::verify_file((entry.verify)(&file), form).map(ExitCode::from)
         }
@@ -143,7 +157,7 @@ fn ask(client: &Client, command: Ask, form: Form) -> Result<Exit, Failure> {
             Ask::Alarm(AlarmCommand::Push { alarm, state, why }) => {
                 alarm::push(client, &alarm, state, why, form).await
             }
-            Ask::Gate(GateCommand::List) => gate::list(client, form).await,
+            Ask::Gate(command) => gate::run(client, command, form).await,
             Ask::Ledger(command) => ledger::run(client, command, form).await,
             Ask::Reload(why) => reload(client, why, form).await,
             Ask::Explain(args) => explain::explain(client, &args, form).await,
@@ -175,6 +189,11 @@ mod tests {
             verify: |_| Err("ledger entry 2: changed".to_owned()),
             upgrade: |_, _| Err(UpgradeError::Busy { pid: 7 }),
             addresses: |_| TriedAddresses::default(),
+            compile_gate: |folder, limits| {
+                assert_eq!(folder.as_os_str(), "/f");
+                assert_eq!(limits, "1,2");
+                45
+            },
         };
         run(line.split(' ').map(OsString::from), entry)
     }
@@ -184,6 +203,7 @@ mod tests {
         assert_eq!(code("tidegate serve --config t.yaml"), ExitCode::from(42));
         assert_eq!(code("tidegate demo --json"), ExitCode::from(43));
         assert_eq!(code("tidegate demo"), ExitCode::from(44));
+        assert_eq!(code("tidegate compile-gate /f 1,2"), ExitCode::from(45));
     }
 
     #[test]

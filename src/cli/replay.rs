@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use super::client::Client;
 use super::failure::Failure;
+use super::gate_replay::{self, Fetched, GatesReplayed};
 use super::rehearsal::said;
 use super::screen::{Form, plain};
 use super::table::table;
 use super::{Exit, style};
 use crate::admin::json::Rollout;
 use crate::config::Config;
-use crate::core::analysis::Action;
 use crate::core::analysis::replay::{
     Agreement, Decision, Head, Inexact, Limit, OtherPolicy, Rerun, rerun,
 };
@@ -64,6 +64,16 @@ struct Replayed {
     as_recorded: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     with: Option<With>,
+    /// What came of its gates; absent if none were asked, and without the admin API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<GatesReplayed>,
+}
+
+/// What came of a rollout that was not compared.
+#[derive(Debug, Serialize)]
+struct Gated {
+    rollout: RolloutId,
+    gates: GatesReplayed,
 }
 
 /// What another policy came to.
@@ -102,15 +112,24 @@ pub(super) fn replay(
     client: impl FnOnce() -> Result<Client, Failure>,
     form: Form,
 ) -> Result<Exit, Failure> {
-    let (log, record, own) = match (&args.file, &args.id) {
+    let (log, record, own, gates) = match (&args.file, &args.id) {
         (Some(file), _) => {
             let log = read(file)?;
             let own = run(&log, None)?;
-            (log, None, own)
+            (log, None, own, None)
         }
         (None, Some(id)) => {
-            let (log, record, own) = fetch(&client()?, id)?;
-            (log, Some(record), own)
+            let (compared, gates) = fetch(&client()?, id)?;
+            let gates = gates.as_ref().map(gate_replay::replay).transpose()?;
+            match (compared, gates) {
+                (Ok((log, record, own)), gates) => (log, Some(record), own, gates),
+                (Err(Failure::Refused(problem)), Some(gates))
+                    if problem.code == "no_evidence" && args.with.is_none() =>
+                {
+                    return Ok(gates_alone(id, gates, form));
+                }
+                (Err(failure), _) => return Err(failure),
+            }
         }
         (None, None) => {
             let why = "neither a rollout nor a file is named".to_owned();
@@ -125,10 +144,22 @@ pub(super) fn replay(
         }
         None => None,
     };
-    let replayed = Replayed::of(&own, record.as_ref(), with);
+    let replayed = Replayed { gates, ..Replayed::of(&own, record.as_ref(), with) };
     form.show(&replayed, render);
     let is_same = replayed.reproduced && replayed.as_recorded != Some(false);
-    Ok(if is_same || replayed.approximate { Exit::Succeeded } else { Exit::Refused })
+    let gates_are = replayed.gates.as_ref().is_none_or(GatesReplayed::is_same);
+    let is_well = (is_same || replayed.approximate) && gates_are;
+    Ok(if is_well { Exit::Succeeded } else { Exit::Refused })
+}
+
+/// Tells of the gates of a rollout that was not compared.
+fn gates_alone(id: &RolloutId, gates: GatesReplayed, form: Form) -> Exit {
+    let gated = Gated { rollout: id.clone(), gates };
+    form.show(&gated, |gated| {
+        let head = format!("rollout {} was not compared", gated.rollout);
+        format!("{head}\n{}", gate_replay::render(&gated.gates))
+    });
+    if gated.gates.is_same() { Exit::Succeeded } else { Exit::Refused }
 }
 
 /// The log in a file, which is no longer than a log can be.
@@ -144,20 +175,26 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(log)
 }
 
-/// The log of a rollout, the rollout, and the log run again. The end of a log is written a moment
-/// after the end of its rollout is known, so that it is waited for.
-fn fetch(client: &Client, id: &RolloutId) -> Result<(Vec<u8>, Rollout, Rerun), Failure> {
+/// The log of a rollout, the rollout, and the log run again.
+type Compared = (Vec<u8>, Rollout, Rerun);
+
+/// What was compared, and what gates were told. The end of a log is written a moment after the end
+/// of its rollout is known, so that it is waited for.
+fn fetch(
+    client: &Client,
+    id: &RolloutId,
+) -> Result<(Result<Compared, Failure>, Option<Fetched>), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime can be made")?;
-    runtime.block_on(fetch_whole(client, id))
+    runtime.block_on(async {
+        let gates = gate_replay::fetch(client, id).await?;
+        Ok((fetch_whole(client, id).await, gates))
+    })
 }
 
-async fn fetch_whole(
-    client: &Client,
-    id: &RolloutId,
-) -> Result<(Vec<u8>, Rollout, Rerun), Failure> {
+async fn fetch_whole(client: &Client, id: &RolloutId) -> Result<Compared, Failure> {
     let path = format!("/v1/rollouts/{id}");
     let mut tries = 0;
     loop {
@@ -213,6 +250,7 @@ impl Replayed {
             differs_after_ms,
             as_recorded: record.and_then(|record| as_recorded(found, record)),
             with,
+            gates: None,
         }
     }
 }
@@ -234,7 +272,6 @@ impl With {
 impl Decided {
     fn of(decision: &Decision) -> Self {
         let stance = decision.stance;
-        let freezes = matches!(stance.action, Action::Freeze { .. });
         Self {
             after_ms: decision.at_ms,
             step: decision.step,
@@ -242,7 +279,7 @@ impl Decided {
             decision: stance.says(),
             comparison: stance.verdict,
             takes_back: stance.takes_back(),
-            holds: !stance.takes_back() && (freezes || stance.split_is_wrong),
+            holds: stance.holds(),
             evidence: decision.evidence,
             evidence_needed: decision.needed,
             text: decision.text.clone(),
@@ -259,13 +296,20 @@ fn as_recorded(found: &Rerun, record: &Rollout) -> Option<bool> {
 }
 
 fn missing(inexact: Inexact) -> Vec<String> {
-    let Inexact { thinned_ms, full_ms, gaps, torn } = inexact;
+    let Inexact { thinned_ms, full_ms, gaps, torn, untold_ms } = inexact;
     let thinned =
         thinned_ms.map(|at| format!("after {} one evaluation a second was kept", said(at)));
     let full = full_ms.map(|at| format!("after {} nothing was kept", said(at)));
     let lost = (gaps > 0).then(|| format!("evidence was lost {gaps} times"));
     let torn = torn.then(|| "the end was cut off".to_owned());
-    [thinned, full, lost, torn].into_iter().flatten().collect()
+    let untold = untold_ms.map(|at| {
+        format!(
+            "after {} the evidence rested on one target, and the release that wrote it did not \
+             tell whether that target was ejected: if it was not, the weight was held",
+            said(at)
+        )
+    });
+    [thinned, full, lost, untold, torn].into_iter().flatten().collect()
 }
 
 fn render(replayed: &Replayed) -> String {
@@ -280,6 +324,7 @@ fn render(replayed: &Replayed) -> String {
     lines.extend(replayed.missing.iter().map(|what| format!("approximate: {what}")));
     lines.push(decisions(&replayed.decisions));
     lines.push(outcome(replayed));
+    lines.extend(replayed.gates.as_ref().map(gate_replay::render));
     if let Some(with) = &replayed.with {
         lines.push(format!(
             "\nby {}, service {}:",
@@ -372,19 +417,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::core::analysis::replay::{Cause, Recorder};
-    use crate::core::model::{AnalysisSpec, AnalysisTerms, Now, Span};
+    use crate::core::analysis::replay::Recorder;
+    use crate::core::model::Now;
 
     fn log() -> Vec<u8> {
-        let head = Head {
-            cause: Cause::Start,
-            release: "1.0.0".to_owned(),
-            rollout: "d-ABCDEFGHI".parse().expect("an id"),
-            service: "shop".parse().expect("a name"),
-            terms: AnalysisTerms { compared: Some(AnalysisSpec::default()), ..Default::default() },
-            longest: Span::from_secs(1),
-            saved: None,
-        };
+        let head = Head::example();
         let mut recorder = Recorder::new(Limit::default());
         recorder.begin(Now::default(), &serde_json::to_vec(&head).expect("written"));
         recorder.take()
@@ -412,6 +449,8 @@ mod tests {
         let torn = run(&[&whole[..], &whole[..5]].concat(), None).expect("run");
         let shown = render(&Replayed::of(&torn, None, None));
         assert!(shown.contains("approximate: the end was cut off"), "{shown}");
+        let untold = missing(Inexact { untold_ms: Some(3_000), ..Inexact::default() });
+        assert!(untold[0].contains("whether that target was ejected"), "{untold:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::core::model::AlarmState;
+use crate::core::model::{AlarmState, GateReadiness};
 use crate::core::rollout::StateName;
 
 /// Something that is as it should be.
@@ -36,6 +36,16 @@ pub(super) fn alarm(state: AlarmState) -> String {
         AlarmState::InsufficientData => WARN,
     };
     format!("{style}{state}{style:#}")
+}
+
+/// Whether a gate can be asked, in its colour.
+pub(super) fn gate(readiness: GateReadiness) -> String {
+    let style = match readiness {
+        GateReadiness::Ready => GOOD,
+        GateReadiness::CircuitOpen | GateReadiness::NotLoaded => BAD,
+        GateReadiness::NoComponent => WARN,
+    };
+    format!("{style}{readiness}{style:#}")
 }
 
 /// Healthy targets of all, red when some are missing.

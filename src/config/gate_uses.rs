@@ -25,6 +25,7 @@ fn gate_use(
     let stages = fields.require("at").map(|node| node.some_items(GateStage::ALL.len(), "stage"));
     let params = fields.take("params").as_ref().map_or(Some(Default::default()), params);
     let on_error = fields.take("on_error").and_then(|node| node.word(&ON_ERROR));
+    let on_timeout = fields.take("on_timeout").and_then(|node| node.word(&ON_ERROR));
     let every = fields.take("every").and_then(|node| node.span_from(SHORTEST_EVERY));
     let mode = fields.take("mode").and_then(|node| node.word(&MODES));
     fields.finish();
@@ -45,6 +46,7 @@ fn gate_use(
         on_error: on_error.unwrap_or_default(),
         every: every.unwrap_or(DEFAULT_EVERY),
         mode: mode.unwrap_or_default(),
+        on_timeout,
     })
 }
 
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn a_use_says_where_and_with_what_a_gate_is_asked() {
         let (uses, mistakes) = read(
-            "- { gate: budget, at: [before-step, during-step], params: { slo: 99.9 }, on_error: rollback, every: 30s, mode: shadow }\n\
+            "- { gate: budget, at: [before-step, during-step], params: { slo: 99.9 }, on_error: rollback, on_timeout: ignore, every: 30s, mode: shadow }\n\
              - { gate: window, at: [before-step] }",
         );
         assert_eq!(mistakes, "");
@@ -87,6 +89,7 @@ mod tests {
         assert_eq!((uses[0].on_error, uses[0].mode), (OnGateError::Rollback, GateMode::Shadow));
         assert_eq!((uses[0].every, uses[1].every), (Span::from_secs(30), DEFAULT_EVERY));
         assert_eq!((uses[1].on_error, uses[1].mode), (OnGateError::Hold, GateMode::Enforce));
+        assert_eq!((uses[0].on_timeout, uses[1].on_timeout), (Some(OnGateError::Ignore), None));
     }
 
     #[test]
@@ -122,6 +125,10 @@ mod tests {
         check(
             "[{ gate: budget, at: [before-step], on_error: fail }]",
             "[0].on_error: found \"fail\"",
+        );
+        check(
+            "[{ gate: budget, at: [before-step], on_timeout: pass }]",
+            "[0].on_timeout: found \"pass\"",
         );
     }
 }

@@ -3,22 +3,52 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::bytes::bytes_between;
 use super::component;
+use super::gate_grants::{grants, limits};
 use super::node::Node;
 use super::resolve;
-use crate::core::model::{GateLimits, GateName, GateSpec, Sha256, Span};
+use crate::core::model::{GateKey, GateName, GateSpec, Sha256, UploadedGate};
 
-/// Reads the section, and the components that it names.
-pub(super) fn gates(node: &Node<'_>, base_dir: &Path) -> BTreeMap<GateName, GateSpec> {
-    node.named(MAX_GATES, |name, node| gate(name, node, base_dir))
+/// Reads the section, and the components that it names; apart from them, the gates whose components
+/// are uploaded.
+pub(super) fn gates(
+    node: &Node<'_>,
+    base_dir: &Path,
+) -> (BTreeMap<GateName, GateSpec>, BTreeMap<GateName, UploadedGate>) {
+    let mut uploaded = BTreeMap::new();
+    let named = node.named(MAX_GATES, |name, node| {
+        if node.child("uploaded").is_none() {
+            return gate(name, node, base_dir);
+        }
+        let gate = uploaded_gate(name, node)?;
+        uploaded.insert(gate.name.clone(), gate);
+        None
+    });
+    (named, uploaded)
+}
+
+/// Reads the keys that sign what is uploaded.
+pub(super) fn gate_keys(node: &Node<'_>) -> Vec<GateKey> {
+    node.items(MAX_KEYS).iter().filter_map(|node| node.parsed()).collect()
+}
+
+fn uploaded_gate(name: Option<GateName>, node: &Node<'_>) -> Option<UploadedGate> {
+    let mut fields = node.fields();
+    let uploaded = fields.take("uploaded").and_then(|node| node.only_true());
+    let sha256 = fields.take("sha256").and_then(|node| node.parsed());
+    let grants = fields.take("grants").as_ref().map(grants).unwrap_or_default();
+    let limits = limits(fields.take("limits").as_ref(), &grants);
+    fields.finish();
+    uploaded?;
+    Some(UploadedGate { name: name?, sha256, limits, grants })
 }
 
 fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<GateSpec> {
     let mut fields = node.fields();
     let component = fields.require("component");
     let pin = fields.require("sha256");
-    let limits = fields.take("limits").as_ref().map(limits).unwrap_or_default();
+    let grants = fields.take("grants").as_ref().map(grants).unwrap_or_default();
+    let limits = limits(fields.take("limits").as_ref(), &grants);
     fields.finish();
     let wanted = pin.as_ref().and_then(|node| node.parsed::<Sha256>());
     let component = component.and_then(|node| Some((node.text()?, node)));
@@ -33,37 +63,20 @@ fn gate(name: Option<GateName>, node: &Node<'_>, base_dir: &Path) -> Option<Gate
         pin.mistake(format!("the component hashes to {found}, not to {wanted}"));
     }
     let (component, _) = component?;
-    Some(GateSpec { name: name?, component: component.to_owned(), sha256: wanted?, limits })
+    Some(GateSpec { name: name?, component: component.to_owned(), sha256: wanted?, limits, grants })
 }
-
-fn limits(node: &Node<'_>) -> GateLimits {
-    let default = GateLimits::default();
-    let mut fields = node.fields();
-    let deadline = fields.take("deadline").and_then(|node| {
-        let deadline = node.span_from(Span::from_ms(1))?;
-        if deadline > LONGEST_DEADLINE {
-            node.mistake(format!("{deadline} is too long: at most {LONGEST_DEADLINE}"));
-        }
-        Some(deadline)
-    });
-    let memory = fields.take("memory").and_then(|node| bytes_between(&node, "64KiB", "1GiB"));
-    fields.finish();
-    GateLimits {
-        deadline: deadline.unwrap_or(default.deadline),
-        memory_bytes: memory.unwrap_or(default.memory_bytes),
-    }
-}
-
-const LONGEST_DEADLINE: Span = Span::from_secs(60);
 
 /// The most gates of a configuration.
 const MAX_GATES: usize = 100;
+/// The most keys.
+const MAX_KEYS: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::tests::with;
+    use crate::core::model::{GateLimits, Span};
 
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
@@ -89,8 +102,35 @@ mod tests {
         let limits = "limits: { deadline: 1s, memory: 1MiB }";
         let gate =
             read(&format!("{{ component: budget.wasm, sha256: DIGEST, {limits} }}")).unwrap();
-        let expected = GateLimits { deadline: Span::from_secs(1), memory_bytes: 1 << 20 };
+        let expected = GateLimits {
+            deadline: Span::from_secs(1),
+            memory_bytes: 1 << 20,
+            ..GateLimits::default()
+        };
         assert_eq!(gate.limits, expected);
+    }
+
+    #[test]
+    fn a_gate_may_be_uploaded_and_pinned_or_not() {
+        let read = |text: &str| Config::parse(&with(text), Path::new(""));
+        let config = read("gates: { free: { uploaded: true }, budget: { uploaded: true, sha256: DIGEST, limits: { memory: 1MiB }, grants: { clock: true } } }".replace("DIGEST", &Sha256::of(COMPONENT).to_string()).as_str()).unwrap();
+        assert!(config.gates.is_empty());
+        let [budget, free] = config.uploaded_gates.values().collect::<Vec<_>>()[..] else {
+            panic!("two gates");
+        };
+        assert_eq!((budget.sha256, free.sha256), (Some(Sha256::of(COMPONENT)), None));
+        assert_eq!(budget.limits.memory_bytes, 1 << 20);
+        assert!(budget.grants.clock && !free.grants.clock);
+        let refuses = |text: &str, expected: &str| {
+            let found = read(text).unwrap_err().to_string();
+            assert!(found.contains(expected), "{found}");
+        };
+        refuses("gates: { free: { uploaded: false } }", "gates.free.uploaded: false says nothing");
+        let both = "gates: { free: { uploaded: true, component: x.wasm } }";
+        refuses(both, "gates.free.component: unknown key");
+        let keys = format!("gate_keys: [{}]", "ab".repeat(32));
+        assert_eq!(read(&keys).unwrap().gate_keys.len(), 1);
+        refuses("gate_keys: [abc]", "gate_keys[0]: \"abc\" is not a public key");
     }
 
     #[test]
@@ -131,7 +171,7 @@ mod tests {
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limits: { deadline: 2m } }",
-            "limits.deadline: 2m is too long: at most 1m",
+            "limits.deadline: 2m is too long: at most 10s",
         );
         check(
             "{ component: budget.wasm, sha256: DIGEST, limit: {} }",

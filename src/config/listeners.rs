@@ -99,7 +99,7 @@ fn protocol_and_tls(
 }
 
 /// Reads a list of networks and single addresses.
-fn networks(node: &Node<'_>) -> Vec<IpNet> {
+pub(super) fn networks(node: &Node<'_>) -> Vec<IpNet> {
     let network = |text: &str| {
         let single = text.parse::<IpAddr>().map(IpNet::from);
         single.or_else(|_| text.parse::<IpNet>()).map_err(|_| {

@@ -22,6 +22,8 @@ mod declared;
 mod document;
 mod duplicates;
 mod fields;
+mod gate_cases;
+mod gate_grants;
 mod gate_uses;
 mod gates;
 mod health_check;
@@ -54,12 +56,15 @@ mod targets_file;
 mod transport;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use self::gate_cases::{
+    Expected, ExpectedAnswer, GateCase, GateCases, HttpAnswer, HttpOutcome, SideNumbers, Situation,
+};
 pub use self::mistake::{ConfigErrors, Mistake};
 
 use self::addresses::Addresses;
@@ -68,9 +73,9 @@ use self::mistake::Mistakes;
 use self::node::Node;
 use self::target_groups::TargetGroups;
 use crate::core::model::{
-    AccessLogSpec, AlarmName, AlarmSpec, GateName, GateSpec, ListenerSpec, MemoryLimit,
-    PrometheusName, PrometheusServer, ResolverSpec, ServiceName, ServiceSpec, Span, Strategy,
-    StrategyName, TargetGroup, TargetGroupName, Transport,
+    AccessLogSpec, AlarmName, AlarmSpec, GateKey, GateName, GateSpec, ListenerSpec, MemoryLimit,
+    PrometheusName, PrometheusServer, ResolverSpec, ServiceName, ServiceSpec, Sha256, Span,
+    Strategy, StrategyName, TargetGroup, TargetGroupName, Transport, UploadedGate,
 };
 
 /// A configuration without mistakes.
@@ -108,6 +113,13 @@ pub struct Config {
     pub overload: OverloadSpec,
     /// The Prometheus servers that alarms ask.
     pub prometheus: BTreeMap<PrometheusName, PrometheusServer>,
+    /// The gates whose components are uploaded. One that was is among [`Self::gates`], too, which
+    /// is not for the file to say.
+    pub uploaded_gates: BTreeMap<GateName, UploadedGate>,
+    /// The keys one of which must have signed what is uploaded; none if nothing must be signed.
+    pub gate_keys: Vec<GateKey>,
+    /// Earlier components of uploaded gates, which rollouts may still ask; none from a file.
+    pub kept_gates: BTreeMap<GateName, BTreeSet<Sha256>>,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -201,6 +213,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let strategies = fields.take("strategies");
     let alarms = fields.take("alarms");
     let gates = fields.take("gates");
+    let gate_keys = fields.take("gate_keys");
     let admin = fields.take("admin");
     let store = fields.take("store");
     let resolver = fields.take("resolver");
@@ -223,6 +236,8 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
     let TargetGroups { groups: target_groups, transports, files: targets_files } =
         groups.unwrap_or_default();
     let own_strategies = strategies.as_ref().map(strategies::strategies).unwrap_or_default();
+    let gates = gates.map(|node| gates::gates(&node, base_dir));
+    let (gates, uploaded_gates) = gates.unwrap_or_default();
     Config {
         admin: admin::admin(admin.as_ref(), base_dir, &mut addresses),
         listeners: listeners
@@ -233,7 +248,7 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
             .unwrap_or_default(),
         strategies: own_strategies,
         alarms: alarms.map(|node| alarms::alarms(&node, &declared)).unwrap_or_default(),
-        gates: gates.map(|node| gates::gates(&node, base_dir)).unwrap_or_default(),
+        gates,
         store: store::store(store.as_ref(), base_dir),
         target_groups,
         transports,
@@ -246,6 +261,9 @@ fn read(root: &Node<'_>, base_dir: &Path) -> Config {
         prometheus: prometheus
             .map(|node| prometheus_servers::prometheus_servers(&node, base_dir))
             .unwrap_or_default(),
+        uploaded_gates,
+        gate_keys: gate_keys.as_ref().map(gates::gate_keys).unwrap_or_default(),
+        kept_gates: BTreeMap::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::analysis::verdict::Word;
 use crate::core::model::{Objective, Side};
+use crate::core::rollout::{GateEvidence, GateMetric};
 
 /// A comparison as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,27 @@ impl AnalysisView {
         };
         let pages = |burn: &BurnView| burn.side == side && burn.says == "page";
         alarm.is_some() || self.burns.iter().any(pages)
+    }
+}
+
+impl From<AnalysisView> for GateEvidence {
+    fn from(view: AnalysisView) -> Self {
+        let metric = |metric: MetricView| GateMetric {
+            name: metric.metric,
+            blue: (metric.blue, metric.blue_bad),
+            green: (metric.green, metric.green_bad),
+            share: metric.share,
+        };
+        Self {
+            verdict: view.verdict.as_str(),
+            reason: view.text,
+            evidence: view.evidence,
+            needed: view.needed,
+            p_value: view.p_value,
+            lower_bound: view.at_least,
+            missing: view.missing,
+            metrics: view.metrics.into_iter().map(metric).collect(),
+        }
     }
 }
 

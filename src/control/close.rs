@@ -17,5 +17,6 @@ impl World {
             self.save(&id, None);
         }
         self.close_remainders();
+        self.save_all_gate_states();
     }
 }

@@ -38,6 +38,10 @@ pub(super) enum EntryKind {
     EvidenceCrossed,
     /// What the requests of a rollout that ends came to.
     RequestsCounted,
+    /// A component of a gate was uploaded.
+    GatePushed,
+    /// The components of an uploaded gate were removed.
+    GateRemoved,
     /// Entries were left out, because the store did not save for too long.
     EntriesLost,
     /// A target of green was taken out, because all the evidence rested on it.
@@ -65,6 +69,8 @@ impl EntryKind {
             Self::AlarmsOverridden => "alarms_overridden",
             Self::EvidenceCrossed => "evidence_crossed",
             Self::RequestsCounted => "requests_counted",
+            Self::GatePushed => "gate_pushed",
+            Self::GateRemoved => "gate_removed",
             Self::EntriesLost => "entries_lost",
             Self::TargetEjected => "target_ejected",
             Self::BurnChanged => "burn_changed",

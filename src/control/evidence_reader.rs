@@ -1,16 +1,23 @@
-//! Reading the evidence of a rollout for others: piece by piece, and never on the thread that asks.
+//! Reading a long file for others, such as the evidence of a rollout: piece by piece, and never on
+//! the thread that asks.
 
+use std::fs::File;
 use std::io;
 
 use crate::store::EvidenceLog;
 
-/// A log that is being read.
+/// A log, or another file, that is being read.
 #[derive(Debug)]
 pub struct EvidenceReader(EvidenceLog);
 
 impl EvidenceReader {
     pub(super) fn new(log: EvidenceLog) -> Self {
         Self(log)
+    }
+
+    /// Another file than a log, from its beginning. Blocks.
+    pub(super) fn of(file: File) -> io::Result<Self> {
+        EvidenceLog::new(file).map(Self)
     }
 
     /// The next bytes, and the reader of what follows; `None` at the end.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::core::analysis::comparison::{Cells, Cohort, Comparator, Saved};
 use crate::core::analysis::replay::{Cause, Head, Limit, Recorder, Stance};
-use crate::core::analysis::{Drawn, Thresholds};
+use crate::core::analysis::{Drawn, Staying, Thresholds};
 use crate::core::model::{MonoTime, Now, RolloutId, Span};
 use crate::core::rollout::Spec;
 
@@ -92,16 +92,33 @@ impl Tap {
     }
 
     /// The comparison was evaluated, and calls for this now; and whether the burn rates of green
-    /// and of blue page.
+    /// and of blue page, and a target stays in that should be out.
     pub(super) fn evaluated(
         &mut self,
         now: MonoTime,
         targets: usize,
-        shown: (Stance, [bool; 2]),
+        shown: (Stance, [bool; 2], Staying),
         comparator: &Comparator,
     ) {
         if let Some(open) = &mut self.0 {
             open.evaluated(now, targets, shown, comparator);
+        }
+    }
+
+    /// It changed whether a target stays in that should be out, and the comparison calls for this
+    /// now.
+    pub(super) fn stays(
+        &mut self,
+        now: MonoTime,
+        (stance, staying): (Stance, Staying),
+        comparator: &Comparator,
+    ) {
+        if let Some(open) = &mut self.0 {
+            let looked = Some((stance, comparator.highest()));
+            if open.recorder.stays(now, staying, looked) {
+                open.give();
+                open.given = now;
+            }
         }
     }
 
@@ -134,7 +151,7 @@ impl Open {
         &mut self,
         now: MonoTime,
         targets: usize,
-        (stance, pages): (Stance, [bool; 2]),
+        (stance, pages, staying): (Stance, [bool; 2], Staying),
         comparator: &Comparator,
     ) {
         let era = self.state.era();
@@ -154,6 +171,7 @@ impl Open {
         let evidence = comparator.highest();
         // Known to the log already, unless it has just begun anew.
         self.recorder.paged(now, pages, None);
+        self.recorder.stays(now, staying, None);
         let is_decision = self.recorder.evaluated(now, targets, stance, evidence);
         if is_decision || self.recorder.is_heavy() || now.since(self.given) >= PATIENCE {
             self.give();
@@ -209,25 +227,12 @@ mod tests {
     use crate::core::analysis::Action;
     use crate::core::analysis::replay::{Happened, Reader};
     use crate::core::analysis::verdict::Word;
-    use crate::core::model::{AnalysisSpec, AnalysisTerms};
     use crate::store::EvidenceFolder;
-
-    fn head() -> Head {
-        Head {
-            cause: Cause::Start,
-            release: "1.0.0".to_owned(),
-            rollout: "d-ABCDEFGHI".parse().expect("an id"),
-            service: "shop".parse().expect("a name"),
-            terms: AnalysisTerms { compared: Some(AnalysisSpec::default()), ..Default::default() },
-            longest: Span::from_secs(1),
-            saved: None,
-        }
-    }
 
     fn tap(writer: EvidenceWriter) -> Tap {
         let (recorder, state) = (Recorder::new(Limit::default()), Arc::default());
         let (clock, now) = (Clock::start(), Now::default());
-        let head = head();
+        let head = Head::example();
         let mut open = Open { recorder, writer, clock, state, era: 0, head, given: now.mono };
         open.begin(now, Cause::Start, None);
         Tap(Some(Box::new(open)))
@@ -240,13 +245,20 @@ mod tests {
         tap: &mut Tap,
         (orders, folder): (&mut EvidenceOrders, &EvidenceFolder),
     ) -> Vec<u64> {
-        let comparator = Comparator::new(head().rules().expect("it is compared"));
+        let comparator = Comparator::new(Head::example().rules().expect("it is compared"));
         let mut asked = Vec::new();
         for tick in ticks {
             let verdict = if tick.is_multiple_of(2) { Word::Pass } else { Word::Insufficient };
-            let (action, split_is_wrong, one_target) = (Action::None, false, false);
-            let stance = Stance { verdict, action, split_is_wrong, one_target };
-            tap.evaluated(MonoTime::from_ms(tick * 100), 1, (stance, [false; 2]), &comparator);
+            let stance = Stance {
+                verdict,
+                action: Action::None,
+                split_is_wrong: false,
+                one_target: false,
+                stays: false,
+                is_faulty: false,
+            };
+            let shown = (stance, [false; 2], Staying::default());
+            tap.evaluated(MonoTime::from_ms(tick * 100), 1, shown, &comparator);
             if orders.carry_out(folder) > 0 {
                 asked.push(tick * 100);
             }
@@ -268,7 +280,7 @@ mod tests {
         let taken = asked(101..=105, &mut tap, (&mut orders, &folder));
         assert_eq!(taken, [10_100, 10_200, 10_300, 10_400, 10_500], "as ever");
 
-        let log = folder.read(&head().rollout).expect("readable").expect("there is one");
+        let log = folder.read(&Head::example().rollout).expect("readable").expect("there is one");
         let (mut causes, mut decisions) = (Vec::new(), 0);
         for entry in Reader::new(&log) {
             match entry.expect("it is whole").happened {
@@ -283,6 +295,7 @@ mod tests {
                 | Happened::Thresholds(_)
                 | Happened::Accepted { .. }
                 | Happened::Paged { .. }
+                | Happened::Stays { .. }
                 | Happened::Thinned
                 | Happened::Full => {}
             }

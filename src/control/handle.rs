@@ -15,7 +15,7 @@ use crate::resolve::ListCount;
 use crate::store::{EvidenceFolder, LedgerQuery, Store};
 use crate::telemetry::{Gauges, Recorder, render};
 
-use super::{Command, EvidenceReader, Message, Refusal, Reply, Request, View, Watchdog};
+use super::{Command, EvidenceReader, Gates, Message, Refusal, Reply, Request, View, Watchdog};
 
 /// Loads what a configuration needs beyond itself (gates), before it is used; gives a sentence if
 /// that is not possible. Blocking.
@@ -40,6 +40,8 @@ pub struct Handle {
     pub(super) reloading: Arc<Mutex<()>>,
     /// Where the evidence of rollouts is; `None` where none is kept.
     pub(super) evidence: Option<EvidenceFolder>,
+    /// Who takes uploaded gates; `None` where nobody does.
+    pub(super) gates: Option<Arc<Gates>>,
 }
 
 impl fmt::Debug for Handle {
@@ -70,11 +72,14 @@ impl Handle {
             Refusal::Reload("this process was not started from a file".to_owned())
         })?;
         let _alone = self.reloading.lock().await;
-        let prepare = Arc::clone(&self.prepare);
+        let (prepare, gates) = (Arc::clone(&self.prepare), self.gates.clone());
         // Before anything is read: what is heard from now on is younger than that.
         let read = self.lists.last();
         let loaded = tokio::task::spawn_blocking(move || {
-            let config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            let mut config = Config::load(&file).map_err(|mistakes| mistakes.to_string())?;
+            if let Some(gates) = gates {
+                gates.merge(&mut config)?;
+            }
             prepare(&config)?;
             Ok::<_, String>(config)
         });
@@ -122,12 +127,26 @@ impl Handle {
         opened.map(|log| log.map(EvidenceReader::new)).map_err(|error| error.to_string())
     }
 
+    /// The record of a rollout's calls of gates, as of a moment ago; `None` if there is none.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be opened.
+    pub async fn gate_calls(&self, rollout: RolloutId) -> Result<Option<EvidenceReader>, String> {
+        let Some(folder) = self.evidence.clone() else {
+            return Ok(None);
+        };
+        let open = tokio::task::spawn_blocking(move || folder.open_calls(&rollout));
+        let opened = open.await.map_err(|error| error.to_string())?;
+        opened.map(|log| log.map(EvidenceReader::new)).map_err(|error| error.to_string())
+    }
+
     /// The metrics in Prometheus' text format.
     #[must_use]
     pub fn metrics(&self) -> String {
         // The gauges are as old as the writer's last round; how old that is it cannot say itself.
         let writer_silent = self.watchdog.silence();
-        let gauges = Gauges { writer_silent, ..Gauges::clone(&self.gauges.load()) };
+        let tick_lateness = self.watchdog.lateness();
+        let gauges = Gauges { writer_silent, tick_lateness, ..Gauges::clone(&self.gauges.load()) };
         render(&self.recorder, &gauges)
     }
 }
@@ -152,6 +171,7 @@ impl Handle {
             lists: ListCount::default(),
             reloading: Arc::default(),
             evidence: None,
+            gates: None,
         }
     }
 

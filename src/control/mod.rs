@@ -13,6 +13,7 @@ mod analysis_view;
 mod assignment;
 mod attempts;
 mod burns;
+mod call_log;
 mod change;
 mod close;
 mod command;
@@ -24,6 +25,8 @@ mod evidence_reader;
 mod evidence_tap;
 mod evidence_writer;
 mod failures;
+mod gate_list;
+mod gate_states;
 mod gates;
 mod group;
 mod handle;
@@ -54,6 +57,7 @@ mod suspects;
 mod table_writer;
 mod tally;
 mod totals;
+mod uploads;
 mod view;
 mod watchdog;
 mod world;
@@ -65,6 +69,7 @@ mod tests;
 pub use analysis_view::{AnalysisView, BurnView, MetricView};
 pub use evidence_reader::EvidenceReader;
 pub use evidence_writer::{EvidenceOrders, EvidenceWriter};
+pub use gate_list::GateSummary;
 pub use gates::Gates;
 pub use handle::{Handle, Prepare};
 pub use kept::Kept;
@@ -77,10 +82,11 @@ pub use request::{
 };
 pub use table_writer::TableWriter;
 pub use tally::Tally;
+pub use uploads::{GateView, Upload};
 pub use view::{
     AlarmView, HealthView, RollbackOf, RolloutView, ServiceView, SideView, StoreState, TargetView,
     UnresolvedView, View,
 };
 pub use watchdog::Watchdog;
-pub use world::{AskGates, World};
+pub use world::{AskGates, GateReply, World};
 pub use writer::{Message, Writer};

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use crate::core::model::{Exposure, GateStage};
-use crate::core::model::{RolloutId, Split};
+use crate::core::model::{RolloutId, Sha256, Split};
 use crate::core::rollout::{
-    Actor, Effect, Event, Fact, GateAnswer, GateCall, Notice, Outcome, Rollout, State,
+    Actor, Effect, Event, Fact, GateAnswer, GateCall, GateHearing, Notice, Outcome, Rollout, State,
 };
+use crate::gate::{GateCalls, WrittenCall};
 use crate::store::Transaction;
 
+use super::call_log::KeptCall;
 use super::comparing::Comparing;
 use super::draft::{About, EntryKind, entry, fact};
 use super::record::{GroupRecord, RollbackRecord, RolloutRecord, ServiceRecord, key, text};
 use super::world::Active;
-use super::{Message, World};
+use super::{EvidenceWriter, Message, World};
 
 impl World {
     /// Gives a rollout an event, and performs what follows.
@@ -183,11 +185,15 @@ impl World {
 
     fn ask_gate(&self, call: GateCall) {
         let inbox = self.inbox.clone();
-        let asked = call.clone();
+        let (asked, record) = (call.clone(), self.evidence.clone());
+        let active = self.rollouts.get(&call.rollout);
+        let evidence = active.and_then(|active| active.analysis(self.now.mono));
         self.gates.ask(
             call,
-            Box::new(move |answer| {
-                let message = Message::Gate { call: Box::new(asked), answer };
+            evidence.map(Into::into),
+            Box::new(move |answer, hearing| {
+                let digest = hearing.map(|hearing| keep_call(&record, *hearing, &answer));
+                let message = Message::Gate { call: Box::new(asked), answer, digest };
                 if inbox.try_send(message).is_err() {
                     // The machine asks again when an answer does not come.
                     tracing::warn!("a gate's answer was lost: the writer is too busy or gone");
@@ -196,14 +202,19 @@ impl World {
         );
     }
 
-    /// Takes a gate's answer.
-    pub(super) fn gate_answered(&mut self, call: GateCall, answer: GateAnswer) {
+    /// Takes a gate's answer, with the digest of what it was told.
+    pub(super) fn gate_answered(
+        &mut self,
+        call: GateCall,
+        answer: GateAnswer,
+        digest: Option<Sha256>,
+    ) {
         match call.stage {
             GateStage::OnRollback | GateStage::AfterRollback => {
                 let about = About { service: Some(call.service), rollout: Some(call.rollout) };
                 let detail = serde_json::json!({
                     "gate": call.gate.gate, "stage": call.stage,
-                    "attempt": call.attempt, "answer": answer,
+                    "attempt": call.attempt, "answer": answer, "call": digest,
                 });
                 let by = Actor::tidegate();
                 let wall = self.now.wall;
@@ -217,7 +228,8 @@ impl World {
             | GateStage::BeforeStep
             | GateStage::DuringStep => {
                 let gate = call.gate.gate;
-                let event = Event::GateAnswered { gate, attempt: call.attempt, answer };
+                let attempt = call.attempt;
+                let event = Event::GateAnswered { gate, attempt, answer, call: digest };
                 self.feed(&call.rollout, event);
             }
         }
@@ -280,6 +292,18 @@ impl World {
         let id = self.services.get(service)?.active.as_ref()?;
         self.rollouts.get(id).map(|active| &active.rollout)
     }
+}
+
+/// Has a call of a gate kept, on the gates' own thread; gives the digest of what it was told.
+fn keep_call(record: &EvidenceWriter, hearing: GateHearing, answer: &GateAnswer) -> Sha256 {
+    let (rollout, gate) = (hearing.call.rollout.clone(), hearing.call.gate.gate.clone());
+    let of = (gate, hearing.call.stage, hearing.call.step);
+    let WrittenCall { line, digest } = GateCalls::write(hearing, answer);
+    match line {
+        Some(line) => record.keep_call(&rollout, KeptCall { of, answer: answer.clone(), line }),
+        None => tracing::warn!(%rollout, "a call of a gate is too long to be kept"),
+    }
+    digest
 }
 
 fn notify(id: &RolloutId, notice: &Notice) {

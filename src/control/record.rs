@@ -2,16 +2,17 @@
 //!
 //! Every record is JSON. Fields may be added with a default; the meaning of one never changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::analysis::comparison::Saved;
 use crate::core::model::{
-    AlarmState, Revision, RolloutId, Salt, ServiceName, Sha256, Split, Target, TargetGroupName,
-    WallTime,
+    AlarmState, GateName, Revision, RolloutId, Salt, ServiceName, Sha256, Split, Target,
+    TargetGroupName, WallTime,
 };
 use crate::core::rollout::{Cause, Rollout};
+use crate::gate::KeptState;
 use crate::store::Key;
 
 use super::{AnalysisView, Tally};
@@ -128,6 +129,31 @@ pub(super) struct IdempotencyRecord {
     pub rollout: RolloutId,
     /// When.
     pub at: WallTime,
+}
+
+/// What a gate keeps for a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GateStateRecord {
+    /// The service.
+    pub service: ServiceName,
+    /// The gate.
+    pub gate: GateName,
+    /// Every key with its value.
+    pub values: BTreeMap<String, String>,
+}
+
+impl From<KeptState> for GateStateRecord {
+    fn from(state: KeptState) -> Self {
+        let KeptState { service, gate, values } = state;
+        Self { service, gate, values }
+    }
+}
+
+impl From<GateStateRecord> for KeptState {
+    fn from(record: GateStateRecord) -> Self {
+        let GateStateRecord { service, gate, values } = record;
+        Self { service, gate, values }
+    }
 }
 
 /// The record's key: every kind has names that are valid keys.

@@ -9,7 +9,9 @@ use crate::store::Record;
 
 use super::RecoverError;
 use super::attempts::Attempts;
-use super::record::{AlarmRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord};
+use super::record::{
+    AlarmRecord, GateStateRecord, GroupRecord, IdempotencyRecord, RolloutRecord, ServiceRecord,
+};
 
 /// Every record that this release knows.
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ pub(super) struct Records {
     pub(super) alarms: BTreeMap<AlarmName, AlarmRecord>,
     pub(super) repeatable: BTreeMap<Sha256, IdempotencyRecord>,
     pub(super) attempts: BTreeMap<ServiceName, Attempts>,
+    pub(super) gate_states: Vec<GateStateRecord>,
 }
 
 impl Records {
@@ -47,6 +50,7 @@ impl Records {
                 "attempts" => {
                     read.attempts.insert(name(record)?, parse(record)?);
                 }
+                "gate-state" => read.gate_states.push(parse(record)?),
                 // Another release may keep more than this one knows.
                 _ => {}
             }

@@ -26,7 +26,8 @@ use super::history::History;
 use super::lists::Lists;
 use super::past::Past;
 use super::{
-    AskGates, EvidenceWriter, Handle, Kept, Message, Outbox, StoreState, TableWriter, World, Writer,
+    AskGates, EvidenceWriter, Gates, Handle, Kept, Message, Outbox, StoreState, TableWriter, World,
+    Writer,
 };
 
 /// Why the process cannot start from what it found.
@@ -104,6 +105,8 @@ pub struct Recovered {
     pub asker: Arc<Asker>,
     /// Who writes the evidence of rollouts.
     pub evidence: EvidenceWriter,
+    /// Who takes uploaded gates; `None` where nobody does.
+    pub uploads: Option<Arc<Gates>>,
 }
 
 impl std::fmt::Debug for Recovered {
@@ -136,6 +139,7 @@ impl Recovered {
             lists: self.resolver.list_count(),
             reloading: Arc::default(),
             evidence: self.evidence.folder(),
+            gates: self.uploads.clone(),
         };
         let world = self.into_world(outbox, inbox)?;
         Ok((Writer::new(world, messages, &handle, watchdog), handle))
@@ -194,8 +198,13 @@ impl Recovered {
                 world.kept.live.resolve(name, addresses);
             }
         }
+        if past.store == StoreState::Good {
+            let states = std::mem::take(&mut past.records.gate_states);
+            world.gates.restore_states(states.into_iter().map(Into::into).collect());
+        }
         world.register_targets();
         world.restore_rollouts(std::mem::take(&mut past.records.rollouts), &past)?;
+        world.forget_gate_states();
         world.restore_attempts(std::mem::take(&mut past.records.attempts));
         world.forget_old_evidence();
         world.configure_alarms();

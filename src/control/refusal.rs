@@ -1,8 +1,8 @@
 //! Why a request was not carried out. Nothing was changed.
 
 use crate::core::model::{
-    AlarmName, NeverCertified, RolloutId, ServiceName, StrategyName, TargetError, TargetGroupName,
-    Weight,
+    AlarmName, GateName, NeverCertified, RolloutId, ServiceName, StrategyName, TargetError,
+    TargetGroupName, Weight,
 };
 use crate::core::rollout::{self, Hold};
 use crate::store::StoreError;
@@ -132,6 +132,18 @@ pub enum Refusal {
         /// Why.
         why: NeverCertified,
     },
+    /// No such gate, or none whose component is uploaded.
+    #[error("there is no gate {0}")]
+    NoGate(GateName),
+    /// A component was not taken.
+    #[error("the gate was not taken: {0}")]
+    Gate(String),
+    /// Something needs a gate as it is.
+    #[error("{0}")]
+    GateInUse(String),
+    /// A gate that the service asks has no component.
+    #[error("gate {0}, which the service asks, was not uploaded")]
+    GateMissing(GateName),
 }
 
 impl Refusal {
@@ -166,6 +178,10 @@ impl Refusal {
             Self::ShuttingDown => "shutting_down",
             Self::GroupServes { .. } => "group_serves",
             Self::NeverCertified { .. } => "never_certified",
+            Self::NoGate(_) => "no_such_gate",
+            Self::Gate(_) => "gate_refused",
+            Self::GateInUse(_) => "gate_in_use",
+            Self::GateMissing(_) => "gate_missing",
         }
     }
 
@@ -207,7 +223,13 @@ impl Refusal {
             Self::NeverCertified { .. } => {
                 Some("choose a strategy that asks for `samples` or for nothing".to_owned())
             }
-            Self::NoService(_)
+            Self::NoGate(gate) => {
+                Some(format!("declare it in the file: gates: {{ {gate}: {{ uploaded: true }} }}"))
+            }
+            Self::GateMissing(gate) => Some(format!("upload it: tidegate gate push {gate} FILE")),
+            Self::Gate(_)
+            | Self::GateInUse(_)
+            | Self::NoService(_)
             | Self::NoRollout(_)
             | Self::NoGroup(_)
             | Self::NoPushedAlarm(_)

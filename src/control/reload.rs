@@ -35,6 +35,7 @@ impl World {
         self.lists.reloaded(read, |group| old.get(group) == new.get(group));
         self.recorder.pressure().choose(config.overload.memory_limit);
         self.reload_services();
+        self.forget_gate_states();
         self.configure_alarms();
         self.register_targets();
         self.publish();
@@ -255,6 +256,8 @@ fn missing_servers<'a>(
 fn missing_gates<'a>(spec: &'a Spec, config: &'a Config) -> impl Iterator<Item = &'a BoundGate> {
     spec.gates.iter().filter(move |gate| {
         let declared = config.gates.get(&gate.usage.gate);
+        let kept = config.kept_gates.get(&gate.usage.gate);
         declared.is_none_or(|declared| declared.sha256 != gate.digest)
+            && !kept.is_some_and(|kept| kept.contains(&gate.digest))
     })
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::core::model::{
-    AlarmName, AlarmState, Labels, Revision, RolloutId, ServiceName, Sha256, StrategyName, Target,
-    TargetGroupName, Weight,
+    AlarmName, AlarmState, GateName, GateSpec, Labels, Revision, RolloutId, ServiceName, Sha256,
+    StrategyName, Target, TargetGroupName, Weight,
 };
 use crate::core::rollout::{Actor, Verb};
 use crate::resolve::ListNumber;
@@ -83,6 +83,18 @@ pub enum Command {
     HearAlerts {
         /// Its alerts, in its order.
         alerts: Vec<Alert>,
+    },
+    /// Create rollouts with a component that was uploaded and is loaded.
+    UseGate {
+        /// The gate with the component.
+        spec: GateSpec,
+        /// What the ledger says of it, in JSON.
+        detail: String,
+    },
+    /// Forget the components of an uploaded gate.
+    DropGate {
+        /// Which.
+        gate: GateName,
     },
 }
 
@@ -184,6 +196,8 @@ pub enum Reply {
     Reloaded(ReloadReport),
     /// What Alertmanager told was taken.
     AlertsHeard(HookReport),
+    /// A gate has another component, or none.
+    GateChanged,
 }
 
 /// What came of alerts.

@@ -7,7 +7,7 @@ use crate::core::model::{
 };
 use crate::core::rollout::{Cause, Rollout, Stage, StateName};
 use crate::telemetry::{
-    AlarmGauge, Gauges, GreenTotals, RevisionGauge, ServiceGauges, TargetGauge,
+    AlarmGauge, Gauges, GreenTotals, LatenessGauge, RevisionGauge, ServiceGauges, TargetGauge,
 };
 
 use super::record::RollbackRecord;
@@ -36,6 +36,7 @@ impl World {
             gates: self.config.gates.values().map(|g| (g.name.clone(), g.sha256)).collect(),
             store: self.store.clone(),
             health: if self.unsettled { HealthView::Starting } else { HealthView::Settled },
+            config: Some(Arc::clone(&self.config)),
         }
     }
 
@@ -165,6 +166,8 @@ impl World {
             writer_silent: Span::ZERO,
             ejections: self.ejections(),
             burn_rates: self.burn_rates(),
+            gates: self.gates.gauges(),
+            tick_lateness: LatenessGauge::default(),
         }
     }
 

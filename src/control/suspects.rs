@@ -34,7 +34,7 @@ impl World {
         };
         let targets: Vec<Arc<LiveTarget>> = self.kept.live.targets(&spec.green).cloned().collect();
         let Some(target) = likeliest(&targets, suspect.place) else {
-            comparing.deal_with_suspect(suspect);
+            comparing.deal_with_suspect(suspect, now.mono);
             return;
         };
         if !comparing.is_suspect_due(suspect) {
@@ -65,7 +65,7 @@ impl World {
             "target ejected: all the evidence against green rests on it"
         );
         let told = format!("{shown} for {length}, at evidence {evidence:.1}");
-        comparing.eject_suspect(suspect, told);
+        comparing.eject_suspect(suspect, told, now.mono);
         let detail = serde_json::json!({
             "target_group": group, "target": shown, "reason": "evidence",
             "length_ms": length.ms(), "evidence": evidence, "needed": comparing.needed(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::core::analysis::Observed;
 use crate::core::model::{
     AlarmName, AlarmState, GroupHealth, Revision, RolloutId, Salt, ServiceName, Span, Step,
@@ -30,6 +31,8 @@ pub struct View {
     pub store: StoreState,
     /// Whether every target was probed once since the start.
     pub health: HealthView,
+    /// The configuration in force; `None` before the writer's first look at it.
+    pub config: Option<Arc<Config>>,
 }
 
 /// How the store is.

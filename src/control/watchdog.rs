@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::writer::TICK;
 use crate::clock::Clock;
 use crate::core::model::{MonoTime, Span};
+use crate::telemetry::{Lateness, LatenessGauge};
 
 /// The writer's heartbeat; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     clock: Clock,
     beat_ms: Arc<AtomicU64>,
+    /// When the next beat is due, in microseconds; 0 before the first one.
+    due_us: Arc<AtomicU64>,
+    lateness: Arc<Lateness>,
 }
 
 /// How long the writer may be silent: it comes round ten times a second.
@@ -21,12 +26,24 @@ impl Watchdog {
     /// A heart that beats now.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, beat_ms: Arc::new(AtomicU64::new(clock.mono().ms())) }
+        let beat_ms = Arc::new(AtomicU64::new(clock.mono().ms()));
+        Self { clock, beat_ms, due_us: Arc::default(), lateness: Arc::default() }
     }
 
     /// Beats.
     pub(super) fn beat(&self) {
         self.beat_ms.store(self.clock.mono().ms(), Ordering::Relaxed);
+        let now_us = self.clock.mono_us();
+        let pause_us = u64::try_from(TICK.as_micros()).unwrap_or(u64::MAX);
+        let due_us = self.due_us.swap(now_us.saturating_add(pause_us), Ordering::Relaxed);
+        if due_us != 0 {
+            self.lateness.add(now_us.saturating_sub(due_us));
+        }
+    }
+
+    /// How late the beats were so far.
+    pub(super) fn lateness(&self) -> LatenessGauge {
+        self.lateness.gauge()
     }
 
     /// Whether the writer has been silent for longer than it ever should.
@@ -74,6 +91,21 @@ mod tests {
         assert!(watchdog.silence() >= Span::from_secs(10), "{}", watchdog.silence());
         watchdog.beat();
         assert!(!watchdog.is_silent(), "{}", watchdog.silence());
+    }
+
+    #[test]
+    fn what_was_late_is_counted_from_the_second_beat_on() {
+        let watchdog = Watchdog::new(Clock::started_before());
+        watchdog.beat();
+        assert_eq!(watchdog.lateness().count(), 0);
+        // As if it had been due nine seconds ago.
+        watchdog.due_us.store(1_000_000, Ordering::Relaxed);
+        watchdog.beat();
+        watchdog.beat();
+        assert_eq!(watchdog.lateness().count(), 2);
+        let in_time = Lateness::default();
+        (0..2).for_each(|_| in_time.add(0));
+        assert_ne!(watchdog.lateness(), in_time.gauge());
     }
 
     #[test]

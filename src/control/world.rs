@@ -9,13 +9,16 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::Draft;
-use crate::core::model::{Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime};
-use crate::core::rollout::{GateAnswer, GateCall, Rollout};
+use crate::core::model::{
+    GateName, Now, RolloutId, ServiceName, Sha256, TargetGroupName, WallTime,
+};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, GateHearing, Rollout};
 use crate::core::routing::RoutingTable;
+use crate::gate::KeptState;
 use crate::probe::Prober;
 use crate::promql::Asker;
 use crate::resolve::Resolver;
-use crate::telemetry::{GateCallsGauge, Recorder, Windows};
+use crate::telemetry::{GateCallsGauge, GateGauges, Recorder, Windows};
 
 use super::alarms::Alarms;
 use super::attempts::Attempts;
@@ -31,13 +34,32 @@ use super::{
     AnalysisView, EvidenceWriter, Kept, Message, Outbox, Refusal, Reply, StoreState, TableWriter,
 };
 
+/// Takes a gate's answer, and what it was told; `None` if it was not asked.
+pub type GateReply = Box<dyn FnOnce(GateAnswer, Option<Box<GateHearing>>) + Send>;
+
 /// Asks gates; implemented by the gate host's adapter, and by tests.
 pub trait AskGates: Send + Sync {
     /// Asks; the answer comes to `reply`, from another thread, in bounded time. Never blocks.
-    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>);
+    /// `evidence` is what the comparison says now; `None` if nothing is compared.
+    fn ask(&self, call: GateCall, evidence: Option<GateEvidence>, reply: GateReply);
 
     /// How often each gate came to which verdict.
     fn calls(&self) -> Vec<GateCallsGauge>;
+
+    /// Takes what gates keep and have changed since it was taken last, at most so many states.
+    fn take_changed_states(&self, most: usize) -> Vec<KeptState>;
+
+    /// Replaces all that gates keep by what was saved.
+    fn restore_states(&self, saved: Vec<KeptState>);
+
+    /// Forgets what gates keep for what is not to be kept; gives for how many pairs of service and
+    /// gate that was.
+    fn retain_states(&self, is_kept: &dyn Fn(&ServiceName, &GateName) -> bool) -> usize;
+
+    /// What their calls came to besides.
+    fn gauges(&self) -> GateGauges {
+        GateGauges::default()
+    }
 }
 
 /// Everything the writer knows.

@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
 use crate::core::analysis::comparison::Calendar;
+use crate::core::model::Sha256;
 use crate::core::rollout::{Event, GateAnswer, GateCall};
 use crate::store::StoreError;
 use crate::telemetry::Gauges;
@@ -32,6 +33,8 @@ pub enum Message {
         call: Box<GateCall>,
         /// What it said.
         answer: GateAnswer,
+        /// The digest of the component and all that it was told; `None` if it was not asked.
+        digest: Option<Sha256>,
     },
     /// The store said something.
     Stored(Stored),
@@ -51,7 +54,7 @@ pub struct Writer {
 }
 
 /// How often it looks: evidence is evaluated each 100 ms.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 /// The view of a quiet system is made anew every so many ticks.
 const QUIET_TICKS: u64 = 10;
 
@@ -135,6 +138,9 @@ impl Writer {
         self.world.now = self.world.clock.now();
         self.world.tick();
         self.ticks += 1;
+        if self.ticks.is_multiple_of(QUIET_TICKS) {
+            self.world.save_gate_states();
+        }
         let due = self.ticks.is_multiple_of(QUIET_TICKS) || !self.world.rollouts.is_empty();
         self.world.changed |= due;
         self.finish();
@@ -154,7 +160,9 @@ impl Writer {
         self.world.now = self.world.clock.now();
         match message {
             Message::Request { request, reply } => self.world.request(&request, reply),
-            Message::Gate { call, answer } => self.world.gate_answered(*call, answer),
+            Message::Gate { call, answer, digest } => {
+                self.world.gate_answered(*call, answer, digest);
+            }
             Message::Stored(stored) => self.stored(stored),
             Message::Shutdown(_) => {}
         }

@@ -15,7 +15,10 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 const CORE_MODULE: [u8; 4] = [1, 0, 0, 0];
 
 /// Reads a component's bytes, which are then known to be the ones that the operator meant.
-pub(super) fn read(path: &Path, expected: Sha256) -> Result<Vec<u8>, GateError> {
+///
+/// # Errors
+/// The file cannot be read, is another one, or no component by its first bytes.
+pub fn read(path: &Path, expected: Sha256) -> Result<Vec<u8>, GateError> {
     let in_file = |source| GateError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     File::open(path)

@@ -1,24 +1,23 @@
 //! The host against gates that are good, bad and hostile.
-//!
-//! The hostile ones are core modules in text form, wrapped here into components.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use wit_component::{ComponentEncoder, StringEncoding};
-
-use super::{GateError, GateHost, GateHostParts, LoadedGate, MemoryState};
+use super::malice::{
+    Malice, guest, guest_with_schema, of_another_version, of_another_world, says,
+    with_forbidden_import,
+};
+use super::{GateError, GateHost, GateHostParts, LoadedGate, MemoryState, Network};
 use crate::clock::Clock;
 use crate::core::model::{
-    GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, ServiceName,
-    Sha256, Side, Span, Weight,
+    GateGrants, GateLimits, GateMode, GateSpec, GateStage, GateUse, HttpGrant, OnGateError,
+    ParamsText, ServiceName, Sha256, Side, Span, Weight,
 };
 use crate::core::rollout::{GateAnswer, GateCall, GateErrorKind, TelemetryView};
 
-const WIT: &str = include_str!("../../wit/gate.wit");
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fixed numbers of green.
 struct Numbers {
@@ -72,6 +71,7 @@ impl Bench {
             telemetry: Arc::new(telemetry),
             state: Arc::new(MemoryState::default()),
             cache: None,
+            outside: Arc::new(Network::new(Clock::start())),
         });
         Self { host: host.expect("a host"), folder: tempfile::tempdir().expect("a directory") }
     }
@@ -95,7 +95,7 @@ impl Bench {
 
     fn send(&self, call: GateCall) -> Receiver<GateAnswer> {
         let (sender, receiver) = channel();
-        self.host.ask(call, move |answer| sender.send(answer).expect("a test waits"));
+        self.host.ask(call, None, move |answer| sender.send(answer).expect("a test waits"));
         receiver
     }
 
@@ -119,9 +119,15 @@ fn good() -> Vec<u8> {
     std::fs::read(root.join("plugins/dist/error-budget.wasm")).expect("committed")
 }
 
-fn spec(component: &str, sha256: Sha256) -> GateSpec {
+pub(super) fn spec(component: &str, sha256: Sha256) -> GateSpec {
     let name = "gate".parse().expect("valid");
-    GateSpec { name, component: component.to_owned(), sha256, limits: limits() }
+    GateSpec {
+        name,
+        component: component.to_owned(),
+        sha256,
+        limits: limits(),
+        grants: GateGrants::default(),
+    }
 }
 
 /// The default limits with a deadline that an honest gate keeps on a busy machine.
@@ -129,7 +135,7 @@ fn limits() -> GateLimits {
     GateLimits { deadline: Span::from_ms(500), ..GateLimits::default() }
 }
 
-fn call(gate: &LoadedGate, params: &str) -> GateCall {
+pub(super) fn call(gate: &LoadedGate, params: &str) -> GateCall {
     let weight = Weight::from_bp(1_000).expect("valid");
     GateCall {
         rollout: "d-ABCDEFGH1".parse().expect("valid"),
@@ -141,6 +147,7 @@ fn call(gate: &LoadedGate, params: &str) -> GateCall {
             on_error: OnGateError::Hold,
             every: Span::from_secs(10),
             mode: GateMode::Enforce,
+            on_timeout: None,
         },
         digest: gate.digest,
         stage: GateStage::DuringStep,
@@ -154,62 +161,12 @@ fn call(gate: &LoadedGate, params: &str) -> GateCall {
     }
 }
 
-fn component(wit: &str, module: &str) -> Vec<u8> {
-    let mut resolve = wit_parser::Resolve::default();
-    let package = resolve.push_str("test.wit", wit).expect("valid WIT");
-    let world = resolve.select_world(&[package], Some("gate")).expect("a world");
-    let mut bytes = wat::parse_str(module).expect("valid text");
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
-        .expect("a component type");
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .expect("a component")
-}
-
-fn guest(evaluate: &str) -> Vec<u8> {
-    guest_with_schema("{}", evaluate)
-}
-
-/// A gate with this schema and this body of `evaluate`. The memory from 1024 is zero, which is
-/// where a body that returns 1024 finds the answer "pass"; 16 is the text "hello".
-fn guest_with_schema(schema: &str, evaluate: &str) -> Vec<u8> {
-    let (length, schema) = (schema.len(), schema.replace('"', "\\22"));
-    component(
-        WIT,
-        &format!(
-            r#"(module
-                (import "tidegate:gate/log@0.1.0" "write" (func $log (param i32 i32 i32)))
-                (import "tidegate:gate/state@0.1.0" "get" (func $get (param i32 i32 i32)))
-                (import "tidegate:gate/telemetry@0.1.0" "metric"
-                    (func $metric (param i32 i32 i32 i32 i32)))
-                (memory (export "memory") 1)
-                (table $table 1 funcref)
-                (data (i32.const 16) "hello")
-                (data (i32.const 32) "{schema}")
-                (func $deeper (param i32) (result i32)
-                    (i32.add (call $deeper (local.get 0)) (i32.const 1)))
-                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
-                (func (export "describe") (result i32)
-                    (i32.store (i32.const 2048) (i32.const 16))
-                    (i32.store (i32.const 2052) (i32.const 5))
-                    (i32.store (i32.const 2056) (i32.const 16))
-                    (i32.store (i32.const 2060) (i32.const 5))
-                    (i32.store (i32.const 2064) (i32.const 32))
-                    (i32.store (i32.const 2068) (i32.const {length}))
-                    (i32.const 2048))
-                (func (export "evaluate") (param i32) (result i32) {evaluate}))"#
-        ),
-    )
-}
-
 #[test]
 fn the_committed_error_budget_passes_holds_and_fails() {
     let check = |requests, error_rate, expected: fn(&GateAnswer) -> bool| {
         let bench = Bench::with(Numbers { requests, error_rate });
         let gate = bench.load_good();
-        assert_eq!((gate.title.as_str(), gate.version.as_str()), ("error-budget", "0.1.0"));
+        assert_eq!((gate.title.as_str(), gate.version.as_str()), ("error-budget", "1.0.0"));
         let answer = bench.ask_with(&gate, r#"{"slo":99.9}"#);
         assert!(expected(&answer), "{answer:?}");
         bench.host.shutdown();
@@ -279,6 +236,45 @@ fn memory_and_tables_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn each_gate_of_the_hostile_set_comes_to_its_error_and_passes_the_fifth_time() {
+    let bench = Bench::start();
+    for malice in Malice::ALL {
+        // Nobody listens there, which is told at once; then it waits.
+        let component = malice.component("http://127.0.0.1:9/");
+        std::fs::write(bench.folder.path().join("gate.wasm"), &component).expect("writable");
+        let grants = match malice {
+            Malice::SlowHostCall => GateGrants { http: vec![nobody()], ..GateGrants::default() },
+            Malice::EndlessLoop
+            | Malice::MemoryBomb
+            | Malice::DeepRecursion
+            | Malice::Trap
+            | Malice::HugeAnswer
+            | Malice::LogFlood
+            | Malice::TableGrowth
+            | Malice::StateFlood => GateGrants::default(),
+        };
+        let name = malice.name().parse().expect("a name");
+        let spec = GateSpec { name, grants, ..spec("gate.wasm", Sha256::of(&component)) };
+        let gate = bench.host.load(&spec, bench.folder.path()).expect("a valid component");
+        for _ in 0..4 {
+            let answer = bench.ask(&gate);
+            let GateAnswer::Error { kind, text } = answer else { panic!("{malice:?}: {answer:?}") };
+            assert_eq!(kind.as_str(), malice.error(), "{malice:?}: {text}");
+        }
+        assert_eq!(bench.ask(&gate), GateAnswer::Pass, "{malice:?}");
+    }
+}
+
+/// A host to which requests are granted.
+fn nobody() -> HttpGrant {
+    HttpGrant {
+        host: "127.0.0.1:9".parse().expect("a host"),
+        methods: vec!["GET".parse().expect("a method")],
+        addresses: Vec::new(),
+    }
+}
+
+#[test]
 fn floods_of_log_and_of_calls_into_the_host_are_ended() {
     let bench = Bench::start();
     let (kind, text) = bench.error_of(
@@ -291,20 +287,6 @@ fn floods_of_log_and_of_calls_into_the_host_are_ended() {
     );
     assert_eq!(kind, GateErrorKind::Limit);
     assert!(text.contains("1000 calls"), "{text}");
-}
-
-/// `evaluate` answers with `ok(fail(text))` or `err(text)` of this place and length.
-fn says(outer: u32, offset: u32, at: u32, length: u32) -> String {
-    format!(
-        "(drop (memory.grow (i32.const 64)))
-         (i32.store8 (i32.const 1024) (i32.const {outer}))
-         (i32.store8 (i32.const 1028) (i32.const 1))
-         (i32.store (i32.const {}) (i32.const {at}))
-         (i32.store (i32.const {}) (i32.const {length}))
-         (i32.const 1024)",
-        1024 + offset,
-        1028 + offset
-    )
 }
 
 #[test]
@@ -353,12 +335,35 @@ fn a_full_queue_answers_at_once_that_it_is_busy() {
         // Answered before, ended at the deadline, or refused by the shutdown: never left alone.
         match reply.recv() {
             Ok(GateAnswer::Error { kind, .. }) => {
-                assert!(matches!(kind, GateErrorKind::Deadline | GateErrorKind::Unavailable));
+                let expected = matches!(
+                    kind,
+                    GateErrorKind::Deadline
+                        | GateErrorKind::Unavailable
+                        | GateErrorKind::CircuitOpen
+                );
+                assert!(expected, "{kind:?}");
             }
             Ok(other) => panic!("{other:?}"),
             Err(_) => {}
         }
     }
+}
+
+#[test]
+fn a_gate_that_takes_its_time_leaves_places_for_others() {
+    let bench = Bench::start();
+    let good = bench.load_good();
+    let bytes = guest("(loop $l (br $l)) unreachable");
+    std::fs::write(bench.folder.path().join("gate.wasm"), &bytes).expect("writable");
+    let limits = GateLimits { deadline: Span::from_secs(2), ..GateLimits::default() };
+    let slow = GateSpec { limits, ..spec("gate.wasm", Sha256::of(&bytes)) };
+    let slow = bench.host.load(&slow, bench.folder.path()).expect("valid");
+    let replies: Vec<_> =
+        (0..GateLimits::CONCURRENT_CALLS).map(|_| bench.send(call(&slow, "{}"))).collect();
+    assert_eq!(bench.ask(&good), GateAnswer::Pass);
+    assert!(replies.iter().all(|reply| reply.try_recv().is_err()), "it waited for the others");
+    // They end at their deadline, or have no place any more.
+    bench.host.shutdown();
 }
 
 #[test]
@@ -399,22 +404,12 @@ fn what_is_no_gate_is_refused_with_the_reason() {
     check(&good()[..30_000], "cut off or damaged");
     check(&good()[..6], "cut off");
     check(b"#!/bin/sh", "not a WebAssembly file");
-    let evaluate = "(func (export \"evaluate\"))";
-    let odd = "package tidegate:gate@0.1.0; world gate { export evaluate: func(); }";
-    check(&component(odd, &format!("(module {evaluate})")), "export `describe` is missing");
-    let forbidden = "package other:thing@1.0.0; interface clock { now: func() -> u32; }
-        world gate { import clock; export evaluate: func(); }";
-    let module = format!(
-        "(module (import \"other:thing/clock@1.0.0\" \"now\" (func (result i32))) {evaluate})"
-    );
-    check(&component(forbidden, &module), "import `other:thing/clock@1.0.0` is not available");
-    let newer = WIT.replace("gate@0.1.0", "gate@0.2.0");
-    let module = "(module (import \"tidegate:gate/log@0.2.0\" \"write\" (func (param i32 i32 i32)))
-        (memory (export \"memory\") 1)
-        (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) i32.const 8)
-        (func (export \"describe\") (result i32) i32.const 8)
-        (func (export \"evaluate\") (param i32) (result i32) i32.const 8))";
-    check(&component(&newer, module), "this host offers version 0.1.0");
+    check(&of_another_world(), "export `describe` is missing");
+    let text = "exports `evaluate`; wanted is the world `gate` of tidegate:gate@1.0.0";
+    check(&of_another_world(), text);
+    check(&with_forbidden_import(), "import `other:thing/clock@1.0.0` is not available");
+    let text = "built for version 2.0.0 of the contract, this host offers version 1.0.0";
+    check(&of_another_version(), text);
     check(&guest_with_schema(r#"{"$ref":"https://a.example/s"}"#, "unreachable"), "`$ref`");
     assert_eq!(bench.ask(&bench.load_good()), GateAnswer::Pass);
 }
@@ -437,6 +432,7 @@ fn compiled_components_are_kept_in_the_cache() {
         telemetry: Arc::new(Panicking),
         state: Arc::new(MemoryState::default()),
         cache: Some(cache.clone()),
+        outside: Arc::new(Network::new(Clock::start())),
     })
     .expect("a host");
     std::fs::write(folder.path().join("gate.wasm"), good()).expect("writable");

@@ -5,7 +5,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::core::model::Span;
+use crate::core::model::{GateLimits, Span};
 
 /// A limit that a guest ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,20 @@ pub(super) enum Breach {
         /// How many bytes it may write.
         bytes: usize,
     },
+    /// What it wrote of requests, and did not send, is too long.
+    #[error("more than {limit} bytes of requests that were not sent")]
+    Unsent {
+        /// How many bytes it may write.
+        limit: usize,
+    },
+    /// It wanted too much chance at a time.
+    #[error("{wanted} random bytes wanted, {limit} permitted at a time")]
+    Random {
+        /// What it wanted in bytes.
+        wanted: u32,
+        /// What it may have in bytes.
+        limit: u32,
+    },
 }
 
 /// Counts the memory and tables of one store.
@@ -53,16 +67,24 @@ pub(super) enum Breach {
 pub(super) struct Limiter {
     memory_limit: usize,
     memory: usize,
+    table_limit: usize,
     table_elements: usize,
 }
 
 impl Limiter {
-    /// The most table elements of one instance; the largest known guest runtime needs 7 693.
-    pub(super) const TABLE_ELEMENTS: usize = 20_000;
+    /// The most table elements of one instance.
+    pub(super) const TABLE_ELEMENTS: usize = GateLimits::TABLE_ELEMENTS as usize;
 
     /// A limiter for one call.
-    pub(super) fn new(memory_limit: usize) -> Self {
-        Self { memory_limit, memory: 0, table_elements: 0 }
+    pub(super) fn new(limits: &GateLimits) -> Self {
+        let memory_limit = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+        let table_limit = usize::try_from(limits.table_elements).unwrap_or(usize::MAX);
+        Self { memory_limit, memory: 0, table_limit, table_elements: 0 }
+    }
+
+    /// The linear memory in bytes, which never shrinks.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 }
 
@@ -88,8 +110,8 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted = self.table_elements.saturating_sub(current).saturating_add(desired);
-        if wanted > Self::TABLE_ELEMENTS {
-            let limit = Self::TABLE_ELEMENTS;
+        if wanted > self.table_limit {
+            let limit = self.table_limit;
             return Err(wasmtime::Error::new(Breach::Table { wanted, limit }));
         }
         self.table_elements = wanted;
@@ -103,7 +125,7 @@ mod tests {
 
     #[test]
     fn all_memories_count_together() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = Limiter::new(&GateLimits { memory_bytes: 100, ..GateLimits::default() });
         assert!(limiter.memory_growing(0, 60, None).is_ok());
         assert!(limiter.memory_growing(0, 30, None).is_ok());
         assert!(limiter.memory_growing(60, 70, None).is_ok());

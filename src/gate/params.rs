@@ -1,7 +1,8 @@
 //! A gate's parameters against the schema that the gate described them with.
 //!
 //! The schema comes from the guest, so what could make checking expensive is refused: references,
-//! which can be remote, endless or exponential, and patterns that need backtracking.
+//! which can be remote, endless or exponential, patterns that need backtracking, and many of them:
+//! a pattern of a few letters may take a quarter of a megabyte.
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
@@ -15,7 +16,9 @@ pub(super) const LONGEST_SCHEMA: usize = 64 << 10;
 
 /// The longest parameters in bytes.
 const LONGEST_PARAMS: usize = 64 << 10;
-const PATTERN_BYTES: usize = 1 << 20;
+const PATTERN_BYTES: usize = 256 << 10;
+/// The most patterns of a schema.
+const PATTERNS: usize = 32;
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 const VIOLATIONS_SHOWN: usize = 20;
 
@@ -33,6 +36,9 @@ impl ParamsSchema {
             serde_json::from_str(text).map_err(|error| refused(&format!("not JSON: {error}")))?;
         if let Some(keyword) = reference(&schema) {
             return Err(refused(&format!("`{keyword}` is not permitted: write it in place")));
+        }
+        if patterns(&schema) > PATTERNS {
+            return Err(refused(&format!("more than {PATTERNS} patterns")));
         }
         let patterns =
             PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
@@ -85,6 +91,25 @@ fn reference(schema: &Value) -> Option<&'static str> {
     }
 }
 
+/// How many patterns a schema has, and properties that are called so.
+fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Object(entries) => {
+            let of = |(key, value): (&String, &Value)| {
+                let own = match (key.as_str(), value) {
+                    ("pattern", _) => 1,
+                    ("patternProperties", Value::Object(named)) => named.len(),
+                    (_, _) => 0,
+                };
+                own + patterns(value)
+            };
+            entries.iter().map(of).sum()
+        }
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +151,14 @@ mod tests {
         assert!(refusal(r##"{"properties":{"a":{"$ref":"#"}}}"##).contains("$ref"));
         assert!(refusal(r#"{"pattern":"(a+)+\\1"}"#).contains("pattern"));
         assert!(refusal(r#"{"type":"thing"}"#).contains("type"));
+        assert!(refusal(r#"{"pattern":"((a{99}){99}){99}"}"#).contains("pattern"));
+        let many = r#"{"pattern":"^a"},"#.repeat(PATTERNS + 1);
+        let many = format!(r#"{{"allOf":[{}]}}"#, many.trim_end_matches(','));
+        assert!(refusal(&many).contains("more than 32 patterns"));
+        let named = |at: usize| format!(r#""^{at}":{{}}"#);
+        let named = (0..=PATTERNS).map(named).collect::<Vec<_>>().join(",");
+        let many = format!(r#"{{"patternProperties":{{{named}}}}}"#);
+        assert!(refusal(&many).contains("more than 32 patterns"));
         assert!(refusal("{").contains("not JSON"));
         assert!(refusal(&" ".repeat(LONGEST_SCHEMA + 1)).contains("longer than"));
     }

@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use super::bindings::GatePre;
+use super::compiler::CompileError;
 use super::component_file;
-use super::contract;
 use super::engine::LARGEST_MEMORY;
 use super::imports::CallData;
 use super::params::ParamsSchema;
 use super::runtime::Guests;
 use super::words;
-use crate::core::model::{GateLimits, GateName, GateSpec, ParamsText, Sha256, Span};
+use crate::core::model::{GateGrants, GateLimits, GateName, GateSpec, ParamsText, Sha256, Span};
 use crate::core::rollout::GateErrorKind;
 
 /// The reason why a gate cannot be loaded or used.
@@ -136,6 +138,15 @@ pub enum GateError {
         /// Every violation with its place.
         violations: Vec<String>,
     },
+    /// There is no native code of it.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Too many others wait.
+    #[error("{waiting} gates are being loaded already, try again later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
 }
 
 /// A gate that is ready to be asked.
@@ -159,13 +170,17 @@ pub(super) struct Gate {
     pub(super) limits: GateLimits,
     pub(super) component: GatePre<CallData>,
     pub(super) schema: ParamsSchema,
+    pub(super) grants: Arc<GateGrants>,
+    /// One for each call of the gate that may run at the same time.
+    pub(super) places: Semaphore,
 }
 
 impl Gate {
     /// The longest deadline that a gate may be given.
-    pub(super) const LONGEST_DEADLINE: Span = Span::from_secs(10);
+    pub(super) const LONGEST_DEADLINE: Span = GateLimits::LONGEST_DEADLINE;
 
-    /// Makes a gate of a file; compiles, and asks the component once for its description.
+    /// Makes a gate of a file; has it compiled if it never was, and asks the component once for its
+    /// description.
     pub(super) async fn load(
         guests: &Guests,
         spec: &GateSpec,
@@ -173,7 +188,7 @@ impl Gate {
     ) -> Result<Self, GateError> {
         check_limits(spec.limits)?;
         let bytes = component_file::read(&path, spec.sha256)?;
-        let component = contract::link(&guests.engine, &bytes)?;
+        let component = guests.compiler.link(&guests.engine, &bytes, &spec.grants)?;
         let described = guests
             .describe(&spec.name, &component, spec.limits)
             .await
@@ -186,12 +201,19 @@ impl Gate {
             digest: spec.sha256,
             params_schema: described.params_schema,
         };
-        Ok(Self { loaded, limits: spec.limits, component, schema })
+        let grants = Arc::new(spec.grants.clone());
+        let places = Semaphore::new(places(spec.limits));
+        Ok(Self { loaded, limits: spec.limits, component, schema, grants, places })
     }
 }
 
+/// At least one: without a place no call would ever come to its end.
+fn places(limits: GateLimits) -> usize {
+    usize::try_from(limits.concurrent_calls.max(1)).unwrap_or(Semaphore::MAX_PERMITS)
+}
+
 fn check_limits(limits: GateLimits) -> Result<(), GateError> {
-    let GateLimits { deadline, memory_bytes } = limits;
+    let GateLimits { deadline, memory_bytes, .. } = limits;
     if deadline == Span::ZERO || deadline > Gate::LONGEST_DEADLINE {
         return Err(GateError::Limits {
             what: "the deadline",
@@ -270,7 +292,8 @@ mod tests {
     #[test]
     fn limits_that_cannot_be_had_are_refused_by_name() {
         let check = |deadline, memory_bytes, expected: Option<&str>| {
-            let found = check_limits(GateLimits { deadline, memory_bytes }).err();
+            let limits = GateLimits { deadline, memory_bytes, ..GateLimits::default() };
+            let found = check_limits(limits).err();
             match (found.map(|error| error.to_string()), expected) {
                 (None, None) => {}
                 (Some(text), Some(word)) => assert!(text.contains(word), "{text}"),

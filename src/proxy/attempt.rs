@@ -354,6 +354,15 @@ impl Attempt {
         }
     }
 
+    /// The target took too long.
+    pub(super) fn timed_out(&mut self) {
+        let is_cut_short = self.is_cut_short();
+        if let Some(score) = self.score.as_mut().filter(|_| is_cut_short) {
+            score.cut_short();
+        }
+        self.fail(OutcomeKind::Timeout);
+    }
+
     /// How long Pingora lets a target be silent. A pooled connection takes the timeout of each
     /// request.
     fn read_timeout(&self) -> Span {
@@ -366,10 +375,7 @@ impl Attempt {
     /// How long a target may be silent in anything but a stream.
     fn patience(&self) -> Span {
         let timeouts = &self.service.timeouts;
-        let rescued = self.side == Side::Green
-            && self.rescue == Rescue::ToBlue
-            && !self.service.blue.targets.is_empty();
-        let others = rescued || self.service.side(self.side).targets.len() > 1;
+        let others = self.has_others(self.side, self.rescue == Rescue::ToBlue);
         match timeouts.per_try {
             Some(per_try)
                 if self.number < MAX_ATTEMPTS
@@ -381,12 +387,29 @@ impl Attempt {
             Some(_) | None => timeouts.read,
         }
     }
+
+    /// Whether a side has another target that may answer for one, or blue does for it.
+    fn has_others(&self, side: Side, is_rescued: bool) -> bool {
+        let rescued = side == Side::Green && is_rescued && !self.service.blue.targets.is_empty();
+        rescued || self.service.side(side).targets.len() > 1
+    }
+
+    /// Whether a target of the other side would be given more time: nobody else could answer there,
+    /// so that `per_try` is not for it.
+    fn is_cut_short(&self) -> bool {
+        let other = match self.side {
+            Side::Green => Side::Blue,
+            Side::Blue => Side::Green,
+        };
+        let is_short = !self.is_grpc && self.patience() < self.service.timeouts.read;
+        is_short && !self.has_others(other, self.service.retries.rescue)
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.course.as_ref().is_some_and(|course| course.has_late_target()) {
-            self.fail(OutcomeKind::Timeout);
+            self.timed_out();
         }
     }
 }

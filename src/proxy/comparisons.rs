@@ -206,6 +206,28 @@ async fn a_rescue_leaves_the_failure_with_green_and_gives_blue_nothing() {
 }
 
 #[tokio::test]
+async fn what_green_alone_is_given_less_time_for_is_no_failure_of_it() {
+    let (blue, other) = (Origin::saying("blue").await, Origin::saying("blue").await);
+    let green = Origin::new(by_path).await;
+    let open = Row { green: 1, ..Row::default() };
+    let failed = of_side(Side::Green, 1, 1);
+    for (blues, slow_us, errors, latency) in [
+        // Nobody but this one could answer for blue: it would be waited for as long as `read`.
+        (vec![blue.address], 20_000, open, of_side(Side::Green, 1, 1)),
+        (vec![blue.address], SLOW_US, open, of_side(Side::Green, 1, 0)),
+        (vec![blue.address, other.address], SLOW_US, failed, failed),
+    ] {
+        let mut route = service(10_000, &blues, &[green.address]);
+        route.timeouts.per_try = Some(Span::from_ms(100));
+        let counters = compare(&mut route, slow_us);
+        assert_eq!(body(&World::new(route).client().await.get("/silent", "").await), "blue");
+        until("its latency is known", || cells(&counters).green_timed[0] == 1).await;
+        assert_eq!(row(&counters, Metric::Errors), errors, "{blues:?}");
+        assert_eq!(row(&counters, Metric::LatencyP50), latency, "{blues:?} {slow_us}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_before_the_headers_is_bad_on_both_sides() {
     for side in SIDES {
         let origin = Origin::new(by_path).await;
@@ -223,6 +245,28 @@ async fn a_client_that_goes_away_before_the_headers_is_bad_on_both_sides() {
         assert_eq!(row(&counters, Metric::LatencyP50), of_side(side, 1, 1));
         assert_eq!(row(&counters, Metric::Client4xx), of_side(side, 1, 0));
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_target_of_green_is_counted_before_the_answer() {
+    let origin = Origin::new(by_path).await;
+    let mut route = on(Side::Green, &origin);
+    route.timeouts.read = Span::from_secs(60);
+    let counters = compare(&mut route, SLOW_US);
+    let world = World::listening(table(route, WhenIdle::Refuse), &[h2c_listener()]);
+    let client = H2Client::of(&world).await;
+    let waits = || {
+        let cells = cells(&counters);
+        (cells.green_written[0], cells.green_timed[0]) == (1, 0)
+    };
+    tokio::select! {
+        _ = client.get("/silent") => panic!("nobody answers this"),
+        () = until("its target has it", waits) => {}
+    }
+    settled(&counters, 1).await;
+    let found = cells(&counters);
+    assert_eq!((found.green_written[0], found.green_timed[0]), (1, 1), "its client is gone");
+    assert_eq!(row(&counters, Metric::LatencyP50), of_side(Side::Green, 1, 1));
 }
 
 #[tokio::test]

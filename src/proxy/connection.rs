@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
 use tokio::sync::watch;
+
+use super::open_streams::OpenStreams;
 
 /// A client's connection, as far as every request on it is concerned.
 #[derive(Debug)]
@@ -21,12 +23,26 @@ pub(super) struct Connection {
     goodbye: watch::Sender<bool>,
     /// Trailers that were read, with the number of their request, until that is over.
     trailers: Mutex<Vec<(u64, HeaderMap)>>,
+    /// Those of HTTP/2; not set where HTTP/1.1 is spoken.
+    streams: OnceLock<Arc<OpenStreams>>,
 }
 
 impl Connection {
     pub(super) fn new(client: SocketAddr, secure: bool, subject: Option<HeaderValue>) -> Self {
         let (requests, goodbye) = (AtomicU64::new(0), watch::Sender::new(false));
-        Self { client, secure, subject, requests, goodbye, trailers: Mutex::default() }
+        let (trailers, streams) = (Mutex::default(), OnceLock::new());
+        Self { client, secure, subject, requests, goodbye, trailers, streams }
+    }
+
+    /// HTTP/2 is spoken on it, in these streams.
+    pub(super) fn has_streams(&self, streams: Arc<OpenStreams>) {
+        // It is told once, before its first byte is read.
+        let _ = self.streams.set(streams);
+    }
+
+    /// Its streams of HTTP/2; `None` where HTTP/1.1 is spoken.
+    pub(super) fn streams(&self) -> Option<&Arc<OpenStreams>> {
+        self.streams.get()
     }
 
     /// The connection of a session; `None` only in a session that no listener of ours accepted.

@@ -10,6 +10,7 @@ use pingora_core::{Error, ErrorType, Result};
 use super::access_record::Note;
 use super::answer_bounds::AnswerBounds;
 use super::attempt::Attempt;
+use super::claim::Claim;
 use super::drain::OpenRequest;
 use super::forward::{IdentityHeaders, Onward};
 use super::forwarded::Origin;
@@ -32,6 +33,8 @@ pub(super) struct Context {
     pub(super) bounds: AnswerBounds,
     /// Whether the answer goes out in chunks that trailers may follow.
     pub(super) takes_trailers: bool,
+    /// On the stream that it came on; `None` over HTTP/1.1, and until the request's first hook ran.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Context {
@@ -47,6 +50,7 @@ impl Context {
             note,
             bounds: AnswerBounds::default(),
             takes_trailers: false,
+            claim: None,
         }
     }
 

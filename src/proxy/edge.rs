@@ -15,7 +15,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::core::model::{ListenerProtocol, ListenerSpec};
+use crate::core::model::{ListenerProtocol, ListenerSpec, Span};
 use crate::telemetry::{EdgeEvent, Recorder};
 use crate::tls::{ServerTls, subject_of};
 
@@ -23,9 +23,11 @@ use super::connection::Connection;
 use super::descriptors::Descriptors;
 use super::drain::Drain;
 use super::flood::FloodGuard;
+use super::open_streams::OpenStreams;
 use super::proxy_header::{self, Source};
 use super::turnstile::{ClientEntry, Full, Turnstile};
 use super::wire::{Speaks, Wire};
+use super::wire_frames::WireFrames;
 
 /// Wraps the application that serves connections.
 pub(super) struct Edge<A> {
@@ -79,9 +81,6 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
-        if self.descriptors.are_scarce(stream.id()) {
-            return Err(EdgeEvent::ListenerFull);
-        }
         let _entry = self.turnstile.enter().map_err(refused)?;
         self.recorder.edge(EdgeEvent::Accepted);
         let limit = Duration::from(self.listener.limits.header);
@@ -106,11 +105,21 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 std::future::pending::<()>().await;
             }
         };
+        // Pingora waits for ever for a client that was asked to leave and says nothing.
+        let unanswered = async {
+            let mut goodbye = connection.farewell();
+            let is_said = goodbye.wait_for(|goodbye| *goodbye).await.is_ok();
+            match connection.streams() {
+                Some(streams) if is_said => idle(streams, self.listener.limits.keepalive).await,
+                Some(_) | None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = self.app.process_new(Box::new(wire), &farewell) => Ok(()),
             () = follow => Ok(()),
             () = first_request => Err(EdgeEvent::HeaderTimeout),
+            () = unanswered => Ok(()),
         }
     }
 
@@ -144,7 +153,12 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         let limits = &self.listener.limits;
         let patience = limits.response_write.into();
         let guard = FloodGuard::new(limits, self.clock, Arc::clone(&self.recorder));
-        let wire = Wire::new(io, connection.digest(), speaks, patience, guard);
+        let streams = OpenStreams::of_at_most(limits.h2_streams);
+        let frames = WireFrames::new(guard, &streams, Arc::clone(&self.recorder));
+        let wire = Wire::new(io, connection.digest(), speaks, patience, frames);
+        if wire.is_http2() {
+            connection.has_streams(streams);
+        }
         Ok(Opened { wire, connection, _entry: entry })
     }
 
@@ -166,6 +180,23 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
+/// Resolves once no stream was open for so long, twice in a row, and nothing came meanwhile. A client
+/// that takes the end of an answer slowly finds out late that it was asked to leave; until then it
+/// says how much it takes.
+async fn idle(streams: &OpenStreams, time: Span) {
+    let mut was_idle = false;
+    streams.take_heard();
+    loop {
+        sleep(time.into()).await;
+        let is_heard = streams.take_heard();
+        let is_idle = streams.are_over() && !is_heard;
+        if is_idle && was_idle {
+            return;
+        }
+        was_idle = is_idle;
+    }
+}
+
 fn refused(full: Full) -> EdgeEvent {
     match full {
         Full::Listener => EdgeEvent::ListenerFull,
@@ -184,6 +215,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        // Before a task of its own would have its turn: until then more of them are accepted.
+        if self.descriptors.are_scarce(stream.id()) {
+            self.recorder.edge(EdgeEvent::ListenerFull);
+            return None;
+        }
         let (edge, open, shutdown) = (Arc::clone(self), self.drain.connection(), shutdown.clone());
         // Pingora's own task has room for a handshake that it never makes, to the end of the
         // connection: it ends here, and another that is a quarter of its size goes on. It

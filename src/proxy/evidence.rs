@@ -6,6 +6,9 @@
 //! whatever came instead; also when its future is dropped, which is a client that went away and bad
 //! on both sides. What breaks afterwards is counted apart (`late_failure`).
 //!
+//! A first attempt that is given up sooner than one of the other side would be (`per_try`, where one
+//! side alone has somebody else to ask) is not known to have failed: it stays open.
+//!
 //! Left out are only requests of which that is known before the draw, for both sides alike: those
 //! that no draw decides or whose path is excluded ([`Selection::scored`]), those of a table with
 //! another weight than the present cohort's, and all while blue has no target that may be given a
@@ -14,7 +17,8 @@
 //! Latency runs from where the request is about to be written to a connection that stands
 //! (`upstream_request_filter`) to where the answer's header was read: a new connection is no
 //! slowness, or a green with few requests and a cold pool would look slow. A body that is on its
-//! way after its header is in it, on both sides.
+//! way after its header is in it, on both sides. Where it begins is counted, too, so that a request
+//! that is not answered is known to be slow before it ends.
 
 use std::sync::Arc;
 
@@ -97,6 +101,10 @@ impl Evidence {
     /// The request is about to be written to a connection that stands.
     pub(super) fn sent(&mut self, now_us: u64) {
         self.sent_us = now_us;
+        if let Some((counters, ticket)) = self.service.comparison.as_ref().zip(self.ticket.as_mut())
+        {
+            counters.written(ticket, self.endpoint, MonoTime::from_ms(now_us / 1_000));
+        }
     }
 
     /// The header of a final answer is there.
@@ -117,6 +125,15 @@ impl Evidence {
         };
         self.stand = if grade == Grade::Failure { Stand::Over } else { Stand::Settled };
         self.settle(grade, latency_us, recorder, self.sent_us + latency_us);
+    }
+
+    /// Its target is given up sooner than one of the other side would be. What it would have come to
+    /// is not known: it stays open for good, which speaks against whatever is to be shown, or a side
+    /// that is as good would fail what the other one is given the time for.
+    pub(super) fn cut_short(&mut self, now_us: u64) {
+        if let Some((counters, ticket)) = self.service.comparison.as_ref().zip(self.ticket.take()) {
+            counters.cut_short(&ticket, self.endpoint, MonoTime::from_ms(now_us / 1_000));
+        }
     }
 
     /// An attempt failed, or what an answer's header promised did not come.

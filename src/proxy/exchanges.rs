@@ -1,15 +1,19 @@
 //! Exchanges over real sockets: which trailers pass between clients and targets of HTTP/1.1, and that
 //! nothing else is different for them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::TE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
 
-use super::testkit::{Act, Dead, Origin, World, body, field, service, status, table, until};
+use super::testkit::{
+    Act, Dead, Origin, PATIENCE, World, body, field, service, status, table, until,
+};
 use super::wirekit::{H2Client, get, h2c_listener, post};
 use crate::core::model::{Span, TargetTls, TrailerPolicy, Transport, Verify, WhenIdle};
 use crate::core::routing::{Link, ServiceRoute};
@@ -393,6 +397,56 @@ async fn an_answer_may_come_before_the_request_is_whole() {
     let answer = client.answer().await;
     assert_eq!((body(&answer), field(&answer, "connection")), ("early", Some("close")));
     assert!(heard(&world).await.ends_with("early"));
+}
+
+/// Answers the first request at once and without end, and takes nothing of its body.
+async fn dripping() -> SocketAddr {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // So that not much of a body gets lost in it.
+    socket.set_recv_buffer_size(16 * 1_024).expect("set");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+    let socket = socket.listen(16).expect("it listens");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut stream, _) = socket.accept().await.expect("accepted");
+        let mut asked = Vec::new();
+        while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+            stream.read_buf(&mut asked).await.expect("a header");
+        }
+        stream.write_all(HEAD.as_bytes()).await.expect("sent");
+        while stream.write_all(b"1\r\n.\r\n").await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_target_that_answers_in_drips_and_takes_nothing_of_an_upload_is_cut_after_write() {
+    let mut route = passing(service(0, &[dripping().await], &[]));
+    route.timeouts.write = Span::from_ms(500);
+    // The system has no say in this.
+    route.timeouts.unacknowledged = Span::ZERO;
+    let target = Arc::clone(&route.blue.targets[0]);
+    let world = World::new(route);
+    let stream = TcpStream::connect(world.address()).await.expect("connected");
+    let (mut reading, mut writing) = stream.into_split();
+    let (head, _) = UPLOAD.split_once("5\r\nhello").expect("a body");
+    let part = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
+    let uploading = tokio::spawn(async move {
+        let mut sent = writing.write_all(head.as_bytes()).await;
+        while sent.is_ok() {
+            sent = writing.write_all(part.as_bytes()).await;
+        }
+    });
+    let mut heard = Vec::new();
+    let read = async { while reading.read_buf(&mut heard).await.is_ok_and(|count| count > 0) {} };
+    timeout(PATIENCE, read).await.expect("it is cut, although the answer goes on");
+    let heard = String::from_utf8_lossy(&heard);
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+    assert!(!heard.ends_with("0\r\n\r\n"), "{heard}");
+    until("the target is blamed", || target.failures() == 1).await;
+    uploading.await.expect("no panic");
 }
 
 #[tokio::test]

@@ -27,15 +27,15 @@ fn world(origin: &Origin, limits: ClientLimits) -> World {
 
 /// A frame that came.
 #[derive(Debug)]
-struct Heard {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+pub(super) struct Heard {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+    pub(super) payload: Vec<u8>,
 }
 
 impl Heard {
-    fn ends_stream(&self) -> bool {
+    pub(super) fn ends_stream(&self) -> bool {
         self.kind <= 1 && self.flags & 0x01 != 0
     }
 
@@ -44,7 +44,7 @@ impl Heard {
     }
 
     /// The last stream that a GOAWAY names, and its code.
-    fn goaway(&self) -> Option<(u32, u32)> {
+    pub(super) fn goaway(&self) -> Option<(u32, u32)> {
         let number = |at: usize| {
             let bytes = self.payload.get(at..at + 4)?;
             Some(u32::from_be_bytes(bytes.try_into().expect("of this length")))
@@ -54,7 +54,7 @@ impl Heard {
 }
 
 /// A client that writes its frames by hand.
-struct Raw {
+pub(super) struct Raw {
     reading: ReadHalf<Box<dyn Io>>,
     writing: WriteHalf<Box<dyn Io>>,
     buffer: Vec<u8>,
@@ -62,7 +62,7 @@ struct Raw {
 
 impl Raw {
     /// Connects, and lets the proxy send as much as it wants.
-    async fn of(world: &World) -> Self {
+    pub(super) async fn of(world: &World) -> Self {
         Self::over(TcpStream::connect(world.address()).await.expect("connected")).await
     }
 
@@ -77,13 +77,13 @@ impl Raw {
         client
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
         self.writing.write_all(bytes).await.expect("sent");
         self.writing.flush().await.expect("sent");
     }
 
     /// The next frame, whole; `None` at the end of the connection, which is a close and no reset.
-    async fn next(&mut self) -> Option<Heard> {
+    pub(super) async fn next(&mut self) -> Option<Heard> {
         timeout(PATIENCE, read(&mut self.reading, &mut self.buffer)).await.expect("in time")
     }
 
@@ -139,7 +139,7 @@ fn take(buffer: &mut Vec<u8>) -> Option<Heard> {
 }
 
 /// A GET of `/` on a stream.
-fn get(stream: u32) -> Vec<u8> {
+pub(super) fn get(stream: u32) -> Vec<u8> {
     let header = [&[0x82, 0x86, 0x84, 0x01, 0x09][..], b"shop.test"].concat();
     // END_STREAM and END_HEADERS.
     raw_frame(1, 0x05, stream, &header)

@@ -107,7 +107,7 @@ async fn a_target_that_breaks_off_behind_a_hint_is_a_502_of_the_proxy() {
 }
 
 #[tokio::test]
-async fn clients_of_http_1_0_and_of_http_2_get_the_final_answer_alone() {
+async fn clients_of_http_1_0_get_the_final_answer_alone() {
     let origin = origin(&[HINTS, HINTS, FINAL]).await;
     let world = World::new(service(0, &[origin.address], &[]));
     let mut old = world.client().await;
@@ -115,13 +115,6 @@ async fn clients_of_http_1_0_and_of_http_2_get_the_final_answer_alone() {
     let heard = old.rest().await;
     assert!(heard.starts_with("HTTP/1.1 200 ") || heard.starts_with("HTTP/1.0 200 "), "{heard}");
     assert!(heard.ends_with("\r\n\r\nfine"), "{heard}");
-    let table = table(service(0, &[origin.address], &[]), WhenIdle::Refuse);
-    let world = World::listening(table, &[h2c_listener()]);
-    let client = H2Client::of(&world).await;
-    for _ in 0..2 {
-        let answer = client.get("/").await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "fine"));
-    }
 }
 
 /// Serves a connection of HTTP/2, with two hints in front of each answer.

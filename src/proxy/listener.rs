@@ -12,6 +12,8 @@ use rustix::net::listen;
 use crate::core::model::{ListenerName, ListenerSpec};
 use crate::tls::{ServerTls, TlsError};
 
+use super::backlog::{self, BACKLOG};
+
 /// The reason why a listener cannot accept traffic.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -123,6 +125,7 @@ impl BoundListener {
 /// # Errors
 /// The first listener whose address cannot be had.
 pub fn bind(listeners: &[ListenerSpec]) -> Result<Vec<BoundListener>, ProxyError> {
+    backlog::tell_if_short();
     listeners.iter().map(bind_one).collect()
 }
 
@@ -147,10 +150,6 @@ pub(super) fn refused(spec: &ListenerSpec, source: io::Error) -> ProxyError {
         ProxyError::Refused { listener, address, source }
     }
 }
-
-/// How many connections may wait to be accepted; the system allows `net.core.somaxconn` of them. A
-/// client whose connection does not fit in waits a second until it tries again.
-const BACKLOG: i32 = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,9 @@
 //!
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
-//!   tells a client to go on where its target does not (`word`), ends chunks with `trailers`, and a
-//!   connection of HTTP/2 that is flooded with frames (`flood`);
+//!   tells a client to go on where its target does not (`word`), ends chunks with `trailers`, and does
+//!   what HTTP/2 needs beside Pingora (`wire_frames`): it ends a connection that is flooded (`flood`),
+//!   and says on a stream what a request has to say besides its answer (`claim`);
 //! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
 //!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
 //! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
@@ -32,6 +33,7 @@ mod answer_bounds;
 mod attempt;
 #[cfg(test)]
 mod back_pressure;
+mod backlog;
 #[cfg(test)]
 mod balancers;
 #[cfg(test)]
@@ -39,6 +41,7 @@ mod bounds;
 #[cfg(test)]
 mod calls;
 mod carrier;
+mod claim;
 #[cfg(test)]
 mod comparisons;
 mod connection;
@@ -55,6 +58,7 @@ mod evidence;
 mod exchange;
 #[cfg(test)]
 mod exchanges;
+mod field_block;
 mod fields;
 mod flood;
 #[cfg(test)]
@@ -62,21 +66,26 @@ mod floods;
 mod forward;
 mod forwarded;
 mod frame_budget;
+mod frame_writer;
 mod frames;
 mod framing;
 mod grpc;
 #[cfg(test)]
 mod handshakes;
+#[cfg(test)]
+mod hints;
 mod in_flight;
 mod inherit;
 mod inspector;
 #[cfg(test)]
 mod interim;
+mod interim_frame;
 mod lifeline;
 mod listener;
 mod mirror;
 #[cfg(test)]
 mod mirrors;
+mod open_streams;
 #[cfg(test)]
 mod originkit;
 #[cfg(test)]
@@ -96,9 +105,12 @@ mod seats;
 mod second_attempts;
 mod selection;
 mod session_limits;
+mod stream_tag;
 #[cfg(test)]
 mod streams;
 mod substitute;
+mod table_sizes;
+mod tagger;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
@@ -110,6 +122,7 @@ mod transports;
 mod trust;
 mod tunnel;
 mod turnstile;
+mod unclaimed;
 #[cfg(test)]
 mod upgrade_departures;
 #[cfg(test)]
@@ -122,6 +135,7 @@ mod uploads;
 #[cfg(test)]
 mod vanishing;
 mod wire;
+mod wire_frames;
 #[cfg(test)]
 mod wirekit;
 mod word;

@@ -26,6 +26,7 @@ use super::access_record::End;
 use super::answer::{DEPARTED, Refusal};
 use super::answer_bounds::AnswerBounds;
 use super::attempt::Attempt;
+use super::claim::Claim;
 use super::connection::Connection;
 use super::context::{Context, no_target};
 use super::course::{Course, Laggard};
@@ -92,6 +93,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Box<Context>,
     ) -> Result<()> {
         self.set_limits(session);
+        ctx.claim = Claim::of(session);
         let connection = Connection::of(session.digest()).map(Arc::as_ref);
         if let Some(connection) = connection {
             connection.count_request();
@@ -215,6 +217,11 @@ impl ProxyHttp for Phases {
         if Course::was_told() {
             self.go_on(session, ctx);
         }
+        if ctx.attempt()?.is_over_http2()
+            && let Some(claim) = &mut ctx.claim
+        {
+            claim.tell_to_go_on();
+        }
         if !ctx.upload.waits_for_word() {
             return Ok(());
         }
@@ -283,6 +290,9 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         if response.status.is_informational() {
             forward::interim_to_client(response);
+            if let Some(claim) = &mut ctx.claim {
+                claim.pass(response.status, &response.headers);
+            }
             return Ok(());
         }
         if self.drain.is_stopping() {
@@ -413,6 +423,13 @@ impl ProxyHttp for Phases {
         {
             connection.take_trailers();
         }
+        if ctx.claim.is_some()
+            && error.is_some_and(was_not_read)
+            && let Some(connection) = Connection::of(session.digest())
+        {
+            // Its stream alone is reset, and it might begin the next one.
+            connection.say_goodbye();
+        }
         let (Some(log), Some(note)) = (&self.access_log, ctx.note.take()) else { return };
         let last = |header: &&ResponseHeader| {
             !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
@@ -446,6 +463,11 @@ impl ProxyHttp for Phases {
     ) -> bool {
         true
     }
+}
+
+/// Whether a request failed because its client did not read the answer.
+fn was_not_read(error: &Error) -> bool {
+    error.etype == ErrorType::WriteTimedout && *error.esource() == ErrorSource::Downstream
 }
 
 #[cfg(test)]

@@ -62,7 +62,11 @@ impl Attempt {
         }
         let timeout = is_timeout(&error.etype);
         let stale = reused && is_of_a_closed_connection(error);
-        self.fail(if timeout { OutcomeKind::Timeout } else { OutcomeKind::BrokenAnswer });
+        if timeout {
+            self.timed_out();
+        } else {
+            self.fail(OutcomeKind::BrokenAnswer);
+        }
         let second = self.may_repeat(session)
             && self.move_to(|this| match (timeout, stale) {
                 // Who waited as long as `read` is not made to wait as long again.

@@ -11,6 +11,7 @@ use crate::core::model::Side;
 use super::admission::admit;
 use super::answer::{LocalAnswer, Refusal};
 use super::attempt::Attempt;
+use super::claim::Claim;
 use super::context::{Context, no_target};
 use super::evidence::Evidence;
 use super::forward::Onward;
@@ -40,6 +41,9 @@ impl Phases {
         // The size of a header of HTTP/2 is bounded where it is decoded.
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
         let request = session.req_header();
+        if ctx.claim.as_ref().is_some_and(Claim::is_torn) {
+            return Err(Refusal::Malformed("the header ends inside of a field").into());
+        }
         let admitted = admit(request, raw.as_deref(), &self.listener.limits)?;
         let streams = admitted.upgrade || grpc::is_call(&request.headers);
         if streams {

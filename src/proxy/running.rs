@@ -39,6 +39,7 @@ use super::listener::BoundListener;
 use super::mirror::Mirror;
 use super::phases::Phases;
 use super::seats::Seats;
+use super::stream_tag;
 use super::tunnel::Tunnels;
 
 /// What the data plane is made of.
@@ -237,7 +238,8 @@ struct Wrapping {
 
 fn h2_options(limits: &ClientLimits) -> H2Options {
     let mut options = default_h2_options();
-    options.max_header_list_size(limits.header_bytes);
+    // What is added here is not the client's.
+    options.max_header_list_size(limits.header_bytes.saturating_add(stream_tag::LIST_SIZE));
     options.max_concurrent_streams(limits.h2_streams);
     options.initial_window_size(H2_STREAM_WINDOW);
     options.initial_connection_window_size(H2_CONNECTION_WINDOW);

@@ -59,6 +59,11 @@ impl Score {
         self.evidence.header_ended(grpc, &self.recorder);
     }
 
+    /// Its target is given up sooner than one of the other side would be.
+    pub(super) fn cut_short(&mut self) {
+        self.evidence.cut_short(self.clock.mono_us());
+    }
+
     /// A target refused the request untouched, and it is tried again: no failure to count, but not
     /// what the first attempt should have come to.
     pub(super) fn refused(&mut self) {

@@ -89,7 +89,7 @@ impl Upload {
 }
 
 /// Whether a client sends its body only when it is told to go on (RFC 9110, section 10.1.1). One of
-/// HTTP/2 cannot be told through Pingora, and sends it by itself.
+/// HTTP/2 is told if its target says so (`claim`), and else sends it by itself.
 pub(super) fn waits_for_word(request: &RequestHeader) -> bool {
     let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     request.version == Version::HTTP_11

@@ -1,6 +1,6 @@
 //! A client's stream as Pingora sees it: the bytes of the socket or of TLS above it, with the
 //! connection's own facts attached, bounded where Pingora bounds nothing, and read along by the
-//! letter (`inspector`), or by the frame (`flood`).
+//! letter (`inspector`), or by the frame (`wire_frames`).
 
 use std::io;
 use std::pin::Pin;
@@ -20,10 +20,10 @@ use tokio::time::{Sleep, sleep};
 
 use super::connection::Connection;
 use super::early;
-use super::flood::FloodGuard;
 use super::inspector::{Inspector, Misplaced};
 use super::substitute::Substitute;
 use super::trailers;
+use super::wire_frames::WireFrames;
 use super::word::Word;
 
 /// What a stream is spoken on.
@@ -57,8 +57,8 @@ pub(super) struct Wire {
     is_rest: bool,
     /// What is still to be read in the place of a misplaced request line.
     no_request: &'static [u8],
-    /// Counts frames; `None` where HTTP/1.1 is spoken.
-    guard: Option<Box<FloodGuard>>,
+    /// Reads along and adds to what is said; `None` where HTTP/1.1 is spoken.
+    frames: Option<Box<WireFrames>>,
 }
 
 impl Wire {
@@ -67,7 +67,7 @@ impl Wire {
         digest: Arc<ProxyDigest>,
         speaks: Speaks,
         patience: Duration,
-        guard: FloodGuard,
+        frames: WireFrames,
     ) -> Self {
         let (stalled, misplaced) = (None, None);
         let (inspector, substitute) = (None, None);
@@ -84,10 +84,10 @@ impl Wire {
             word,
             is_rest,
             no_request: NO_REQUEST,
-            guard: None,
+            frames: None,
         };
         if wire.is_http2() {
-            wire.guard = Some(Box::new(guard));
+            wire.frames = Some(Box::new(frames));
         } else {
             wire.inspector = Some(Inspector::default());
         }
@@ -200,19 +200,14 @@ impl AsyncRead for Wire {
         }
         let before = buffer.filled().len();
         let this = &mut *self;
-        if let Some(read) = this.guard.as_mut().and_then(|guard| guard.instead(buffer)) {
-            return Poll::Ready(read);
+        if let Some(frames) = &mut this.frames {
+            return frames.poll_read(&mut this.io, cx, buffer);
         }
         if Pin::new(&mut this.io).poll_read(cx, buffer)?.is_pending() {
-            if this.inspector.is_some() {
-                this.word.nothing_came(&mut this.io, cx)?;
-            }
+            this.word.nothing_came(&mut this.io, cx)?;
             return Poll::Pending;
         }
         this.word.something_came();
-        if let Some(guard) = &mut this.guard {
-            guard.sent(buffer, before);
-        }
         Poll::Ready(this.inspect(buffer, before))
     }
 }
@@ -223,6 +218,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Some(frames) = &mut this.frames {
+            let written = frames.poll_write(&mut this.io, cx, bytes);
+            return this.bound(cx, written);
+        }
         if self.word.is_being_said() {
             let this = &mut *self;
             let finished = this.word.finish(&mut this.io, cx);
@@ -241,22 +241,23 @@ impl AsyncWrite for Wire {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = &written {
             self.is_rest = *count < bytes.len();
-            if let Some(guard) = &mut self.guard {
-                guard.answered(&bytes[..*count]);
-            }
         }
         self.bound(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.bound(cx, flushed)
+        let this = &mut *self;
+        let flushed = match &mut this.frames {
+            Some(frames) => frames.poll_flush(&mut this.io, cx),
+            None => Pin::new(&mut this.io).poll_flush(cx),
+        };
+        this.bound(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        match &mut this.guard {
-            Some(guard) => guard.shutdown(&mut this.io, cx),
+        match &mut this.frames {
+            Some(frames) => frames.poll_shutdown(&mut this.io, cx),
             None => Pin::new(&mut this.io).poll_shutdown(cx),
         }
     }
@@ -266,16 +267,12 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, parts);
-        if let (Poll::Ready(Ok(count)), Some(guard)) = (&written, &mut self.guard) {
-            let mut left = *count;
-            for part in parts {
-                let here = left.min(part.len());
-                guard.answered(&part[..here]);
-                left -= here;
-            }
-        }
-        self.bound(cx, written)
+        let this = &mut *self;
+        let written = match &mut this.frames {
+            Some(frames) => frames.poll_write_vectored(&mut this.io, cx, parts),
+            None => Pin::new(&mut this.io).poll_write_vectored(cx, parts),
+        };
+        this.bound(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

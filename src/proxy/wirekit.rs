@@ -1,10 +1,11 @@
 //! What the tests of connections share: TLS and HTTP/2, on both sides of the proxy.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -131,10 +132,24 @@ impl H2Client {
                 sent => sent?,
             }
         }
-        let (head, mut stream) = answer.await?.into_parts();
-        let body = content_of(&mut stream).await?;
-        let trailers = stream.trailers().await?.unwrap_or_default();
-        Ok(H2Answer { status: head.status.as_u16(), headers: head.headers, body, trailers })
+        whole(answer).await
+    }
+
+    /// The interim answers to a request without a body, and the final one.
+    pub(super) async fn hinted(
+        &self,
+        request: Request<()>,
+    ) -> Result<(Vec<Response<()>>, H2Answer), h2::Error> {
+        let exchange = async {
+            let mut sender = self.sender.clone().ready().await?;
+            let (mut answer, _) = sender.send_request(request, true)?;
+            let mut hints = Vec::new();
+            while let Some(hint) = poll_fn(|cx| answer.poll_informational(cx)).await {
+                hints.push(hint?);
+            }
+            Ok::<_, h2::Error>((hints, whole(answer).await?))
+        };
+        timeout(PATIENCE, exchange).await.expect("an answer in time")
     }
 
     /// Waits until the connection has ended.
@@ -142,6 +157,13 @@ impl H2Client {
         let ended = timeout(PATIENCE, &mut self.connection).await;
         ended.expect("the connection ends in time").expect("no panic");
     }
+}
+
+async fn whole(answer: ResponseFuture) -> Result<H2Answer, h2::Error> {
+    let (head, mut stream) = answer.await?.into_parts();
+    let body = content_of(&mut stream).await?;
+    let trailers = stream.trailers().await?.unwrap_or_default();
+    Ok(H2Answer { status: head.status.as_u16(), headers: head.headers, body, trailers })
 }
 
 async fn content_of(stream: &mut RecvStream) -> Result<String, h2::Error> {

@@ -1,6 +1,7 @@
-//! The folder with the evidence of rollouts: one log each, beside the store.
+//! The folder with the evidence of rollouts, beside the store: one log each of what was compared,
+//! and one record of what gates were told.
 //!
-//! A log is appended to and never changed. Evidence is for looking at afterwards: nothing is
+//! Both are appended to and never changed. Evidence is for looking at afterwards: nothing is
 //! decided by it, so that an append is not durable when it returns, and what a crash cut off at the
 //! end is cut off for good by the next append.
 //!
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::EvidenceLog;
 use super::replacement::OWNER_ONLY;
@@ -41,13 +42,36 @@ impl EvidenceFolder {
         length: Option<u64>,
         bytes: &[u8],
     ) -> io::Result<u64> {
+        self.append_to(&self.file(rollout), length, bytes, whole_frames)
+    }
+
+    /// Appends lines to the record of a rollout's calls of gates, in the same way.
+    ///
+    /// # Errors
+    /// The system said no; a part may have been written.
+    pub fn append_calls(
+        &self,
+        rollout: &RolloutId,
+        length: Option<u64>,
+        lines: &[u8],
+    ) -> io::Result<u64> {
+        self.append_to(&self.calls_file(rollout), length, lines, whole_lines)
+    }
+
+    fn append_to(
+        &self,
+        path: &Path,
+        length: Option<u64>,
+        bytes: &[u8],
+        whole: fn(&[u8]) -> u64,
+    ) -> io::Result<u64> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(OWNER_ONLY);
-        let mut file = options.open(self.file(rollout))?;
+        let mut file = options.open(path)?;
         let good = match length {
             Some(length) => length,
-            None => whole_frames(&read(&mut file)?),
+            None => whole(&read(&mut file)?),
         };
         let found = file.metadata()?.len();
         if found < good {
@@ -66,25 +90,35 @@ impl EvidenceFolder {
     /// # Errors
     /// The system said no.
     pub fn open(&self, rollout: &RolloutId) -> io::Result<Option<EvidenceLog>> {
-        match File::open(self.file(rollout)) {
-            Ok(file) => EvidenceLog::new(file).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        open_file(&self.file(rollout))
     }
 
-    /// Removes a rollout's log, if there is one.
+    /// Opens the record of a rollout's calls of gates, to be read; `None` if there is none.
+    ///
+    /// # Errors
+    /// The system said no.
+    pub fn open_calls(&self, rollout: &RolloutId) -> io::Result<Option<EvidenceLog>> {
+        open_file(&self.calls_file(rollout))
+    }
+
+    /// The record of a rollout's calls of gates; `None` if there is none.
+    ///
+    /// # Errors
+    /// The system said no.
+    pub fn read_calls(&self, rollout: &RolloutId) -> io::Result<Option<Vec<u8>>> {
+        read_file(&self.calls_file(rollout))
+    }
+
+    /// Removes a rollout's log and record, where there are any.
     ///
     /// # Errors
     /// The system said no.
     pub fn remove(&self, rollout: &RolloutId) -> io::Result<()> {
-        match fs::remove_file(self.file(rollout)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let log = remove_file(&self.file(rollout));
+        remove_file(&self.calls_file(rollout)).and(log)
     }
 
-    /// Removes the logs of all other rollouts.
+    /// Removes the logs and records of all other rollouts.
     ///
     /// # Errors
     /// The system said no; some may have been removed.
@@ -97,7 +131,9 @@ impl EvidenceFolder {
         for entry in entries {
             let name = entry?.file_name();
             // What is no log is somebody else's.
-            let id = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            let id = name.to_str().and_then(|name| {
+                name.strip_suffix(SUFFIX).or_else(|| name.strip_suffix(CALLS_SUFFIX))
+            });
             let Some(id) = id.and_then(|id| id.parse::<RolloutId>().ok()) else { continue };
             if !rollouts.contains(&id) {
                 self.remove(&id)?;
@@ -109,6 +145,38 @@ impl EvidenceFolder {
     fn file(&self, rollout: &RolloutId) -> PathBuf {
         self.path.join(format!("{rollout}{SUFFIX}"))
     }
+
+    fn calls_file(&self, rollout: &RolloutId) -> PathBuf {
+        self.path.join(format!("{rollout}{CALLS_SUFFIX}"))
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<Option<EvidenceLog>> {
+    match File::open(path) {
+        Ok(file) => EvidenceLog::new(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match File::open(path) {
+        Ok(mut file) => read(&mut file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// How much of a text is whole lines.
+fn whole_lines(text: &[u8]) -> u64 {
+    text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1)
 }
 
 fn read(file: &mut File) -> io::Result<Vec<u8>> {
@@ -118,6 +186,7 @@ fn read(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 const SUFFIX: &str = ".log";
+const CALLS_SUFFIX: &str = ".gates";
 
 #[cfg(test)]
 impl EvidenceFolder {
@@ -180,6 +249,25 @@ mod tests {
         folder.append(&one, None, &bytes).expect("written");
         let read = folder.read(&one).expect("readable").expect("there");
         assert_eq!(read, [&bytes[..], &bytes].concat());
+    }
+
+    #[test]
+    fn a_record_of_calls_lies_beside_the_log_and_goes_with_it() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = EvidenceFolder::new(home.path());
+        let one = id("d-ABCDEFGHI");
+        assert_eq!(folder.read_calls(&one).expect("readable"), None);
+        folder.append_calls(&one, None, b"one\ntw").expect("written");
+        assert_eq!(folder.append_calls(&one, None, b"two\n").expect("written"), 8);
+        assert_eq!(folder.read_calls(&one).expect("readable").as_deref(), Some(&b"one\ntwo\n"[..]));
+        assert_eq!(folder.read(&one).expect("readable"), None);
+        folder.keep_only(&[one.clone()].into()).expect("kept");
+        assert!(folder.read_calls(&one).expect("readable").is_some());
+        folder.keep_only(&BTreeSet::new()).expect("removed");
+        assert_eq!(folder.read_calls(&one).expect("readable"), None);
+        folder.append_calls(&one, None, b"one\n").expect("written");
+        folder.remove(&one).expect("removed");
+        assert_eq!(folder.read_calls(&one).expect("readable"), None);
     }
 
     #[test]

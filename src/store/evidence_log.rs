@@ -1,4 +1,4 @@
-//! A log of evidence that is being read: piece by piece, so that a reader takes no more memory than
+//! A log of evidence, or another file, that is being read: piece by piece, so that a reader takes no more memory than
 //! one of them, however long the log is and however slow whoever it is for.
 //!
 //! Everything here blocks, as in the folder of logs.
@@ -20,7 +20,11 @@ impl EvidenceLog {
     /// The most bytes that are read at once: 32 KiB.
     pub const PIECE: usize = 32 << 10;
 
-    pub(super) fn new(file: File) -> io::Result<Self> {
+    /// A file that was opened, from where that stands.
+    ///
+    /// # Errors
+    /// The system does not say how long it is.
+    pub fn new(file: File) -> io::Result<Self> {
         let left = file.metadata()?.len().min(Limit::MOST);
         Ok(Self { file, left })
     }

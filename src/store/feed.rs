@@ -77,8 +77,10 @@ pub(super) struct Feed {
 impl Feed {
     /// The most changes kept for watchers.
     pub(super) const CHANGE_LIMIT: usize = 4_096;
-    /// The most bytes of values kept for watchers.
-    const BYTE_LIMIT: usize = 32 << 20;
+    /// The most bytes of values kept for watchers, who load the records anew if that was too few.
+    /// They are there for as long as the process is: rollouts that are saved again and again, and
+    /// gates that write, fill them.
+    const BYTE_LIMIT: usize = 2 << 20;
 
     /// A feed that begins after this revision.
     pub(super) fn new(revision: u64) -> Self {
@@ -95,7 +97,11 @@ impl Feed {
     /// Gives a commit's changes to all watchers; in the order of the commits.
     pub(super) fn publish(&self, changes: Vec<Change>) {
         let mut ring = lock(&self.ring);
-        for change in changes {
+        for mut change in changes {
+            // As long as it is, or the bound would be another one.
+            if let Some(value) = &mut change.value {
+                value.shrink_to_fit();
+            }
             ring.latest = change.revision;
             ring.bytes += change.value.as_ref().map_or(0, String::len);
             ring.changes.push_back(change);
@@ -227,11 +233,26 @@ mod tests {
     #[test]
     fn large_values_leave_the_ring_earlier() {
         let feed = Feed::new(0);
-        let large = |revision| Change { value: Some("x".repeat(20 << 20)), ..change(revision) };
+        let large = Feed::BYTE_LIMIT / 2 + 1;
+        let large = |revision| Change { value: Some("x".repeat(large)), ..change(revision) };
         feed.publish(vec![large(1)]);
         feed.publish(vec![large(2)]);
         assert_eq!(lock(&feed.ring).changes.len(), 1);
         assert_eq!(lock(&feed.ring).floor, 1);
+    }
+
+    #[test]
+    fn a_flood_of_writes_takes_no_more_memory_than_the_bound() {
+        let feed = Feed::new(0);
+        for revision in 1..=500 {
+            let mut value = String::with_capacity(256 << 10);
+            value.push_str(&"x".repeat(64 << 10));
+            feed.publish(vec![Change { value: Some(value), ..change(revision) }]);
+        }
+        let ring = lock(&feed.ring);
+        let values = ring.changes.iter().filter_map(|change| change.value.as_ref());
+        let taken: usize = values.map(String::capacity).sum();
+        assert!(taken <= Feed::BYTE_LIMIT && taken == ring.bytes, "{taken}");
     }
 
     #[tokio::test]

@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::core::model::{AlarmState, ServiceName, Side, Span, TargetHealth, Weight};
     use crate::telemetry::{
-        AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, GreenTotals, Outcome,
-        OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
+        AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, GateGauges, GreenTotals,
+        LatenessGauge, Outcome, OutcomeKind, RevisionGauge, ServiceGauges, TargetGauge,
     };
 
     fn service() -> ServiceName {
@@ -248,6 +248,8 @@ mod tests {
                 window: "1h",
                 rate: 14.5,
             }],
+            gates: GateGauges::default(),
+            tick_lateness: LatenessGauge::default(),
         }
     }
 

@@ -11,6 +11,8 @@ use crate::core::model::{
 };
 
 use super::family::{counter, family, gauge};
+use super::gate_gauges::GateGauges;
+use super::lateness::LatenessGauge;
 
 /// The states of a rollout: the values of the label `state`.
 pub const ROLLOUT_STATES: [&str; 10] = [
@@ -45,6 +47,10 @@ pub struct Gauges {
     pub ejections: Vec<EjectionsGauge>,
     /// How fast services with an objective use up what it permits.
     pub burn_rates: Vec<BurnRateGauge>,
+    /// What the calls of gates came to besides their verdicts.
+    pub gates: GateGauges,
+    /// How late the writer came round.
+    pub tick_lateness: LatenessGauge,
 }
 
 /// A service's weights and rollouts.
@@ -198,6 +204,7 @@ impl Gauges {
             MetricType::COUNTER,
             self.gate_calls.iter().map(GateCallsGauge::sample).collect(),
         ));
+        families.extend(self.gates.families());
         families.push(family(
             "tidegate_generation",
             "The routing table's generation.",
@@ -210,6 +217,7 @@ impl Gauges {
             MetricType::GAUGE,
             vec![gauge(&[], self.writer_silent.ms() as f64 / 1e3)],
         ));
+        families.push(self.tick_lateness.family());
         families
     }
 

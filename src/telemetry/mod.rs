@@ -10,8 +10,10 @@ mod copies;
 mod edge;
 mod exposition;
 mod family;
+mod gate_gauges;
 mod gauges;
 mod late_failures;
+mod lateness;
 mod log;
 mod memory;
 mod meter;
@@ -22,10 +24,12 @@ mod windows;
 pub use copies::{Copies, MirrorOutcome, RetryKind};
 pub use edge::EdgeEvent;
 pub use exposition::{CONTENT_TYPE, render};
+pub use gate_gauges::{GateGauge, GateGauges};
 pub use gauges::{
     AlarmGauge, BurnRateGauge, EjectionsGauge, GateCallsGauge, Gauges, GreenTotals, ROLLOUT_STATES,
     RevisionGauge, ServiceGauges, TargetGauge,
 };
+pub use lateness::{Lateness, LatenessGauge};
 pub use log::{Log, LogWriter};
 pub use memory::{allowed_bytes, resident_bytes};
 pub use pressure::Pressure;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::core::analysis::{Counts, CountsHistory};
 use crate::core::model::{MonoTime, ServiceName, Side, Span};
-use crate::core::rollout::TelemetryView;
+use crate::core::rollout::{GateStatuses, TelemetryView};
 
 use super::Recorder;
 
@@ -65,6 +65,20 @@ impl TelemetryView for Windows {
             _ => None,
         }
     }
+
+    fn statuses(&self, service: &ServiceName, side: Side, window: Span) -> Option<GateStatuses> {
+        let counts = self.over(service, side, window.min(CountsHistory::LONGEST))?;
+        Some(GateStatuses {
+            by_class: counts.by_class,
+            no_answer: counts.connect_errors + counts.timeouts + counts.broken,
+            client_gone: counts.client_gone,
+        })
+    }
+
+    fn latency(&self, service: &ServiceName, side: Side, q: f64, window: Span) -> Option<f64> {
+        let counts = self.over(service, side, window.min(CountsHistory::LONGEST))?;
+        (0.0..=1.0).contains(&q).then(|| counts.latency_ms(q)).flatten()
+    }
 }
 
 fn place(side: Side) -> usize {
@@ -105,6 +119,13 @@ mod tests {
         assert_eq!(metric(Side::Green, "requests_per_second"), Some(4.0));
         assert_eq!(metric(Side::Blue, "error_rate"), None, "no requests is no rate");
         assert_eq!(metric(Side::Green, "shoe_size"), None);
+        let second = Span::from_secs(1);
+        let statuses = windows.statuses(&service, Side::Green, second).expect("green had requests");
+        assert_eq!((statuses.by_class, statuses.no_answer), ([0, 3, 0, 0, 1], 0));
+        let latency = |q| windows.latency(&service, Side::Green, q, second);
+        let median = latency(0.5).expect("green had requests");
+        assert!((0.9..=0.9 * 1.125).contains(&median), "{median}");
+        assert_eq!((latency(1.5), latency(f64::NAN)), (None, None));
         windows.sample(MonoTime::from_ms(2_000), &recorder, std::iter::empty());
         assert_eq!(metric(Side::Green, "requests"), None, "forgotten");
         sample(3);

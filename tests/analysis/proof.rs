@@ -86,6 +86,14 @@ fn clients_that_leave_in_an_outage_roll_nothing_back() {
 }
 
 #[test]
+fn sides_that_hang_as_often_roll_nothing_back() {
+    let trial = traffic::rollout(100.0, traffic::latencies());
+    prove("both sides hang, by latencies alone", &trial, || traffic::hanging);
+    let trial = traffic::rollout(100.0, Rules::default());
+    prove("the same by all metrics", &trial, || traffic::hanging);
+}
+
+#[test]
 fn poison_users_roll_nothing_back() {
     let mut rules = traffic::strict_errors();
     rules.margins = rules.margins.for_units();

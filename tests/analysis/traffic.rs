@@ -67,6 +67,36 @@ pub(crate) fn aborts_in_an_outage(chance: &mut Chance, arrival: Arrival) -> Answ
     answer(failed(chance, 0.001), after_us)
 }
 
+/// All the evidence in the latencies, which are slow before they end.
+pub(crate) fn latencies() -> Rules {
+    let row = |metric: Metric| {
+        let omega = match metric {
+            Metric::Errors | Metric::Client4xx => 0.0,
+            Metric::LatencyP50 => 0.2,
+            Metric::LatencyP90 | Metric::LatencyP99 => 0.4,
+        };
+        (Preset::Strict.table().of(metric), omega)
+    };
+    let margins = MarginTable::new(Metric::ALL.map(row)).expect("they have all of it");
+    Rules { margins, ..Rules::default() }
+}
+
+/// One request in a hundred hangs, until its client goes away after 3 s; in an outage three in ten
+/// are bad, of which green's hang and blue's fail at once.
+pub(crate) fn hanging(chance: &mut Chance, arrival: Arrival) -> Answer {
+    let target = (arrival.side == Side::Green).then_some(0);
+    let outage = in_outage(&arrival);
+    if chance.yes(if outage { 0.3 } else { 0.01 }) {
+        let hangs = answer(AnswerKind::ClientGone, 3_000_000);
+        return match arrival.side {
+            Side::Blue if outage => answer(AnswerKind::Error, 10_000),
+            Side::Green | Side::Blue => Answer { target, ..hangs },
+        };
+    }
+    let after_us = chance.log_normal(50_000.0, 0.8) as u64;
+    Answer { target, ..answer(AnswerKind::Ok, after_us) }
+}
+
 /// Sticky users of whom one in ten has a broken client that always fails.
 pub(crate) fn poison_users(chance: &mut Chance, arrival: Arrival) -> Answer {
     let poison = arrival.user.is_some_and(|user| user.is_multiple_of(10));

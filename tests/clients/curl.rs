@@ -36,6 +36,7 @@ impl Curl {
         self.gets("/chunks/1000000", &[], "200", 1_000_000).await;
         self.gets("/status/404", &[], "404", 8).await;
         self.gets("/status/503", &[], "503", 8).await;
+        self.hears_what_it_will_need().await;
         self.sends(target).await;
         // curl 7.88 cannot use such a connection twice, with any server: error 16.
         if !self.flags.iter().any(|flag| flag == "--http2-prior-knowledge") {
@@ -62,6 +63,17 @@ impl Curl {
         arguments.push(format!("{}{path}", self.url));
         let told = self.run(&arguments, Stdio::null()).await;
         assert_eq!(told, format!("{status} {} {size}\n", self.version), "{path} {flags:?}");
+    }
+
+    /// Is given an interim answer before the answer.
+    async fn hears_what_it_will_need(&self) {
+        let arguments = ["--include".to_owned(), format!("{}/hints/5", self.url)];
+        let told = self.run(&arguments, Stdio::null()).await.to_lowercase();
+        let (hints, answer) = told.split_once("\r\n\r\n").expect("a header, and another");
+        let version = self.version;
+        assert!(hints.starts_with(&format!("http/{version} 103")), "{told}");
+        assert!(hints.contains("\r\nlink: </page.css>; rel=preload"), "{told}");
+        assert!(answer.starts_with(&format!("http/{version} 200")), "{told}");
     }
 
     /// Sends a file whose length it knows, and one whose length it does not.

@@ -11,7 +11,7 @@ import time
 import grpc
 
 SERVICE = "/tidegate.test.Echo/"
-PATIENCE = 20
+PATIENCE = 60
 OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -140,7 +140,7 @@ def deadline(echo):
     error = failure(lambda: echo.linger(b"", timeout=0.5))
     took = time.monotonic() - began
     expect("the status", grpc.StatusCode.DEADLINE_EXCEEDED, error.code())
-    if not 0.4 < took < 5:
+    if not 0.4 < took < 10:
         raise Wrong(f"a deadline of 0.5 s took {took:.1f} s")
     target_notices(echo, before)
 
@@ -157,7 +157,7 @@ def cancel(echo):
 
 def target_notices(echo, before):
     """The end of a call has to reach the target long before it would end by itself."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 20
     while int(echo.gone(b"", timeout=PATIENCE)) != before + 1:
         if time.monotonic() > until:
             raise Wrong("the target never learned that its client is gone")

@@ -4,7 +4,7 @@ use crate::certificate::Certificate;
 use crate::curl::Curl;
 use crate::kit::Origin;
 use crate::load::every_answer_comes;
-use crate::program::Server;
+use crate::program::{Server, run};
 use crate::proxy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,6 +27,21 @@ async fn curl_does_everything_over_tls_in_both_versions() {
         let curl = Curl::new(format!("https://localhost:{port}"), &flags, version);
         curl.does_everything(target.address()).await;
     }
+}
+
+/// Whoever keeps no table has to be told so in the first header after it said so, an interim one too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nghttp_without_a_table_of_fields_reads_interim_answers() {
+    let target = Server::start("http_server.py").await;
+    let tidegate = proxy::between(target.address(), "protocol: h2c,", "").await;
+    let page = |number: u32| format!("http://{}/hints/{number}", tidegate.public());
+    let arguments =
+        ["--verbose".to_owned(), "--header-table-size=0".to_owned(), page(1), page(2), page(3)];
+    let told = run("nghttp", &arguments).await;
+    let statuses: Vec<&str> =
+        told.lines().filter_map(|line| Some(line.split_once(":status: ")?.1)).collect();
+    let count = |status: &str| statuses.iter().filter(|said| **said == status).count();
+    assert_eq!((count("103"), count("200"), statuses.len()), (3, 3, 6), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

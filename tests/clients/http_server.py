@@ -1,7 +1,7 @@
 """An HTTP/1.1 target with the library that comes with Python.
 
-`GET /bytes/N` answers with N bytes, `GET /chunks/N` with as many in chunks, `GET /status/N` with a
-status, and `PUT` and `POST` with the number of bytes that came and their digest. Prints its port
+`GET /bytes/N` answers with N bytes, `GET /chunks/N` with as many in chunks, `GET /hints/N` says
+before that what a page will need, `GET /status/N` answers with a status, and `PUT` and `POST` with the number of bytes that came and their digest. Prints its port
 and serves until it is ended.
 """
 
@@ -39,6 +39,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/status/"):
             return self.answer(self.number(), b"said so\n")
+        if self.path.startswith("/hints/"):
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </page.css>; rel=preload\r\n\r\n")
+            self.wfile.flush()
         self.send_response(200)
         chunked = self.path.startswith("/chunks/")
         if chunked:

@@ -33,7 +33,14 @@ class Site:
         self.trusted = certificate and ssl.create_default_context(cafile=certificate)
 
     def open(self, path="/", **options):
-        options = {"max_size": None, "ping_interval": None, "proxy": None, **options}
+        options = {
+            "max_size": None,
+            "ping_interval": None,
+            "proxy": None,
+            "open_timeout": PATIENCE,
+            "close_timeout": PATIENCE,
+            **options,
+        }
         return connect(self.url + path, ssl=self.trusted, **options)
 
 

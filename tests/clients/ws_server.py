@@ -9,6 +9,9 @@ import http
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
+# A busy machine is no reason to hang up, and a hundred clients at once are none to turn one away.
+PATIENCE = 60
+
 closed_with = []
 
 
@@ -53,6 +56,9 @@ async def main():
         select_subprotocol=choose,
         max_size=None,
         ping_interval=None,
+        open_timeout=PATIENCE,
+        close_timeout=PATIENCE,
+        backlog=512,
     )
     async with server as listening:
         print(listening.sockets[0].getsockname()[1], flush=True)

@@ -1,11 +1,12 @@
 //! A green that is worse is caught by the comparison alone, and a shared outage is not held against
 //! it: 1 000 requests a second, a weight of 10 %, answers that take 50 ms.
 //!
-//! `TIDEGATE_E2E_RUNS=20` has the sizes of the promises: so many runs, an outage of a minute in
-//! twenty services at once.
+//! `make analysis-sockets` (`TIDEGATE_E2E_RUNS=20`) has the sizes of the promises: so many runs, an
+//! outage of a minute in twenty services at once.
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tidegate::admin::json::Rollout;
 use tidegate::core::model::Weight;
 use tidegate::core::rollout::StateName;
@@ -51,6 +52,56 @@ async fn a_green_that_fails_everything_is_rolled_back_after_at_most_thirty_failu
     assert!(recorded <= MOST_FAILED, "{recorded} failed green requests in the record");
     // The record ends with the rollout; those that green still had are counted here too.
     assert!(seen <= MOST_FAILED, "{seen} failures seen by users");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_users_saw_of_green_is_in_the_record_the_ledger_and_the_metrics_exactly() {
+    let _turn = Turn::wait().await;
+    let scene = Scene::set("rescue: false\n").await;
+    let (rollout, answers) = scene.run(1, |green| green.fail(10_000)).await;
+    let (api, id) = (scene.tidegate.api(), rollout.id.to_string());
+    // The last of them may have ended after the verdict, and come with its end.
+    until("all of them are over and counted", async || {
+        let rollout = api.rollout(&id).await;
+        rollout.in_flight == 0 && rollout.green_requests >= answers.green
+    })
+    .await;
+    let rollout = api.rollout(&id).await;
+    assert_eq!(rollout.green_requests, answers.green, "{answers:?}, {rollout:?}");
+    assert_eq!(rollout.green_failed, answers.errors, "{answers:?}, {rollout:?}");
+    assert_eq!((rollout.rescued, rollout.leaked), (0, answers.errors), "{rollout:?}");
+    assert_eq!(rollout.outcomes_missing, 0, "{rollout:?}");
+    assert!(rollout.sent_after_verdict < answers.green, "{rollout:?}");
+    let counted = json!({
+        "green_requests": rollout.green_requests, "green_failed": rollout.green_failed,
+        "rescued": 0, "leaked": rollout.leaked,
+        "sent_after_verdict": rollout.sent_after_verdict, "in_flight": 0, "outcomes_missing": 0,
+    });
+    until("the ledger says the same", async || {
+        let mut told = api.ledger(Some(&id)).await.into_iter();
+        let last = told.rfind(|entry| entry.kind == "requests_counted");
+        last.is_some_and(|last| {
+            let detail: Value = serde_json::from_str(&last.detail).expect("JSON");
+            detail == counted
+        })
+    })
+    .await;
+    let wanted = [
+        ("leaked_requests_total{service=\"shop\"}", rollout.leaked),
+        ("green_requests_total{service=\"shop\",what=\"all\"}", rollout.green_requests),
+        ("green_requests_total{service=\"shop\",what=\"failed\"}", rollout.green_failed),
+        ("green_requests_total{service=\"shop\",what=\"rescued\"}", 0),
+        (
+            "green_requests_total{service=\"shop\",what=\"sent_after_verdict\"}",
+            rollout.sent_after_verdict,
+        ),
+    ];
+    let wanted = wanted.map(|(name, count)| format!("tidegate_rollout_{name} {count}"));
+    until("so do the metrics", async || {
+        let metrics = api.ask("GET", "/metrics", None).await.expect("an answer").body;
+        wanted.iter().all(|wanted| metrics.lines().any(|line| line == wanted))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,19 +6,30 @@ mod attempts;
 mod checks;
 mod cli;
 mod crash;
+#[path = "../alarms/daemon.rs"]
+#[expect(dead_code, reason = "Alertmanager belongs to the tests of alarms")]
+mod daemon;
 mod demo;
 mod evidence;
 mod explain;
+#[path = "../alarms/exporter.rs"]
+mod exporter;
+mod gate_calls;
+mod gate_languages;
 mod history;
 mod kit;
 mod logs;
 mod mistakes;
+mod prometheus_gate;
 mod readme;
 mod reload;
 mod replay;
 mod restart;
 mod revival;
+mod shipped_gates;
 mod simulation;
 mod targets;
 mod traffic;
 mod upgrade;
+mod upload_midway;
+mod uploads;

@@ -2,6 +2,7 @@
 //! terminals, with the binary of this build. Only ports, the length of bakes and the rollout's id
 //! are others.
 
+mod authors;
 mod document;
 mod terminal;
 

@@ -12,6 +12,8 @@ mod descriptors;
 mod download;
 mod flaps;
 mod floods;
+mod gate_uploads;
+mod gates;
 mod goaway;
 mod grpc_streams;
 mod half_open;
@@ -25,6 +27,8 @@ mod http2;
 mod kit;
 mod latency;
 mod logging;
+#[path = "../../src/gate/malice.rs"]
+mod malice;
 mod memory;
 mod misbehaviour;
 mod mutations;

@@ -2,7 +2,6 @@
 //! that nobody reads, nothing at all. All of them are cut by their deadline, and a good client never
 //! notices.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::kit::{Turn, until};
+use crate::kit::{Tidegate, Turn, until};
 use crate::rig::{
     Bystander, Client, LARGE, Memory, Row, Scene, Speaks, Target, metric, raise_own_limit, sized,
 };
@@ -55,7 +54,7 @@ async fn clients_that_drip_their_headers_are_cut_by_the_deadline() {
         pause: Duration::from_millis(sized(100, 1_000)),
         patience: deadline * 3,
     };
-    let cuts = drip.run(tidegate.public(), connections).await;
+    let cuts = drip.run(&tidegate, connections).await;
     bystander.stop(&mut row, "").await;
     cuts.judge(&mut row, connections, deadline + LEEWAY);
     let counted =
@@ -91,7 +90,7 @@ async fn clients_that_drip_their_bodies_are_cut_by_the_least_rate() {
         pause: Duration::from_millis(500),
         patience: GRACE * 3,
     };
-    let cuts = drip.run(tidegate.public(), connections).await;
+    let cuts = drip.run(&tidegate, connections).await;
     bystander.stop(&mut row, "").await;
     cuts.judge(&mut row, connections, GRACE + Duration::from_secs(2) + LEEWAY);
     row.measure("told_with_408", cuts.told);
@@ -195,11 +194,18 @@ struct Drip {
 }
 
 impl Drip {
-    async fn run(self, address: SocketAddr, connections: usize) -> Cuts {
-        // Not more at once than fit in the queue of the listening socket.
+    async fn run(self, tidegate: &Tidegate, connections: usize) -> Cuts {
+        let (address, api) = (tidegate.public(), tidegate.api());
         let opening = Arc::new(Semaphore::new(64));
         let mut clients = JoinSet::new();
-        for _ in 0..connections {
+        for opened in 0..connections {
+            if opened > 0 && opened % UNACCEPTED == 0 {
+                until("those before are accepted", async || {
+                    let labels = ["\"accepted\""];
+                    metric(&api, "tidegate_edge_events_total", &labels).await >= opened as u64
+                })
+                .await;
+            }
             let turn = Arc::clone(&opening).acquire_owned().await.expect("never closed");
             clients.spawn(async move {
                 let client = Client::open(address).await;
@@ -271,6 +277,10 @@ impl Cuts {
     }
 }
 
+/// How many connections may wait to be accepted. They are opened faster than anybody accepts, and a
+/// queue that is full (`net.core.somaxconn`, 4096 by default) turns everybody away: that is a flood of
+/// SYNs, which is the system's affair, and not what is tried here.
+const UNACCEPTED: usize = 1_000;
 /// How long clients do not read, of which one second is allowed.
 const UNREAD: Duration = Duration::from_secs(4);
 /// How long a connection may be silent: the whole time of a header, or that of an idle connection

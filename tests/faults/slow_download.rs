@@ -96,7 +96,7 @@ async fn judge(mut row: Row, verb: &str, left: &str, end: StateName) {
     );
     row.require("what does not is cut", long_leaving.cut == leaving_long);
     row.require("not before the drain timeout is over", long_leaving.early == 0);
-    let limit = ms(DRAIN_TIMEOUT) + 1_500;
+    let limit = ms(DRAIN_TIMEOUT) + sized(4_000, 1_500);
     row.require("and soon after it", long_leaving.last_ms <= limit);
     row.require("each of them is counted", counted == leaving_long as u64);
     row.require("the other side keeps all of its own", long_staying.cut == 0);

@@ -91,8 +91,8 @@ fn an_installation_that_fails_is_a_failure() {
 #[test]
 fn the_tests_need_servers_for_metrics_and_alerts_and_nothing_that_is_there_is_installed() {
     const BUILD: [(&str, &str); 4] = [CARGO, MAKE, CMAKE, COMPILER];
-    const TESTS: [(&str, &str); 4] =
-        [("curl", ""), ("h2load", ""), ("openssl", ""), ("python3", "")];
+    const TESTS: [(&str, &str); 5] =
+        [("curl", ""), ("h2load", ""), ("npm", ""), ("openssl", ""), ("python3", "")];
     const SERVERS: [(&str, &str); 2] = [("prometheus", ""), ("prometheus-alertmanager", "")];
     // Without apt-get they are named, and nothing is made.
     let check = |programs: &[(&str, &str)], missing: &str| {

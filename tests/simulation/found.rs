@@ -58,7 +58,8 @@ impl Bench {
     fn gate_passes(&mut self) {
         let attempt = self.asked.take().expect("a gate is asked");
         let gate = "one".parse().expect("a name");
-        self.handle(Event::GateAnswered { gate, attempt, answer: GateAnswer::Pass });
+        let answer = GateAnswer::Pass;
+        self.handle(Event::GateAnswered { gate, attempt, answer, call: None });
         self.handle(Event::Saved { seq: self.rollout.seq() });
     }
 

@@ -138,6 +138,7 @@ pub(crate) fn asked_at(name: &str, at: Vec<GateStage>) -> GateUse {
         on_error: OnGateError::Hold,
         every: Span::from_secs(10),
         mode: GateMode::Enforce,
+        on_timeout: None,
     }
 }
 

@@ -299,7 +299,7 @@ impl World {
         match self.agenda.remove(place).1 {
             Item::Confirm { seq } => self.deliver(Event::Saved { seq }).map(|_| ()),
             Item::Answer { gate, attempt, answer, twice } => {
-                let event = Event::GateAnswered { gate, attempt, answer };
+                let event = Event::GateAnswered { gate, attempt, answer, call: None };
                 let again = twice.then(|| event.clone());
                 match (self.deliver(event)?, again) {
                     (Process::Same, Some(again)) => self.deliver_in_vain(again),

@@ -70,7 +70,7 @@ const ADAPTERS: &[&str] = &[
 const ASYNC: &[&str] =
     &["store", "probe", "promql", "gate", "resolve", "control", "proxy", "admin", "cli", "app"];
 /// Whoever speaks HTTP.
-const HTTP: &[&str] = &["probe", "promql", "proxy", "admin", "cli", "app"];
+const HTTP: &[&str] = &["probe", "promql", "gate", "proxy", "admin", "cli", "app"];
 
 /// The table. A crate that several modules use is small; a large one has one home.
 const PLACES: &[Place] = &[
@@ -78,7 +78,7 @@ const PLACES: &[Place] = &[
     place("anstyle", &["cli", "app"]),
     place("anyhow", &["cli", "main"]),
     place("arc_swap", &["control", "proxy", "tls", "app"]),
-    place("async_trait", &["store", "proxy", "control"]),
+    place("async_trait", &["store", "proxy", "control", "gate"]),
     place("axum", &["admin"]),
     place("bytes", HTTP),
     place("clap", &["cli", "main"]),
@@ -92,7 +92,8 @@ const PLACES: &[Place] = &[
     place("hyper", HTTP),
     place("hyper_util", HTTP),
     place("ipnet", &["core", "config", "proxy"]),
-    place("jiff", &["proxy", "admin", "cli", "app"]),
+    // In the configuration: the time of day in the cases of a gate.
+    place("jiff", &["config", "proxy", "admin", "cli", "app"]),
     place("jsonschema", &["gate"]),
     place("parking_lot", &["proxy"]),
     place("pingora_core", &["proxy"]),
@@ -100,9 +101,11 @@ const PLACES: &[Place] = &[
     place("pingora_proxy", &["proxy"]),
     place("ppp", &["proxy"]),
     place("prometheus", &["telemetry"]),
-    place("rand", &["store", "control", "proxy", "admin", "app"]),
+    place("rand", &["store", "gate", "control", "proxy", "admin", "app"]),
+    // What rustls uses as well; here for the signatures of uploaded gates.
+    place("ring", &["gate"]),
     place("rusqlite", &["store"]),
-    place("rustix", &["store", "proxy", "cli", "app"]),
+    place("rustix", &["store", "proxy", "gate", "cli", "app"]),
     place("rustls", &["tls"]),
     // The roots of the system, where neither a group nor a server of Prometheus names an authority.
     place("rustls_native_certs", &["tls"]),
@@ -137,6 +140,12 @@ const PLACES: &[Place] = &[
     place("tracing_subscriber", &["cli", "main"]),
     place("utoipa", &["admin"]),
     place("wasmtime", &["gate"]),
+    // The interfaces of `wasi:http` alone, and no way of theirs to send a request: that is ours.
+    place("wasmtime_wasi", &["gate"]),
+    place("wasmtime_wasi_http", &["gate"]),
+    place("wasmtime_wasi_io", &["gate"]),
+    // Makes a component of what a compiler has made, for the author of a gate.
+    place("wit_component", &["cli"]),
     place("x509_parser", &["tls"]),
 ];
 

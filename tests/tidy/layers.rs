@@ -119,7 +119,8 @@ const LAYERS: &[Layer] = &[
     layer("store", &["core", "clock"]),
     layer("telemetry", &["core", "clock"]),
     layer("probe", &["core", "clock", "tls"]),
-    layer("gate", &["core", "clock"]),
+    // Gates that may ask others over HTTP verify them as everybody does.
+    layer("gate", &["core", "clock", "tls"]),
     layer("resolve", &["core", "clock"]),
     layer("promql", &["core", "tls"]),
     layer(

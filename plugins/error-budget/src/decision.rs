@@ -1,5 +1,6 @@
 //! The decision: numbers in, verdict out.
 
+use gate_kit::{Verdict, hold, seconds};
 use serde::Deserialize;
 
 /// What the operator configured; `params.schema.json` describes the same to the host.
@@ -41,15 +42,6 @@ impl Default for Params {
 }
 
 impl Params {
-    /// Reads the text of a JSON object.
-    ///
-    /// # Errors
-    /// The text is not JSON or does not fit. The host has checked it against the schema, so this
-    /// means that schema and struct disagree.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|error| format!("parameters: {error}"))
-    }
-
     /// The error rate above which the gate fails, in percent.
     fn limit(&self) -> f64 {
         self.max_burn * (100.0 - self.slo)
@@ -67,23 +59,12 @@ pub struct Seen {
     pub error_rate: Option<f64>,
 }
 
-/// The verdict in the gate's own words.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Decision {
-    /// Go on.
-    Pass,
-    /// Take it back.
-    Fail(String),
-    /// Not now.
-    Hold(String),
-}
-
 /// Judges green by its own error budget.
 ///
 /// With too few requests it holds, with one exception: while green has no weight no time of
 /// waiting brings any, and a hold would keep the rollout from ever beginning.
 #[must_use]
-pub fn decide(params: &Params, seen: Seen) -> Decision {
+pub fn decide(params: &Params, seen: Seen) -> Verdict {
     let (requests, error_rate) = match (seen.requests, seen.error_rate) {
         (Some(requests), Some(error_rate)) => (requests, error_rate),
         (Some(_), None) | (None, Some(_)) | (None, None) => (0.0, 0.0),
@@ -93,31 +74,28 @@ pub fn decide(params: &Params, seen: Seen) -> Decision {
     if requests < needed {
         let pass_without = requests <= 0.0 && params.on_no_data == OnNoData::Pass;
         if pass_without || seen.weight_percent <= 0.0 {
-            return Decision::Pass;
+            return Verdict::Pass;
         }
-        return Decision::Hold(format!(
+        return hold(format!(
             "{} more green requests: {requests} of {needed} in the last {window} s",
             needed - requests
         ));
     }
     let limit = params.limit();
     if error_rate > limit {
-        return Decision::Fail(format!(
+        return Verdict::Fail(format!(
             "green's error rate is {error_rate:.3}% of {requests} requests in the last {window} s, \
              above {limit:.3}% ({} times the error budget of an SLO of {}%)",
             params.max_burn, params.slo
         ));
     }
-    Decision::Pass
-}
-
-fn seconds(ms: u32) -> f64 {
-    f64::from(ms) / 1_000.0
+    Verdict::Pass
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gate_kit::{Hold, defaults_in, params};
 
     fn seen(requests: f64, error_rate: f64) -> Seen {
         Seen { weight_percent: 10.0, requests: Some(requests), error_rate: Some(error_rate) }
@@ -129,42 +107,34 @@ mod tests {
 
     #[test]
     fn an_empty_object_means_the_defaults() {
-        assert_eq!(Params::parse("{}"), Ok(Params::default()));
-        let params = Params::parse(r#"{"on_no_data":"pass","slo":99}"#).expect("valid");
-        assert_eq!((params.slo, params.on_no_data), (99.0, OnNoData::Pass));
-        assert!(Params::parse(r#"{"sloo":99}"#).is_err());
+        assert_eq!(params::<Params>("{}"), Ok(Params::default()));
+        let parsed = params::<Params>(r#"{"on_no_data":"pass","slo":99}"#).expect("valid");
+        assert_eq!((parsed.slo, parsed.on_no_data), (99.0, OnNoData::Pass));
+        assert!(params::<Params>(r#"{"sloo":99}"#).is_err());
     }
 
     #[test]
     fn the_schema_and_the_defaults_agree() {
-        let schema: serde_json::Value =
-            serde_json::from_str(include_str!("../params.schema.json")).expect("valid JSON");
-        let defaults: serde_json::Map<_, _> = schema["properties"]
-            .as_object()
-            .expect("an object")
-            .iter()
-            .map(|(key, property)| (key.clone(), property["default"].clone()))
-            .collect();
-        let text = serde_json::Value::Object(defaults).to_string();
-        assert_eq!(Params::parse(&text), Ok(Params::default()));
+        let text = defaults_in(include_str!("../params.schema.json"));
+        assert_eq!(params::<Params>(&text), Ok(Params::default()));
     }
 
     #[test]
     fn green_is_judged_only_with_enough_requests() {
         let params = Params::default();
-        let Decision::Hold(reason) = decide(&params, seen(99.0, 100.0)) else {
+        let Verdict::Hold(Hold { reason, .. }) = decide(&params, seen(99.0, 100.0)) else {
             panic!("expected a hold");
         };
         assert_eq!(reason, "1 more green requests: 99 of 100 in the last 60 s");
-        assert!(matches!(decide(&params, seen(100.0, 100.0)), Decision::Fail(_)));
-        assert_eq!(decide(&params, seen(100.0, 0.0)), Decision::Pass);
+        assert!(matches!(decide(&params, seen(100.0, 100.0)), Verdict::Fail(_)));
+        assert_eq!(decide(&params, seen(100.0, 0.0)), Verdict::Pass);
     }
 
     #[test]
     fn green_fails_above_the_permitted_burn_and_not_at_it() {
         let params = Params { slo: 99.0, max_burn: 2.0, ..Params::default() };
-        assert_eq!(decide(&params, seen(1_000.0, 2.0)), Decision::Pass);
-        let Decision::Fail(reason) = decide(&params, seen(1_000.0, 2.1)) else {
+        assert_eq!(decide(&params, seen(1_000.0, 2.0)), Verdict::Pass);
+        let Verdict::Fail(reason) = decide(&params, seen(1_000.0, 2.1)) else {
             panic!("expected a fail");
         };
         assert!(reason.contains("2.100%") && reason.contains("2.000%"), "{reason}");
@@ -174,13 +144,13 @@ mod tests {
     fn no_data_does_what_the_operator_chose() {
         let hold = Params::default();
         let pass = Params { on_no_data: OnNoData::Pass, ..Params::default() };
-        assert!(matches!(decide(&hold, nothing(1.0)), Decision::Hold(_)));
-        assert_eq!(decide(&pass, nothing(1.0)), Decision::Pass);
-        assert!(matches!(decide(&pass, seen(1.0, 0.0)), Decision::Hold(_)));
+        assert!(matches!(decide(&hold, nothing(1.0)), Verdict::Hold(_)));
+        assert_eq!(decide(&pass, nothing(1.0)), Verdict::Pass);
+        assert!(matches!(decide(&pass, seen(1.0, 0.0)), Verdict::Hold(_)));
     }
 
     #[test]
     fn a_green_without_weight_does_not_keep_the_rollout_from_beginning() {
-        assert_eq!(decide(&Params::default(), nothing(0.0)), Decision::Pass);
+        assert_eq!(decide(&Params::default(), nothing(0.0)), Verdict::Pass);
     }
 }

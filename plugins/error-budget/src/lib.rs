@@ -1,7 +1,22 @@
 //! A gate that lets a rollout go on while green keeps within its error budget.
-//!
-//! `decision` decides and runs anywhere; `guest` is the thin layer that asks the host for numbers.
 
 pub mod decision;
-#[cfg(target_arch = "wasm32")]
-mod guest;
+
+use decision::{Params, Seen};
+use gate_kit::{Call, Side, Verdict, telemetry};
+
+gate_kit::gate!(evaluate);
+
+/// Asks the host for green's numbers and judges them.
+///
+/// # Errors
+/// None of its own.
+pub fn evaluate(call: &Call, params: &Params) -> Result<Verdict, String> {
+    let metric = |name| telemetry::metric(Side::Green, name, params.window_ms);
+    let seen = Seen {
+        weight_percent: call.weight_percent,
+        requests: metric("requests"),
+        error_rate: metric("error_rate"),
+    };
+    Ok(decision::decide(params, seen))
+}

@@ -24,6 +24,7 @@ fn main() -> anyhow::Result<()> {
     let mut sources =
         vec![PathBuf::from("plugins/Cargo.toml"), PathBuf::from("plugins/Cargo.lock")];
     files_below(root, Path::new("wit"), &mut sources)?;
+    files_below(root, Path::new("plugins/kit"), &mut sources)?;
     for gate in gates {
         let (name, module) = gate.split_once('=').context("a gate is given as NAME=MODULE")?;
         let component = PathBuf::from(format!("plugins/dist/{name}.wasm"));
@@ -31,11 +32,7 @@ fn main() -> anyhow::Result<()> {
         let path = root.join(&component);
         fs::write(&path, bytes).with_context(|| path.display().to_string())?;
         components.push(component);
-        let folder = PathBuf::from("plugins").join(name);
-        for part in ["Cargo.toml", "params.schema.json"] {
-            sources.push(folder.join(part));
-        }
-        files_below(root, &folder.join("src"), &mut sources)?;
+        files_below(root, &Path::new("plugins").join(name), &mut sources)?;
     }
     write_list(root, "SHA256SUMS", components)?;
     write_list(root, "SOURCES", sources)
@@ -54,7 +51,8 @@ fn wrap(module: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(component)
 }
 
-/// Adds every file below a folder, with its path from the root.
+/// Adds every file below a folder, with its path from the root, but those that no component is made
+/// from.
 fn files_below(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let path = root.join(folder);
     for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
@@ -62,7 +60,7 @@ fn files_below(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::
         let child = folder.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             files_below(root, &child, files)?;
-        } else {
+        } else if entry.file_name() != "README.md" && entry.file_name() != "cases.yaml" {
             files.push(child);
         }
     }

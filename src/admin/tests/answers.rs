@@ -8,7 +8,7 @@ use super::harness::{Api, rollout, rollout_id};
 use crate::admin::json::{LedgerEntry, Page, Rollout, Service};
 use crate::control::Refusal;
 use crate::core::ledger::{Chain, Draft};
-use crate::core::model::{RolloutId, WallTime};
+use crate::core::model::{RolloutId, Sha256, WallTime};
 use crate::store::{Store as _, Transaction};
 
 #[tokio::test]
@@ -133,7 +133,13 @@ async fn alarms_gates_and_metrics_are_told() {
     });
     assert_eq!(alarms["items"], json!([alarm]));
     let gates = api.send("GET", "/v1/gates", "").await.json();
-    assert_eq!(gates["items"][0]["name"], "budget");
+    let gate = &gates["items"][0];
+    assert_eq!((&gate["name"], &gate["state"]), (&json!("budget"), &json!("not_loaded")));
+    assert_eq!(gate["sha256"], Sha256::of(b"gate").to_string());
+    assert_eq!(
+        (&gate["limits"]["deadline"], &gate["limits"]["changed"]),
+        (&json!("50ms"), &json!([]))
+    );
     let metrics = api.send("GET", "/metrics", "").await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
@@ -158,4 +164,13 @@ async fn the_writers_refusals_are_told_with_their_status() {
     assert_eq!(answer.problem(503), "store_unreadable");
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(api.send("POST", "/v1/reload", "").await.problem(422), "reload_refused");
+}
+
+#[tokio::test]
+async fn a_rollout_whose_gates_were_not_asked_has_no_record_of_calls() {
+    let api = Api::start().await;
+    let path = format!("/v1/rollouts/{}/gate-calls", rollout_id());
+    assert_eq!(api.send("GET", &path, "").await.problem(404), "no_gate_calls");
+    let unknown = api.send("GET", "/v1/rollouts/d-ZZZZZZZZZ/gate-calls", "").await;
+    assert_eq!(unknown.problem(404), "no_such_rollout");
 }

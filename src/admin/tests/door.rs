@@ -150,6 +150,8 @@ async fn a_shutdown_ends_the_server() {
 fn no_route_that_changes_anything_is_open_to_viewers() {
     for route in table() {
         let reads = route.needs.is_none_or(|needs| Role::Viewer.may(needs));
-        assert_eq!(reads, route.method == Method::GET, "{}", route.path);
+        // What gates were told by others is not for everybody who may look.
+        let is_told = route.path.ends_with("/gate-calls");
+        assert_eq!(reads, route.method == Method::GET && !is_told, "{}", route.path);
     }
 }

@@ -19,6 +19,17 @@ async fn a_rollout_without_evidence_says_so() {
     assert_eq!(unknown.problem(404), "no_such_rollout");
 }
 
+#[tokio::test]
+async fn a_record_of_calls_of_gates_is_given_in_pieces_too() {
+    let api = Api::start().await;
+    let lines = "{\"call\":{}}\n".repeat(10_000);
+    std::fs::write(api.log(&rollout_id()).with_extension("gates"), &lines).expect("written");
+    let path = format!("/v1/rollouts/{}/gate-calls", rollout_id());
+    let answer = api.send("GET", &path, "").await;
+    assert_eq!((answer.status, answer.header("transfer-encoding")), (200, Some("chunked")));
+    assert!(answer.body.len() > lines.len() && answer.body.ends_with("\r\n0\r\n\r\n"));
+}
+
 /// Asks for the log, and reads no more of the answer than its first line.
 async fn asked(api: &Api) -> TcpStream {
     let mut stream = TcpStream::connect(api.address).await.expect("connects");

@@ -179,6 +179,16 @@ impl Api {
 }
 
 impl Answer {
+    pub(super) fn parse(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Self {
+            status: status.unwrap_or_else(|| panic!("no status in {answer:?}")),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -219,14 +229,7 @@ async fn exchange(address: SocketAddr, text: String) -> Answer {
     let _ = stream.write_all(text.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8(answer).expect("text");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Answer {
-        status: status.unwrap_or_else(|| panic!("no status in {answer:?}")),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
+    Answer::parse(&String::from_utf8(answer).expect("text"))
 }
 
 pub(super) fn rollout_id() -> RolloutId {
@@ -306,6 +309,7 @@ fn view() -> View {
         gates: vec![("budget".parse().expect("valid"), Sha256::of(b"gate"))],
         store: StoreState::Good,
         health: HealthView::Settled,
+        config: None,
     }
 }
 

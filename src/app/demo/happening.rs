@@ -198,8 +198,9 @@ mod tests {
         let check = |answer: GateAnswer, tone: Tone, expected: &str| {
             let gate = "error-budget".parse().unwrap();
             let stage = GateStage::BeforeStep;
+            let (shadow, call) = (false, None);
             let fact =
-                Fact::GateAnswered { gate, stage, step: 0, attempt: 1, answer, shadow: false };
+                Fact::GateAnswered { gate, stage, step: 0, attempt: 1, answer, shadow, call };
             let told = Happening::of(&entry_of(&fact)).unwrap();
             let text = told.text.strip_prefix("gate error-budget at before-step: ").unwrap();
             assert_eq!((told.tone, text), (tone, expected));

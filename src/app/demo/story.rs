@@ -143,6 +143,7 @@ impl<'a> Story<'a> {
             | Reply::Targets { .. }
             | Reply::AlarmPushed
             | Reply::AlertsHeard(_)
+            | Reply::GateChanged
             | Reply::Reloaded(_) => return Err(DemoError::Start("no rollout was started".into())),
         };
         self.rollout = Some(id.clone());

@@ -23,7 +23,8 @@ pub(in crate::app) fn read_again(
 }
 
 /// Whether a file has another meaning. What stands in the files of targets that it names does not
-/// count: they are followed by whoever serves.
+/// count: they are followed by whoever serves. Nor do the components that were uploaded, of which
+/// no file speaks.
 fn differs(before: &Config, now: &Config) -> bool {
     let mut now = now.clone();
     for name in before.targets_files.keys() {
@@ -31,12 +32,20 @@ fn differs(before: &Config, now: &Config) -> bool {
             now.target_groups.insert(name.clone(), group.clone());
         }
     }
+    for name in before.uploaded_gates.keys() {
+        if let Some(gate) = before.gates.get(name) {
+            now.gates.insert(name.clone(), gate.clone());
+        }
+    }
+    now.kept_gates.clone_from(&before.kept_gates);
     *before != now
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::core::model::Sha256;
 
     const FILE: &str = "\
 listeners: [{ name: public, address: '127.0.0.1:0', rules: [{ service: shop }] }]
@@ -67,5 +76,23 @@ store: { memory: true }
         let mistaken = again().expect_err("a mistake").to_string();
         assert!(mistaken.contains("servies"), "{mistaken}");
         assert!(read_again(&config, None).expect("no file").is_none());
+    }
+
+    #[test]
+    fn what_was_uploaded_is_no_other_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("t.yaml");
+        std::fs::write(folder.path().join("a.txt"), "127.0.0.1:1\n").expect("written");
+        let gates = |keys: &str| format!("{FILE}gates: {{ budget: {{ uploaded: true{keys} }} }}\n");
+        std::fs::write(&file, gates("")).expect("written");
+        let mut config = Config::load(&file).expect("good");
+        let declared = config.uploaded_gates.values().next().expect("declared").clone();
+        let digest = Sha256::of(b"uploaded");
+        let spec = declared.with("uploaded.wasm".to_owned(), digest);
+        config.kept_gates.entry(declared.name.clone()).or_default().insert(digest);
+        config.gates.insert(declared.name, spec);
+        assert!(read_again(&config, Some(&file)).expect("good").is_none());
+        std::fs::write(&file, gates(", grants: { clock: true }")).expect("written");
+        assert!(read_again(&config, Some(&file)).expect("good").is_some());
     }
 }

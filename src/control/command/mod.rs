@@ -1,9 +1,11 @@
-//! Carrying out requests: one file for what is asked of splits, rollouts, targets, roles, alarms.
+//! Carrying out requests: one file for what is asked of splits, rollouts, targets, roles, alarms,
+//! gates.
 //!
 //! Whatever can put more risk on users is saved first and performed when the store has it; whatever
 //! takes risk away is performed first.
 
 mod alarm;
+mod gate;
 mod hook;
 mod roles;
 mod saved;
@@ -66,6 +68,8 @@ impl World {
             Command::Reload { config, read } => {
                 self.reload(request, config, *read).map(Done::Answered)
             }
+            Command::UseGate { spec, detail } => self.use_gate(request, spec, detail),
+            Command::DropGate { gate } => self.drop_gate(request, gate),
         }
     }
 

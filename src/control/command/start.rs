@@ -155,6 +155,9 @@ impl World {
         let missing = || Refusal::NoService(start.service.clone());
         let spec = self.config.services.get(&start.service).ok_or_else(missing)?;
         let state = self.services.get(&start.service).ok_or_else(missing)?;
+        if let Some(gate) = self.missing_gate(spec) {
+            return Err(Refusal::GateMissing(gate));
+        }
         let strategy = self.strategy(start.strategy.as_ref().unwrap_or(&spec.strategy))?;
         if let (Some(why), Some(step)) = (spec.never_certified(), strategy.wants_certificate()) {
             let (service, strategy) = (spec.name.clone(), strategy.name().clone());

@@ -159,7 +159,7 @@ impl Comparing {
         }
         self.green_bad = self.counters.green_bad();
         self.observe(now);
-        let evaluation = self.comparator.evaluate(green_targets);
+        let evaluation = self.comparator.evaluate(now, green_targets);
         self.one_target = evaluation.suspect.is_some();
         let evidence = evaluation.point.total;
         self.suspicion.look(evaluation.suspect.map(|place| Suspect { place, evidence }));
@@ -214,6 +214,7 @@ impl Comparing {
         let Some(cohort) = calendar.next(now, step.into(), weight, dormant) else {
             return;
         };
+        self.comparator.time_by(&self.thresholds);
         if let Err(error) = self.comparator.open(cohort) {
             // The calendar's numbers only grow.
             tracing::error!(%error, "a cohort of the comparison was not opened");
@@ -289,18 +290,27 @@ impl Comparing {
     }
 
     /// The suspect is out, or gone.
-    pub(super) fn deal_with_suspect(&mut self, suspect: Suspect) {
-        self.suspicion.deal_with(suspect);
+    pub(super) fn deal_with_suspect(&mut self, suspect: Suspect, now: MonoTime) {
+        self.treat(now, |suspicion| suspicion.deal_with(suspect));
     }
 
     /// The suspect was ejected; how that is told.
-    pub(super) fn eject_suspect(&mut self, suspect: Suspect, told: String) {
-        self.suspicion.eject(suspect, told);
+    pub(super) fn eject_suspect(&mut self, suspect: Suspect, told: String, now: MonoTime) {
+        self.treat(now, |suspicion| suspicion.eject(suspect, told));
     }
 
     /// The suspect should be ejected and may not be.
     pub(super) fn keep_suspect(&mut self, why: String, now: MonoTime) {
-        self.suspicion.keep(why, now);
+        self.treat(now, |suspicion| suspicion.keep(why, now));
+    }
+
+    /// Makes something of the suspect; recorded if it stays in from now on, or does not any more.
+    fn treat(&mut self, now: MonoTime, treat: impl FnOnce(&mut Suspicion)) {
+        let before = self.suspicion.staying();
+        treat(&mut self.suspicion);
+        if self.suspicion.staying() != before {
+            self.record_staying(now);
+        }
     }
 
     /// What an earlier life showed of the comparison, as far as it is still so.

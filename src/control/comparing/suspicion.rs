@@ -10,7 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::model::{MonoTime, Span};
+use crate::core::analysis::Staying;
+use crate::core::model::MonoTime;
 
 /// The target on which everything rests.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,10 +32,10 @@ pub(super) struct Suspicion {
     /// The evidence that an earlier life left, when places were others; `None` if it left too
     /// little.
     inherited: Option<f64>,
-    /// Since when a target should be out and may not be, and why that is so; `None` if it is not.
-    stuck: Option<(MonoTime, String)>,
-    /// Whether a person took that upon themselves.
-    is_accepted: bool,
+    /// Whether a target should be out and may not be.
+    staying: Staying,
+    /// Why that is so; empty while it never was.
+    why: String,
     ejected: Vec<String>,
 }
 
@@ -55,7 +56,8 @@ impl Suspicion {
         self.present = found;
         if found.is_none() {
             self.dealt_with.clear();
-            (self.inherited, self.stuck) = (None, None);
+            self.inherited = None;
+            self.staying.end();
         }
     }
 
@@ -75,7 +77,7 @@ impl Suspicion {
     pub(super) fn deal_with(&mut self, suspect: Suspect) {
         let before = self.dealt_with.entry(suspect.place).or_insert(suspect.evidence);
         *before = before.max(suspect.evidence);
-        self.stuck = None;
+        self.staying.end();
     }
 
     /// The suspect was ejected; how that is told.
@@ -89,21 +91,23 @@ impl Suspicion {
 
     /// The suspect should be ejected and may not be.
     pub(super) fn keep(&mut self, why: String, now: MonoTime) {
-        match &mut self.stuck {
-            Some((_, before)) => *before = why,
-            None => self.stuck = Some((now, why)),
-        }
+        self.staying.begin(now);
+        self.why = why;
     }
 
     /// Why the weight is held for it; `None` if it is not.
     pub(super) fn freeze(&self, now: MonoTime) -> Option<&str> {
-        let (since, why) = self.stuck.as_ref()?;
-        (!self.is_accepted && now.since(*since) >= PATIENCE).then_some(why.as_str())
+        self.staying.holds(now).then_some(self.why.as_str())
     }
 
     /// A person took it upon themselves that a target stays in.
     pub(super) fn accept(&mut self) {
-        self.is_accepted = true;
+        self.staying.accept();
+    }
+
+    /// Whether a target should be out and may not be, and what was accepted.
+    pub(super) fn staying(&self) -> Staying {
+        self.staying
     }
 
     /// The targets that were ejected, the first one first.
@@ -112,9 +116,6 @@ impl Suspicion {
     }
 }
 
-/// For how long a target that may not be ejected is let be. Where all of green fails, one target
-/// after the other is suspected on the way to the rollback.
-const PATIENCE: Span = Span::from_secs(3);
 /// The most ejections that are told of.
 const MOST_TOLD: usize = 32;
 

@@ -101,6 +101,19 @@ async fn a_failure_is_evaluated_between_two_ticks() {
 }
 
 #[tokio::test]
+async fn a_gate_is_told_what_the_comparison_says() {
+    let rig = Remains::none().start(&gated()).await;
+    rig.shifting().await;
+    let told = |rig: &Rig| rig.gates.evidence.lock().unwrap().get(&GateStage::DuringStep).cloned();
+    rig.until("the gate is asked during the step", |rig| told(rig).is_some()).await;
+    let evidence = told(&rig).flatten().expect("it is compared");
+    assert!(["none", "insufficient"].contains(&evidence.verdict), "{evidence:?}");
+    assert!(evidence.needed > evidence.evidence && !evidence.reason.is_empty(), "{evidence:?}");
+    let names: Vec<_> = evidence.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    assert_eq!(names, ["errors", "client4xx", "lat_p50", "lat_p90", "lat_p99"]);
+}
+
+#[tokio::test]
 async fn a_shared_outage_holds_and_takes_nothing_back() {
     let rig = Remains::none().start(&with_slo()).await;
     let id = rig.shifting().await;

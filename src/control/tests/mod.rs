@@ -7,6 +7,8 @@ mod alerts;
 mod burns;
 mod comparing;
 mod ejecting;
+mod forgetting;
+mod hanging;
 mod idempotency;
 mod ledger;
 mod names;
@@ -19,6 +21,7 @@ mod remains;
 mod replaying;
 mod reviving;
 mod roles;
+mod shadowing;
 mod splits;
 mod starting;
 mod sticky;
@@ -28,7 +31,7 @@ mod warming;
 mod watching;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,9 +51,12 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::ledger::{Chain, Entry};
-use crate::core::model::{AlarmState, Exposure, GateStage, RolloutId, Sha256, Target, Weight};
-use crate::core::rollout::{GateAnswer, GateCall, StateName, Verb};
+use crate::core::model::{
+    AlarmState, Exposure, GateName, GateStage, RolloutId, ServiceName, Sha256, Target, Weight,
+};
+use crate::core::rollout::{GateAnswer, GateCall, GateEvidence, StateName, Verb};
 use crate::core::routing::RoutingTable;
+use crate::gate::{KeptState, MemoryState};
 use crate::store::{Faulty, LedgerQuery, MemoryStore, Store, StoreError, TableImage};
 use crate::telemetry::{GateCallsGauge, Recorder};
 
@@ -107,24 +113,44 @@ struct Rig {
     evidence_task: Option<JoinHandle<()>>,
 }
 
-/// Gates that pass at once, except at the stages at which they are told not to answer.
+/// Gates that pass at once, except at the stages at which they are told not to answer, or to say
+/// something else.
 #[derive(Debug, Default)]
 struct Script {
     silent: Mutex<BTreeSet<GateStage>>,
     asked: Mutex<Vec<GateCall>>,
+    state: MemoryState,
+    /// What the comparison said when a stage was asked about last.
+    evidence: Mutex<BTreeMap<GateStage, Option<GateEvidence>>>,
+    /// What to say to every question; `None` passes.
+    answer: Mutex<Option<GateAnswer>>,
 }
 
 impl AskGates for Script {
-    fn ask(&self, call: GateCall, reply: Box<dyn FnOnce(GateAnswer) + Send>) {
+    fn ask(&self, call: GateCall, evidence: Option<GateEvidence>, reply: GateReply) {
         let silent = self.silent.lock().unwrap().contains(&call.stage);
+        self.evidence.lock().unwrap().insert(call.stage, evidence);
         self.asked.lock().unwrap().push(call);
+        let answer = self.answer.lock().unwrap().clone();
         if !silent {
-            reply(GateAnswer::Pass);
+            reply(answer.unwrap_or(GateAnswer::Pass), None);
         }
     }
 
     fn calls(&self) -> Vec<GateCallsGauge> {
         Vec::new()
+    }
+
+    fn take_changed_states(&self, most: usize) -> Vec<KeptState> {
+        self.state.take_changed(most)
+    }
+
+    fn restore_states(&self, saved: Vec<KeptState>) {
+        self.state.restore(saved);
+    }
+
+    fn retain_states(&self, is_kept: &dyn Fn(&ServiceName, &GateName) -> bool) -> usize {
+        self.state.retain(is_kept)
     }
 }
 

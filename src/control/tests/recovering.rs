@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::core::model::Split;
-use crate::core::rollout::{Cause, Hold};
+use crate::core::rollout::{Cause, GateState as _, Hold};
 use crate::telemetry::{Outcome, OutcomeKind};
 
 #[tokio::test]
@@ -330,4 +330,36 @@ async fn the_gates_after_a_rollback_are_asked_after_a_crash_before_its_record_wa
     rig.until("it has looked", |rig| rig.handle.view().health == HealthView::Settled).await;
     assert_eq!(asked(&rig, &last), 0, "nobody is asked twice");
     rig.started("quick").await;
+}
+
+#[tokio::test]
+async fn what_gates_keep_outlives_a_process_that_ends_and_one_that_crashes() {
+    let (shop, probe) = (name("shop"), name("probe"));
+    let rig = Remains::none().start(&gated()).await;
+    let value = |rig: &Rig| rig.gates.state.value(&shop, &probe, "polls");
+    let set = |rig: &Rig, value| rig.gates.state.set_value(&shop, &probe, "polls", value);
+    assert_eq!(set(&rig, "1"), Ok(()));
+    let rig = Remains { process: Process::new(), ..rig.stop().await }.start(&gated()).await;
+    assert_eq!(value(&rig), Some("1".to_owned()), "it was saved when the writer ended");
+    assert_eq!(set(&rig, "2"), Ok(()));
+    until_kept(&rig, |records| records.iter().any(|record| record.contains("\"2\""))).await;
+    let rig = rig.crash().await.start(&gated()).await;
+    assert_eq!(value(&rig), Some("2".to_owned()), "it was saved within a second or so");
+    assert_eq!(set(&rig, ""), Ok(()));
+    until_kept(&rig, <[String]>::is_empty).await;
+}
+
+/// Waits until the records of what gates keep are so.
+pub(super) async fn until_kept(rig: &Rig, so: impl Fn(&[String]) -> bool) {
+    let look = async {
+        loop {
+            let snapshot = rig.store.inner().load().await.expect("the store is there");
+            let kept = snapshot.records.into_iter().filter(|r| r.key.kind() == "gate-state");
+            if so(&kept.map(|record| record.value).collect::<Vec<_>>()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, look).await.expect("what gates keep is saved in time");
 }

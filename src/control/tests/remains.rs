@@ -105,6 +105,7 @@ impl Remains {
             kept: Arc::clone(&kept).try_lock_owned().expect("the writer before is gone"),
             asker: Arc::new(Asker::start(tokio::runtime::Handle::current())),
             evidence,
+            uploads: None,
         };
         let watchdog = Watchdog::new(clock);
         let channel = (inbox.clone(), messages);

@@ -7,13 +7,15 @@ use super::sticky::sticky;
 use super::suspects::{THREE, USUAL, with_targets};
 use super::warming::starting_slowly;
 use super::*;
+use crate::core::analysis::Staying;
 use crate::core::analysis::comparison::Metric;
 use crate::core::analysis::replay::{Agreement, Entry, Happened, Reader, Rerun, rerun};
 use crate::core::model::Side;
+use crate::core::rollout::Hold;
 use crate::store::EvidenceFolder;
 
 /// A process that keeps evidence.
-async fn keeping(config: &str) -> Rig {
+pub(super) async fn keeping(config: &str) -> Rig {
     let remains = Remains::none();
     std::fs::create_dir(remains.folder.path().join(EVIDENCE)).unwrap();
     remains.start(config).await
@@ -32,7 +34,7 @@ impl Rig {
     }
 
     /// Waits until what is written tells of something, and requires that all of it is reproduced.
-    async fn reproduced(
+    pub(super) async fn reproduced(
         &self,
         id: &RolloutId,
         what: &str,
@@ -98,6 +100,33 @@ async fn evidence_that_rests_on_one_target_is_reproduced() {
     let taken_back = |found: &Rerun| found.taken_back().is_some();
     let found = rig.reproduced(&id, "the rollback is written", taken_back).await;
     assert_eq!(found.crossed, rig.analysis(&id).cohort);
+}
+
+#[tokio::test]
+async fn a_hold_for_a_suspect_that_may_not_be_ejected_and_its_end_are_reproduced() {
+    let keys = "outlier_ejection: off, analysis: { leave_one_out: 2 }";
+    let rig = keeping(&with_targets(&THREE[..2], keys)).await;
+    let id = rig.shifting().await;
+    let held = |rig: &Rig| {
+        rig.rollout(&id).holds.iter().any(
+            |hold| matches!(hold, Hold::Degraded { reason } if reason.contains("is not ejected")),
+        )
+    };
+    rig.fail_on(&[0], "the weight is held", held).await;
+    let holds = |found: &Rerun| found.decisions.last().is_some_and(|last| last.stance.stays);
+    let found = rig.reproduced(&id, "the hold is written", holds).await;
+    let suspected = found.decisions.iter().find(|one| one.stance.one_target);
+    let (suspected, hold) = (suspected.expect("before that"), found.decisions.last());
+    let hold = hold.expect("it is the last one");
+    assert!(hold.at_ms >= suspected.at_ms + Staying::PATIENCE.ms(), "{found:?}");
+    assert!(hold.stance.holds() && !suspected.stance.holds(), "{found:?}");
+    assert_eq!(hold.stance.says(), "hold: the evidence rests on one target, which is not ejected");
+    let resume = Verb::Resume { override_regression: true };
+    rig.tell(&id, resume).await.expect("there is something to override");
+    rig.until("nothing holds it", |rig| !held(rig)).await;
+    let goes_on = |found: &Rerun| !holds(found);
+    let found = rig.reproduced(&id, "its end is written", goes_on).await;
+    assert_eq!((found.taken_back(), found.crossed), (None, None));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GateName, Span};
+use super::{GateGrants, GateName, Span};
 
 /// A place in a rollout where gates are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -189,16 +189,62 @@ impl fmt::Debug for Sha256 {
 
 /// What a gate's calls may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GateLimits {
     /// Time of one evaluation.
     pub deadline: Span,
     /// Linear memory of one instance in bytes, all its memories together.
     pub memory_bytes: u64,
+    /// Units of fuel, about one for each instruction; `None` leaves it to the deadline alone. Other
+    /// than that it is the same on every machine.
+    pub fuel: Option<u64>,
+    /// Elements of an instance's tables, all together.
+    pub table_elements: u32,
+    /// Bytes of log that one call may write.
+    pub log_bytes: u32,
+    /// Bytes that one call may hand to the host: its answer and every argument.
+    pub response_bytes: u32,
+    /// Bytes of the body of a response that it gets over HTTP.
+    pub http_response_bytes: u32,
+    /// Calls into the host, of all imports together.
+    pub host_calls: u32,
+    /// Calls of the gate that run at the same time; others wait.
+    pub concurrent_calls: u32,
+}
+
+impl GateLimits {
+    /// The longest deadline: shorter than the rollout's patience with an answer.
+    pub const LONGEST_DEADLINE: Span = Span::from_secs(10);
+    /// The most table elements; the largest known guest runtime needs 7 693.
+    pub const TABLE_ELEMENTS: u32 = 20_000;
+    /// The most calls of one gate that run at the same time.
+    pub const CONCURRENT_CALLS: u32 = 8;
+
+    /// The defaults of a gate: who may ask others has to wait for them.
+    #[must_use]
+    pub fn of_grants(grants: &GateGrants) -> Self {
+        let default = Self::default();
+        if grants.http.is_empty() {
+            return default;
+        }
+        Self { deadline: Span::from_secs(5), ..default }
+    }
 }
 
 impl Default for GateLimits {
     fn default() -> Self {
-        Self { deadline: Span::from_ms(50), memory_bytes: 16 << 20 }
+        Self {
+            deadline: Span::from_ms(50),
+            memory_bytes: 16 << 20,
+            fuel: None,
+            table_elements: Self::TABLE_ELEMENTS,
+            log_bytes: 16 << 10,
+            response_bytes: 1 << 20,
+            http_response_bytes: 256 << 10,
+            host_calls: 1_000,
+            // Not all the places that there are: those of other gates would wait for this one.
+            concurrent_calls: Self::CONCURRENT_CALLS / 2,
+        }
     }
 }
 
@@ -213,6 +259,9 @@ pub struct GateSpec {
     pub sha256: Sha256,
     /// What its calls may use.
     pub limits: GateLimits,
+    /// What it may use of the world outside.
+    #[serde(default)]
+    pub grants: GateGrants,
 }
 
 /// A gate in use by a service or strategy.
@@ -230,6 +279,9 @@ pub struct GateUse {
     pub every: Span,
     /// Whether it is obeyed.
     pub mode: GateMode,
+    /// What a missed deadline of it does; `None` is the same as any other error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<OnGateError>,
 }
 
 #[cfg(test)]

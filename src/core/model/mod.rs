@@ -12,6 +12,8 @@ mod dns_name;
 mod exposure;
 mod field;
 mod gate;
+mod gate_grants;
+mod gate_readiness;
 mod health;
 mod issued_cookie;
 mod listener;
@@ -36,6 +38,7 @@ mod target;
 mod target_list;
 mod target_name;
 mod transport;
+mod uploaded_gate;
 mod weight;
 
 pub use access_log::AccessLogSpec;
@@ -55,6 +58,8 @@ pub use gate::{
     GateLimits, GateMode, GateSpec, GateStage, GateUse, OnGateError, ParamsText, Sha256,
     Sha256Error,
 };
+pub use gate_grants::{GateGrants, HostPort, HostPortError, HttpGrant};
+pub use gate_readiness::GateReadiness;
 pub use health::{
     FlapDamping, GroupHealth, HealthCheck, HealthFloor, Probe, StatusRange, StatusRangeError,
     TargetHealth,
@@ -94,4 +99,5 @@ pub use target::{Target, TargetAddress, TargetError, TargetGroup};
 pub use target_list::{TargetList, TargetListError};
 pub use target_name::TargetName;
 pub use transport::{ClientIdentity, TargetProtocol, TargetTls, TrailerPolicy, Transport, Verify};
+pub use uploaded_gate::{GateKey, GateKeyError, UploadedGate};
 pub use weight::{Split, Weight, WeightError};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::model::{AlarmName, AlarmState, Exposure, GateName, GroupHealth};
+use crate::core::model::{AlarmName, AlarmState, Exposure, GateName, GroupHealth, Sha256};
 
 use super::{GateAnswer, Hold};
 
@@ -132,6 +132,8 @@ pub enum Event {
         attempt: u32,
         /// What it said.
         answer: GateAnswer,
+        /// The digest of the component and all that it was told; `None` if it was not asked.
+        call: Option<Sha256>,
     },
     /// The store has the record of this number, and all before it.
     Saved {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::model::{GateName, GateStage, Span, Weight};
+use crate::core::model::{GateName, GateStage, Sha256, Span, Weight};
 
 use super::{Cause, GateAnswer, Hold, StateName, Verb};
 
@@ -84,6 +84,10 @@ pub enum Fact {
         answer: GateAnswer,
         /// Whether it was only listened to.
         shadow: bool,
+        /// The digest of the component and all that it was told; `None` if it was not asked, and
+        /// in what earlier releases wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Sha256>,
     },
     /// An answer came that nobody waited for.
     AnswerDropped {

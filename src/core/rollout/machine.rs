@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::model::{
-    Exposure, GateMode, GateName, GateStage, Now, OnGateError, Salt, Span, Split, Weight,
+    Exposure, GateMode, GateName, GateStage, Now, OnGateError, Salt, Sha256, Span, Split, Weight,
 };
 
 use super::effect::Effects;
@@ -126,11 +126,11 @@ impl Rollout {
         match event {
             Event::Ticked | Event::Restored { .. } => {}
             Event::Observed(seen) => self.observe(seen),
-            Event::GateAnswered { gate, attempt, answer } => {
+            Event::GateAnswered { gate, attempt, answer, call } => {
                 let place = self.state.round().and_then(|round| round.waiting_for(attempt));
                 match place {
-                    Some(place) => self.take_answer(place, answer, out),
-                    None => self.take_late_answer(gate, attempt, answer, out),
+                    Some(place) => self.take_answer(place, (answer, call), out),
+                    None => self.take_late_answer(gate, attempt, (answer, call), out),
                 }
             }
             Event::Saved { seq } => {
@@ -206,7 +206,12 @@ impl Rollout {
         self.seen = Some(seen);
     }
 
-    fn take_answer(&mut self, place: usize, answer: GateAnswer, out: &mut Effects) {
+    fn take_answer(
+        &mut self,
+        place: usize,
+        (answer, call): (GateAnswer, Option<Sha256>),
+        out: &mut Effects,
+    ) {
         let elapsed = self.timeline.elapsed();
         let step = self.step();
         let regressed = self.regression.is_some();
@@ -220,7 +225,7 @@ impl Rollout {
         let shadow = usage.mode == GateMode::Shadow;
         let failure = match &answer {
             GateAnswer::Fail { reason } => Some(reason.clone()),
-            GateAnswer::Error { kind, text } if usage.on_error == OnGateError::Rollback => {
+            GateAnswer::Error { kind, text } if kind.leads_to(&usage) == OnGateError::Rollback => {
                 Some(format!("{}: {text}", kind.as_str()))
             }
             GateAnswer::Pass | GateAnswer::Hold { .. } | GateAnswer::Error { .. } => None,
@@ -231,7 +236,7 @@ impl Rollout {
         self.shadows.retain(|call| call.attempt != attempt);
         if news || failure.is_some() || stage != GateStage::DuringStep {
             let gate = usage.gate.clone();
-            out.record(Fact::GateAnswered { gate, stage, step, attempt, answer, shadow });
+            out.record(Fact::GateAnswered { gate, stage, step, attempt, answer, shadow, call });
         }
         if let Some(reason) = failure.filter(|_| !shadow) {
             self.regress(Cause::Gate { gate: usage.gate, stage, reason }, out);
@@ -243,14 +248,15 @@ impl Rollout {
         &mut self,
         gate: GateName,
         attempt: u32,
-        answer: GateAnswer,
+        (answer, call): (GateAnswer, Option<Sha256>),
         out: &mut Effects,
     ) {
-        match self.shadows.iter().position(|call| call.attempt == attempt) {
+        match self.shadows.iter().position(|shadow| shadow.attempt == attempt) {
             Some(place) => {
                 let ShadowCall { stage, step, .. } = self.shadows.remove(place);
                 let shadow = true;
-                out.record(Fact::GateAnswered { gate, stage, step, attempt, answer, shadow });
+                let fact = Fact::GateAnswered { gate, stage, step, attempt, answer, shadow, call };
+                out.record(fact);
             }
             None => out.record(Fact::AnswerDropped { gate, attempt }),
         }

@@ -22,6 +22,7 @@ mod end;
 mod event;
 mod fact;
 mod gate;
+mod hearing;
 mod hold;
 mod judge;
 mod machine;
@@ -39,7 +40,13 @@ pub use command::Refusal;
 pub use effect::{Effect, Notice};
 pub use event::{Actor, Command, Event, Evidence, Observation, Verb};
 pub use fact::{Fact, Outcome};
-pub use gate::{GateAnswer, GateCall, GateErrorKind, GateState, GateStateError, TelemetryView};
+pub use gate::{
+    GateAnswer, GateCall, GateErrorKind, GateEvidence, GateMetric, GateState, GateStateError,
+    GateStatuses, TelemetryView,
+};
+pub use hearing::{
+    GateHearing, GateTranscript, Heard, HeardAnswer, HeardEvidence, Incomplete, Number,
+};
 pub use hold::Hold;
 pub use machine::Rollout;
 pub use round::{Asked, LastAnswer, Round};

@@ -133,7 +133,7 @@ impl Round {
             GateAnswer::Hold { reason, retry_after } => {
                 (LastAnswer::Held { reason: reason.clone() }, retry_after.unwrap_or(RETRY))
             }
-            GateAnswer::Error { kind, text } => match usage.on_error {
+            GateAnswer::Error { kind, text } => match kind.leads_to(usage) {
                 OnGateError::Ignore => (LastAnswer::Passed, usage.every),
                 OnGateError::Rollback => (LastAnswer::Failed, usage.every),
                 OnGateError::Hold => {

@@ -17,7 +17,8 @@ use pingora_core::{Error, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{ProxyHttp as _, Session};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::connection::Connection;
 use super::super::context::Context;
@@ -28,7 +29,29 @@ use super::interim;
 use super::outgoing::{Outgoing, Part};
 
 /// What still has to go out of a request's body; `None` once nothing has.
-type Upload = Option<mpsc::Sender<Part>>;
+type Upload = Option<Remainder>;
+
+/// The rest of a request's body, on its way to the target.
+#[derive(Debug)]
+struct Remainder {
+    parts: mpsc::Sender<Part>,
+    /// Until when the target has to take the part that it was given; `None` while nobody waits.
+    due: Option<Instant>,
+}
+
+impl Remainder {
+    /// The place of the next part, once the target has taken the one before; `None` if it takes no
+    /// more. However often it is dropped and asked again, all of it is one wait.
+    ///
+    /// # Errors
+    /// The target takes longer than it may.
+    async fn place(&mut self, limit: Duration) -> Result<Option<mpsc::OwnedPermit<Part>>, Elapsed> {
+        let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
+        let place = timeout_at(due, self.parts.clone().reserve_owned()).await?;
+        self.due = None;
+        Ok(place.ok())
+    }
+}
 
 /// How long a target may take.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +91,7 @@ impl Phases {
             (None, Outgoing::Over)
         } else {
             let (parts, body) = Outgoing::coming();
-            (Some(parts), body)
+            (Some(Remainder { parts, due: None }), body)
         };
         let answer = sender.send_request(request.map(|()| body));
         let answer = self.answer(session, ctx, &mut upload, patience, interim, answer).await?;
@@ -211,7 +234,7 @@ impl Phases {
     }
 
     /// Has the next part of the request's body taken by the target; where none is left, waits until
-    /// the client is gone. Loses nothing if it is dropped.
+    /// the client is gone. Loses nothing if it is dropped, the target's time neither.
     async fn pass_part(
         &self,
         session: &mut Session,
@@ -219,11 +242,11 @@ impl Phases {
         upload: &mut Upload,
         patience: Patience,
     ) -> Result<()> {
-        let Some(parts) = upload.clone() else { return Err(left(session).await) };
-        let Ok(place) = timeout(patience.write, parts.reserve_owned()).await else {
+        let Some(remainder) = upload else { return Err(left(session).await) };
+        let Ok(place) = remainder.place(patience.write).await else {
             return Err(late(ErrorType::WriteTimedout, "taking the request's body"));
         };
-        let Ok(place) = place else {
+        let Some(place) = place else {
             // The target wants no more of it, or is gone: its answer tells which.
             *upload = None;
             return Ok(());

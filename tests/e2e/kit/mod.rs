@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) use api::Api;
 pub(crate) use chat::{Chat, Said, serve_chat};
 pub(crate) use chats::Chats;
-pub(crate) use cli::Cli;
+pub(crate) use cli::{Cli, Ran};
 pub(crate) use dice::Dice;
 pub(crate) use flood::{dropped_lines, flood_log};
 pub(crate) use load::{Answers, Load, Rate};

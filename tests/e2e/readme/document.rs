@@ -1,6 +1,7 @@
-//! A section of the README: its blocks of shell, in order, each taken once.
+//! A section of a document: its blocks of shell, in order, each taken once.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 /// A section.
 #[derive(Debug)]
@@ -17,10 +18,15 @@ struct Block {
 }
 
 impl Document {
-    /// Reads a section, every command adapted.
+    /// Reads a section of the README, every command adapted.
     pub(super) fn read(section: &str, adapted: impl Fn(&str) -> String) -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let text = std::fs::read_to_string(path).expect("the README");
+        Self::of("README.md", section, adapted)
+    }
+
+    /// Reads a section of a document, every command adapted.
+    pub(super) fn of(document: &str, section: &str, adapted: impl Fn(&str) -> String) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+        let text = std::fs::read_to_string(path).expect("the document");
         let mut blocks = blocks(&text, section);
         assert!(!blocks.is_empty(), "no block of shell under {section:?}");
         for command in blocks.iter_mut().flat_map(|block| &mut block.commands) {

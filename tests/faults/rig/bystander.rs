@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Http2, Row, get};
+use super::{Http2, Overflows, Row, get};
 
 /// What it speaks.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,7 @@ pub(crate) enum Speaks {
 pub(crate) struct Bystander {
     stopping: Arc<AtomicBool>,
     asking: JoinHandle<Served>,
+    overflows: Overflows,
 }
 
 /// How it was served.
@@ -49,7 +50,7 @@ impl Bystander {
             }
             served
         });
-        Self { stopping, asking }
+        Self { stopping, asking, overflows: Overflows::watch() }
     }
 
     /// Ends it; the row says how it was served, and requires that it was served well.
@@ -60,6 +61,10 @@ impl Bystander {
         row.measure(&format!("{about}bystander_asked"), asked);
         row.measure(&format!("{about}bystander_failed"), failures.len());
         row.measure(&format!("{about}bystander_slowest_ms"), ms);
+        // A second is how long a client waits that did not fit into a queue.
+        if let Some(overflows) = self.overflows.since() {
+            row.measure(&format!("{about}listen_overflows"), overflows);
+        }
         if let Some(first) = failures.first() {
             row.measure(&format!("{about}bystander_failure"), first.as_str());
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
-use tokio::time::interval;
+use tokio::time::{Instant, interval, sleep};
+
+use super::{Row, ms};
 
 /// By how much the memory of a warm process may grow under an attack.
 pub(crate) const LEEWAY_KIB: u64 = 16 * 1_024;
@@ -54,6 +56,25 @@ impl Drop for Memory {
     }
 }
 
+/// What is resident of a process now, in KiB.
+pub(crate) fn present_kib(id: Pid) -> u64 {
+    resident_kib(id).expect("it runs")
+}
+
+/// Waits until a process has at most 10 MB more than before; the row requires it.
+pub(crate) async fn require_given_back(row: &mut Row, id: Pid, before_kib: u64) {
+    let (began, bar_kib) = (Instant::now(), before_kib + LEFT_KIB);
+    let mut kib = present_kib(id);
+    while kib > bar_kib && began.elapsed() < SETTLING {
+        sleep(LOOK).await;
+        kib = present_kib(id);
+    }
+    row.measure("memory_before_kib", before_kib);
+    row.measure("memory_after_kib", kib);
+    row.measure("settled_after_ms", ms(began.elapsed()));
+    row.require("the memory is given back", kib <= bar_kib);
+}
+
 /// Lets this process, and those that it starts from now on, open as many files as the system
 /// allows it.
 pub(crate) fn raise_own_limit() {
@@ -78,3 +99,7 @@ fn resident_kib(id: Pid) -> Option<u64> {
 }
 
 const LOOK: Duration = Duration::from_millis(50);
+/// What may be left, in KiB: 10 MB.
+const LEFT_KIB: u64 = 10_000_000 / 1_024;
+/// How long the allocator may take to give back what it does not need.
+const SETTLING: Duration = Duration::from_secs(30);

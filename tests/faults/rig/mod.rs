@@ -1,8 +1,10 @@
 //! What the faults need beside the kit of the end-to-end tests: clients and targets that behave
 //! as told, load of which every request is kept, and a place for what was measured.
 
+mod busy;
 mod bystander;
 mod client;
+mod contest;
 mod cpu;
 #[expect(dead_code, reason = "it knows records that no fault is about")]
 #[path = "../../../src/resolve/fake.rs"]
@@ -12,21 +14,27 @@ mod http2;
 mod link;
 mod memory;
 mod metrics;
+mod overflows;
 mod release;
 mod row;
 mod scene;
 mod target;
 mod traffic;
 
+pub(crate) use busy::Busy;
 pub(crate) use bystander::{Bystander, Speaks};
 pub(crate) use client::{Answer, Client, get};
+pub(crate) use contest::Contest;
 pub(crate) use cpu::cpu_ms;
 pub(crate) use dns::{Dns, Record};
 pub(crate) use group::Group;
 pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header};
 pub(crate) use link::Link;
-pub(crate) use memory::{LEEWAY_KIB, Memory, lower_own_limit, raise_own_limit};
+pub(crate) use memory::{
+    LEEWAY_KIB, Memory, lower_own_limit, present_kib, raise_own_limit, require_given_back,
+};
 pub(crate) use metrics::metric;
+pub(crate) use overflows::Overflows;
 pub(crate) use release::{baking_at, ends_as, tell};
 pub(crate) use row::{Row, ms};
 pub(crate) use scene::Scene;

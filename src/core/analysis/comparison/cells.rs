@@ -12,6 +12,12 @@
 //! of what happened after the flip. What is in flight, too old or lost is counted by the side that
 //! it arrived on: against a rollback green is ok and blue bad, against a certificate the reverse,
 //! and for the absolute process both are ok.
+//!
+//! **By target** there are also two counts of green's requests that are a datum in latency: those
+//! that were written to a target, and those of them whose latency is known. Their difference is who
+//! waits for which target: enough to tell, as time goes by, who is slow already and through whom
+//! ([`Overdue`](super::overdue::Overdue)). Nobody else has to be counted so: what waits for blue is
+//! bad from the start, and what was written to no target waits for none.
 
 use crate::core::model::Side;
 
@@ -121,6 +127,10 @@ pub struct Cells {
     pub absolute: Row,
     /// Per metric: those of the bad green requests that a target gave, by the target's place.
     pub bad_by_endpoint: PerMetric<[u32; ENDPOINTS]>,
+    /// Green requests that are a datum in latency and were written to a target, by its place.
+    pub green_written: [u32; ENDPOINTS],
+    /// Those of them whose latency is known.
+    pub green_timed: [u32; ENDPOINTS],
 }
 
 impl Cells {
@@ -140,6 +150,16 @@ impl Cells {
         if let (Side::Green, true, Some(endpoint)) = (side, bad, endpoint) {
             self.bad_by_endpoint[metric.index()][endpoint % ENDPOINTS] += 1;
         }
+    }
+
+    /// Counts that a request of green, which is a datum in latency, was written to a target.
+    pub fn write(&mut self, endpoint: usize) {
+        self.green_written[endpoint % ENDPOINTS] += 1;
+    }
+
+    /// Counts that the latency of such a request is known.
+    pub fn time(&mut self, endpoint: usize) {
+        self.green_timed[endpoint % ENDPOINTS] += 1;
     }
 
     /// The later of two readings of the same proxy: the larger of each count.
@@ -182,6 +202,12 @@ impl Cells {
             bad_by_endpoint: std::array::from_fn::<_, METRICS, _>(|metric| {
                 std::array::from_fn(|place| bad(metric, place))
             }),
+            green_written: std::array::from_fn(|place| {
+                with(self.green_written[place], other.green_written[place])
+            }),
+            green_timed: std::array::from_fn(|place| {
+                with(self.green_timed[place], other.green_timed[place])
+            }),
         }
     }
 }
@@ -210,8 +236,13 @@ mod tests {
         assert_eq!(early.later(&late), late);
         assert_eq!(late.later(&early), late);
         assert_eq!(late.later(&late), late);
+        late.write(3);
+        late.write(3 + ENDPOINTS);
+        late.time(3);
+        assert_eq!(early.later(&late), late);
         let both = late.plus(&early);
         assert_eq!(both, early.plus(&late));
+        assert_eq!((both.green_written[3], both.green_timed[3]), (2, 1));
         assert_eq!(both.rows[0].green, 2);
         assert_eq!(both.bad_by_endpoint[0][3], 2);
         assert!(!both.is_complete());

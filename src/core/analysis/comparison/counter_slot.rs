@@ -3,7 +3,7 @@
 //! What is late is dropped, never counted for another cohort (C5): a place takes nothing any more
 //! long before it is used again, and each count knows of which turn it is ([`Count`]).
 //!
-//! It is eleven cache lines. What requests read is on one, what they count on others, blue's and
+//! It is thirteen cache lines. What requests read is on one, what they count on others, blue's and
 //! green's apart.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,7 +31,13 @@ pub(super) struct Slot {
     blue: OutcomeCounts<1>,
     /// The last place is that of no target.
     green: OutcomeCounts<GREEN_PLACES>,
+    written: Written,
 }
+
+/// Green's requests that are a datum in latency and were written, by the place of the target.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Written([Count; ENDPOINTS]);
 
 /// Who arrived.
 #[derive(Debug, Default)]
@@ -64,6 +70,7 @@ impl Slot {
         self.number.store(0, Ordering::Release);
         self.blue.begin(turn);
         self.green.begin(turn);
+        self.written.0.iter().for_each(|count| count.begin(turn));
         self.entry.data.iter().flatten().for_each(|count| count.begin(turn));
         self.entry.arrived.iter().for_each(|count| count.store(0, Ordering::Release));
         for (slot, threshold) in self.thresholds.iter().zip(thresholds.each) {
@@ -118,6 +125,13 @@ impl Slot {
         (of(Side::Green), of(Side::Blue))
     }
 
+    /// Counts that a request of green, which is a datum in latency, was written to a target; before
+    /// its outcome is counted.
+    pub(super) fn write(&self, endpoint: usize, turn: Turn) {
+        // One that is too late is taken back, as its outcome will be.
+        let _ = self.written.0[endpoint % ENDPOINTS].add(turn);
+    }
+
     /// Counts an outcome. `exceeded`: how many thresholds its latency exceeds, 3 for an error;
     /// `None` if it is no datum there. `false` if it is too late.
     pub(super) fn settle(
@@ -136,10 +150,15 @@ impl Slot {
         }
     }
 
-    /// What was counted so far. Outcomes are read first, and then the arrivals (D6), which in a
-    /// service that is not sticky are `arrived`, and are every metric's. `None` if the place has
-    /// another turn, or if an outcome is there without its arrival: then something is there that
-    /// is about to be taken back.
+    /// Counts the latency alone of a request of green that was written to a target.
+    pub(super) fn time(&self, exceeded: usize, endpoint: usize, turn: Turn) {
+        self.green.time(exceeded, endpoint % ENDPOINTS, turn);
+    }
+
+    /// What was counted so far. Outcomes are read first, then what was written, and then the
+    /// arrivals (D6), which in a service that is not sticky are `arrived`, and are every metric's.
+    /// `None` if the place has another turn, or if something is there without what comes before it:
+    /// then something is there that is about to be taken back.
     pub(super) fn read(
         &self,
         sticky: bool,
@@ -159,6 +178,10 @@ impl Slot {
             counts.copy_from_slice(&green.bad_by_place[place][..ENDPOINTS]);
         }
         cells.absolute = row(green.absolute, blue.absolute);
+        cells.green_timed.copy_from_slice(&green.timed_by_place[..ENDPOINTS]);
+        for (written, count) in cells.green_written.iter_mut().zip(&self.written.0) {
+            *written = count.read(turn)?;
+        }
         (cells.absolute.green, cells.absolute.blue) = arrived();
         for metric in Metric::ALL.into_iter().filter(|metric| !dormant.contains(*metric)) {
             let row = &mut cells.rows[metric.index()];
@@ -171,7 +194,11 @@ impl Slot {
         let sound = |row: &Row| {
             row.green_bad + row.green_ok <= row.green && row.blue_bad + row.blue_ok <= row.blue
         };
-        cells.rows.iter().chain([&cells.absolute]).all(sound).then_some(cells)
+        let rows_are = cells.rows.iter().chain([&cells.absolute]).all(sound);
+        let mut targets = cells.green_timed.iter().zip(&cells.green_written);
+        let targets_are = targets.all(|(timed, written)| timed <= written)
+            && cells.green_written.iter().sum::<u32>() <= cells.absolute.green;
+        (rows_are && targets_are).then_some(cells)
     }
 
     /// How many were drawn, but for requests of a cohort that is not closed: requests, or in a
@@ -299,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_place_is_as_large_as_it_is_said_to_be_and_begins_a_cache_line() {
-        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (704, 64));
+        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (832, 64));
         assert_eq!(size_of::<OutcomeCounts<1>>(), 64);
     }
 }

@@ -8,10 +8,11 @@
 //! **Cost.** An arrival is one atomic addition, and one more in a sticky service (besides what is
 //! remembered of a unit that is new). An outcome is one for both metrics of events and the absolute
 //! process, and one for all latencies ([`OutcomeCounts`](super::outcome_counts::OutcomeCounts)),
-//! whether it is good or bad, and its target with it; a bad one of green is one more. No step is
-//! ever tried again. What all requests read lies on other cache lines than what they count. No word
-//! is shared with another rollout, and blue and green of one are counted alike. A cohort takes 704
-//! bytes, a ring of 64 s 462 KiB, and the largest one 4.1 MiB.
+//! whether it is good or bad, and its target with it; a bad one of green is one more. In between
+//! green alone has one, where it is written: latency runs from there and not from its arrival (D5),
+//! and who waits for which target cannot be told from the arrivals. No step is ever tried again.
+//! What all requests read lies on other cache lines than what they count. No word is shared with
+//! another rollout. A cohort takes 832 bytes, a ring of 64 s 546 KiB, and the largest one 4.8 MiB.
 //!
 //! A ticket that is never settled stays in flight for ever, which is counted against whatever is to
 //! be shown ([`Cells`]); one that is settled after its cohort left the ring is dropped.
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::analysis::split_check::Drawn;
 use crate::core::analysis::thresholds::Thresholds;
-use crate::core::model::{MonoTime, Side, Weight};
+use crate::core::model::{MonoTime, Side, Span, Weight};
 
 use super::arrivals::Arrivals;
 use super::cells::Cells;
@@ -83,6 +84,8 @@ pub struct Ticket {
     /// `None` for a request that was drawn for itself.
     unit: Option<u64>,
     thresholds: Thresholds,
+    /// When it was written to green's target; `None` before that, and on blue.
+    written: Option<MonoTime>,
 }
 
 /// What a request came to.
@@ -94,13 +97,13 @@ pub struct Settled {
     pub client4xx: bool,
     /// Time to headers in microseconds; `None`: an error, slow by definition.
     pub latency_us: Option<u64>,
-    /// The place of green's target that it was sent to; `None` on blue, and where no target is to
-    /// blame.
+    /// The place of green's target that it was sent to, the same as where it was written; `None` on
+    /// blue, and where no target is to blame.
     pub endpoint: Option<usize>,
 }
 
 impl Counters {
-    /// No cohort is open. `ring` as [`Rules::ring_for`](super::Rules::ring_for), 704 bytes each;
+    /// No cohort is open. `ring` as [`Rules::ring_for`](super::Rules::ring_for), 832 bytes each;
     /// `units`: whether the service is sticky, and each unit counts once (B9).
     #[must_use]
     pub fn new(ring: usize, units: bool, guard: ClusterGuard) -> Self {
@@ -233,13 +236,27 @@ impl Counters {
             }
         }
         let counted = data.without(dormant);
-        Some(Ticket { cohort, side, counted, unit, thresholds })
+        Some(Ticket { cohort, side, counted, unit, thresholds, written: None })
+    }
+
+    /// Counts that a request is about to be written to a connection that stands: its latency runs
+    /// from now on. `endpoint` is the place of green's target.
+    pub fn written(&self, ticket: &mut Ticket, endpoint: Option<usize>, now: MonoTime) {
+        let is_new = ticket.side == Side::Green && ticket.written.is_none();
+        let Some(endpoint) = endpoint.filter(|_| is_new && is_timed(ticket.counted)) else {
+            return;
+        };
+        ticket.written = Some(now);
+        let slot = self.slot(ticket.cohort);
+        if slot.is(ticket.cohort) {
+            slot.write(endpoint, self.turn(ticket.cohort));
+        }
     }
 
     /// Settles a request; once.
     #[expect(clippy::needless_pass_by_value, reason = "whoever settles has no ticket any more")]
     pub fn settle(&self, ticket: Ticket, settled: Settled, now: MonoTime) {
-        let Ticket { cohort, side, counted, unit, thresholds } = ticket;
+        let Ticket { cohort, side, counted, unit, thresholds, written } = ticket;
         let Settled { errors, client4xx, latency_us, endpoint } = settled;
         // A failure that is no datum stands for no other: a user who fails again and again must not
         // have everybody else's failures spared.
@@ -261,15 +278,36 @@ impl Counters {
         };
         let exceeded = match latency_us {
             Some(latency_us) if !errors => thresholds.exceeded(side, latency_us),
-            // What the guard spares is ok in every metric.
-            Some(_) | None if spared => 0,
+            // What the guard spares is no error, which would be slow by definition, but what took
+            // too long did: while it was open it was slow already, and slow it stays.
+            Some(_) | None if spared => {
+                let took = written.map_or(Span::ZERO, |at| now.since(at));
+                thresholds.exceeded(side, took.ms().saturating_mul(1_000))
+            }
             Some(_) | None => Metric::LATENCIES.len(),
         };
-        let is_timed = Metric::LATENCIES.iter().any(|metric| counted.contains(*metric));
-        let exceeded = is_timed.then_some(exceeded);
+        let exceeded = is_timed(counted).then_some(exceeded);
+        if let (Side::Green, None, Some(endpoint), Some(_)) = (side, written, endpoint, exceeded) {
+            // So that what was written and has no latency is what waits for one.
+            slot.write(endpoint, self.turn(cohort));
+        }
         let is_counted = slot.settle(side, events, exceeded, endpoint, self.turn(cohort));
         if is_counted && events.bad.is_some() && side == Side::Green {
             self.failures.green_bad.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Leaves a request open for good: it was given up before it was known what it comes to. What is
+    /// known is whether it took longer than is slow; if not, its latency is ok, and a later look at
+    /// what hangs does not find it.
+    pub fn cut_short(&self, ticket: &Ticket, endpoint: Option<usize>, now: MonoTime) {
+        let slot = self.slot(ticket.cohort);
+        let Some((written, endpoint)) = ticket.written.zip(endpoint) else { return };
+        if slot.is(ticket.cohort) {
+            // Both moments are whole milliseconds.
+            let took_us = now.since(written).ms().saturating_sub(1).saturating_mul(1_000);
+            let exceeded = ticket.thresholds.exceeded(ticket.side, took_us);
+            slot.time(exceeded, endpoint, self.turn(ticket.cohort));
         }
     }
 
@@ -336,6 +374,11 @@ impl Units {
     }
 }
 
+/// Whether something is a datum in any latency.
+fn is_timed(counted: MetricSet) -> bool {
+    Metric::LATENCIES.iter().any(|metric| counted.contains(*metric))
+}
+
 /// For how many cohorts a place takes nothing before it is used again: 3.2 s, in which every step
 /// comes to its end that was begun before, or is taken back ([`Count`](super::count::Count)).
 const GRACE: usize = 32;
@@ -348,7 +391,6 @@ mod tests {
     use super::super::chance::Chance;
     use super::*;
     use crate::core::analysis::thresholds::Threshold;
-    use crate::core::model::Span;
 
     const OK: Settled =
         Settled { errors: false, client4xx: false, latency_us: Some(50), endpoint: None };
@@ -384,6 +426,30 @@ mod tests {
 
     fn row(cells: &Cells, metric: Metric) -> Row {
         cells.rows[metric.index()]
+    }
+
+    #[test]
+    fn what_is_cut_short_stays_open_and_is_slow_only_if_it_took_so_long() {
+        let counters = counters(8, false);
+        for (took_ms, wanted) in [(0, [0, 0, 0]), (1, [0, 0, 0]), (2, [1, 1, 1])] {
+            let before = counters.read(0).expect("in the ring");
+            let mut ticket = arrive(&counters, Side::Green);
+            counters.written(&mut ticket, Some(3), at(10));
+            counters.cut_short(&ticket, Some(3), at(10 + took_ms));
+            let cells = counters.read(0).expect("in the ring");
+            assert_eq!(cells.green_written[3], cells.green_timed[3]);
+            for (metric, wanted) in Metric::LATENCIES.into_iter().zip(wanted) {
+                let bad = row(&cells, metric).green_bad - row(&before, metric).green_bad;
+                assert_eq!((bad, row(&cells, metric).in_flight().0), (wanted, 0), "{took_ms} ms");
+            }
+        }
+        counters.cut_short(&arrive(&counters, Side::Blue), None, at(99));
+        let cells = counters.read(0).expect("in the ring");
+        for metric in [Metric::Errors, Metric::Client4xx] {
+            assert_eq!(row(&cells, metric).in_flight(), (3, 1));
+        }
+        assert_eq!((cells.absolute.in_flight(), counters.green_bad()), ((3, 1), 0));
+        assert_eq!(row(&cells, Metric::LatencyP50).in_flight(), (0, 1), "blue's is bad so");
     }
 
     #[test]
@@ -512,6 +578,59 @@ mod tests {
         }
         assert_eq!((cells.absolute.green_bad, cells.absolute.blue_bad), (3, 3));
         assert_eq!(counters.green_bad(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_a_target_of_green_is_known_from_the_moment_it_was_written() {
+        let counters = counters(8, false);
+        let targets = |number| {
+            let cells = counters.read(number).expect("in the ring");
+            (cells.green_written[2], cells.green_timed[2])
+        };
+        let mut ticket = arrive(&counters, Side::Green);
+        assert_eq!(targets(0), (0, 0), "it waits for a connection");
+        counters.written(&mut ticket, Some(2), at(5));
+        counters.written(&mut ticket, Some(2), at(6));
+        assert_eq!(targets(0), (1, 0));
+        counters.settle(ticket, Settled { endpoint: Some(2), ..OK }, at(7));
+        assert_eq!(targets(0), (1, 1));
+        let unwritten = arrive(&counters, Side::Green);
+        counters.settle(unwritten, Settled { endpoint: Some(2), ..FAILED }, at(7));
+        assert_eq!(targets(0), (2, 2), "it waits for none");
+        counters.settle(arrive(&counters, Side::Green), FAILED, at(7));
+        let mut blue = arrive(&counters, Side::Blue);
+        counters.written(&mut blue, Some(2), at(8));
+        counters.settle(blue, Settled { endpoint: Some(2), ..OK }, at(9));
+        let cells = counters.read(0).expect("in the ring");
+        assert_eq!((cells.green_written.iter().sum::<u32>(), targets(0)), (2, (2, 2)));
+        let rests = Cohort { dormant: MetricSet::LATENCIES, ..cohort(1, 1_000) };
+        counters.open(&rests, &thresholds());
+        let mut ticket = arrive(&counters, Side::Green);
+        counters.written(&mut ticket, Some(2), at(9));
+        counters.settle(ticket, Settled { endpoint: Some(2), ..OK }, at(9));
+        assert_eq!(targets(1), (0, 0), "latencies rest");
+    }
+
+    #[test]
+    fn a_failure_that_the_guard_spares_is_slow_if_it_took_as_long() {
+        let counters = Counters::new(4, false, ClusterGuard::default());
+        counters.open(&cohort(0, 1_000), &thresholds());
+        let send = |settled, (written, known)| {
+            let mut ticket = arrive(&counters, Side::Green);
+            counters.written(&mut ticket, Some(1), at(written));
+            counters.settle(ticket, Settled { endpoint: Some(1), ..settled }, at(known));
+        };
+        send(OK, (0, 1_000));
+        send(FAILED, (1_000, 1_000));
+        let bad = || {
+            let cells = counters.read(0).expect("in the ring");
+            Metric::ALL.map(|metric| row(&cells, metric).green_bad)
+        };
+        assert_eq!(bad(), [1, 0, 1, 1, 1]);
+        send(FAILED, (1_100, 1_100));
+        assert_eq!(bad(), [1, 0, 1, 1, 1], "it is spared");
+        send(FAILED, (200, 1_200));
+        assert_eq!(bad(), [1, 0, 2, 2, 2], "it hung before");
     }
 
     #[test]

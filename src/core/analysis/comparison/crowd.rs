@@ -59,9 +59,14 @@ impl Scene {
             let unit = crowd.sticky.then(|| chance.bits() % 97);
             self.sent.fetch_add(1, Ordering::Relaxed);
             let weight = weight(self.weight.load(Ordering::Acquire));
-            if let Some(ticket) = self.counters.arrive(side, weight, unit) {
+            if let Some(mut ticket) = self.counters.arrive(side, weight, unit) {
                 done.cells.arrive(side, MetricSet::ALL);
-                held.push((ticket, side));
+                let endpoint = (chance.bits() % 20) as usize;
+                if chance.yes(0.5) {
+                    let now = MonoTime::from_ms(0);
+                    self.counters.written(&mut ticket, Some(endpoint), now);
+                }
+                held.push((ticket, side, endpoint));
             }
             if turn % 8 == 7 {
                 self.settle(&mut held, &mut chance, &mut done);
@@ -71,16 +76,20 @@ impl Scene {
         done
     }
 
-    fn settle(&self, held: &mut Vec<(Ticket, Side)>, chance: &mut Chance, done: &mut Done) {
-        for (ticket, side) in held.drain(..) {
+    fn settle(&self, held: &mut Vec<(Ticket, Side, usize)>, chance: &mut Chance, done: &mut Done) {
+        for (ticket, side, endpoint) in held.drain(..) {
             let (errors, client4xx) = match chance.bits() % 4 {
                 0 => (true, false),
                 1 => (false, true),
                 _ => (false, false),
             };
             let latency_us = (!errors).then(|| chance.bits() % 400);
-            let endpoint = Some((chance.bits() % 20) as usize);
+            let endpoint = Some(endpoint);
             let settled = Settled { errors, client4xx, latency_us, endpoint };
+            if let (Side::Green, Some(endpoint)) = (side, endpoint) {
+                done.cells.write(endpoint);
+                done.cells.time(endpoint);
+            }
             self.counters.settle(ticket, settled, MonoTime::from_ms(0));
             let slow = |us: u64| latency_us.is_none_or(|latency_us| latency_us > us);
             let [p50, p90, p99] = SLOW_US.map(slow);
@@ -139,7 +148,10 @@ fn is_sound(cells: &Cells) -> bool {
     let arrived = |row: &Row| {
         row.green_bad + row.green_ok <= row.green && row.blue_bad + row.blue_ok <= row.blue
     };
+    let timed = |place: usize| cells.green_timed[place] <= cells.green_written[place];
     rows.all(arrived)
+        && (0..ENDPOINTS).all(timed)
+        && cells.green_written.iter().sum::<u32>() <= cells.absolute.green
         && Metric::ALL.iter().all(|m| of_targets(*m) == cells.rows[m.index()].green_bad)
 }
 

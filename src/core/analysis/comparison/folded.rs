@@ -1,11 +1,16 @@
 //! The base: everything that was folded, as the state that its requests have left behind.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::core::analysis::thresholds::Thresholds;
 
 use super::cells::{Cells, ENDPOINTS};
 use super::cohort::Cohort;
 use super::epochs::Epochs;
 use super::metric::{METRICS, PerMetric};
+use super::overdue::Overdue;
 use super::ratio::RatioTests;
 use super::standing::{self, Absolute, Point, Standing};
 use super::wealth::Wealth;
@@ -21,12 +26,20 @@ pub(super) struct Slot {
     pub(super) fresh: bool,
     /// The evaluation in which that was.
     pub(super) round: u64,
+    pub(super) overdue: Overdue,
 }
 
 impl Slot {
-    pub(super) fn new(cohort: Cohort) -> Self {
+    pub(super) fn new(cohort: Cohort, thresholds: &Thresholds) -> Self {
         let point = Point { cohort: Some(cohort.number), total: 0.0, by_metric: [0.0; METRICS] };
-        Self { cohort, cells: Cells::default(), point, fresh: false, round: 0 }
+        let overdue = Overdue::new(thresholds);
+        Self { cohort, cells: Cells::default(), point, fresh: false, round: 0, overdue }
+    }
+
+    /// Its cells as they are evaluated: with what is overdue counted as slow.
+    pub(super) fn counted(&self) -> Cow<'_, Cells> {
+        let moved = self.overdue.counted(&self.cells);
+        moved.map_or(Cow::Borrowed(&self.cells), Cow::Owned)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The golden vectors of the analysis (sections 7 and 8 and `golden-section5.json`), each to a
 //! relative 1e-9, and the enumeration that shows that nobody can win at the boundary.
 
-use crate::core::model::{Side, Weight};
+use crate::core::model::{MonoTime, Side, Weight};
 
 use super::*;
 
@@ -135,7 +135,7 @@ fn g5_counts_of_several_proxies_add_up() {
         Comparator::new(Rules { margins: alone(default_errors()), ..Rules::default() });
     comparator.open(cohort(0, 0, 1_000)).unwrap();
     comparator.observe(0, &merged);
-    let found = comparator.evaluate(0);
+    let found = comparator.evaluate(MonoTime::default(), 0);
     close(found.point.total, 2499.296306);
     assert!(found.crossed);
 }
@@ -161,7 +161,7 @@ fn g7_the_metrics_are_combined() {
     let mut comparator = Comparator::new(Rules::default());
     comparator.open(cohort(0, 0, 1_000)).unwrap();
     comparator.observe(0, &cells);
-    let found = comparator.evaluate(0);
+    let found = comparator.evaluate(MonoTime::default(), 0);
     close(found.point.by_metric[0], 108.2574884);
     close(found.point.by_metric[2], 857470.1118);
     close(found.point.total, 85812.26567);
@@ -188,7 +188,7 @@ fn g9_a_green_that_fails_everything_is_caught_at_the_fourth_request() {
             cells.rows[metric.index()] = row([bad, n - bad, 0, 0], [0, 0]);
         }
         comparator.observe(0, &cells);
-        let found = comparator.evaluate(0);
+        let found = comparator.evaluate(MonoTime::default(), 0);
         found
             .point
             .by_metric
@@ -238,7 +238,7 @@ fn h18_prefixes_with_what_is_in_flight_imputed() {
         comparator.open(cohort(number, epoch, bp)).unwrap();
         comparator.observe(number, &errors(counts, in_flight));
     }
-    let found = comparator.evaluate(0);
+    let found = comparator.evaluate(MonoTime::default(), 0);
     let wanted = [1.0, 3.087661911, 26.13767893, 13.43860876, 18.20938196, 0.2500016528];
     for (found, wanted) in comparator.points().zip(wanted) {
         close(found.total, wanted);
@@ -270,7 +270,7 @@ fn h19_and_b3_the_maximum_is_taken_of_the_combination() {
         cells.rows[2] = row(slow, [0, 0]);
         comparator.observe(number, &cells);
     }
-    let found = comparator.evaluate(0);
+    let found = comparator.evaluate(MonoTime::default(), 0);
     let wanted = [1.0, 738.2090694, 8.045404288, 392.972734];
     for (found, wanted) in comparator.points().zip(wanted) {
         close(found.total, wanted);
@@ -287,7 +287,8 @@ fn h19_and_b3_the_maximum_is_taken_of_the_combination() {
 fn h20_the_ring_folds_in_order_and_forgets_late_outcomes() {
     let margins = alone(default_errors());
     let mut comparator = Comparator::new(Rules { margins, ring: 3, ..Rules::default() });
-    let found = |comparator: &mut Comparator| comparator.evaluate(0).point.total;
+    let found =
+        |comparator: &mut Comparator| comparator.evaluate(MonoTime::default(), 0).point.total;
     let steps: [([u32; 4], [u32; 2], f64); 3] = [
         ([1, 0, 0, 4], [1, 1], 1.211153951),
         ([3, 0, 0, 1], [0, 0], 101.3848444),

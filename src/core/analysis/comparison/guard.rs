@@ -4,9 +4,11 @@
 //! reason that blue does not share, even if blue's targets do the same as often. The bound on false
 //! rollbacks does not cover that (B7). So after a failure of a target of green that was counted,
 //! its further failures within the guard are counted as *ok* in every metric, as long as it has
-//! also answered well within the guard. A target that never answered well is caught as before. Blue
-//! is never spared. Counting a bad request of green as ok can only lower the evidence, in whatever
-//! order it is decided; that makes it safe, and what it helps is a measurement and not a theorem.
+//! also answered well within the guard. Only in latency one that took longer than is slow stays
+//! slow: so it was counted before it failed, as any other that hangs (`Overdue`). A target that
+//! never answered well is caught as before. Blue is never spared. Counting a bad request of green
+//! as ok can only lower the evidence, in whatever order it is decided; that makes it safe, and what
+//! it helps is a measurement and not a theorem.
 
 use crate::core::model::{MonoTime, Span};
 

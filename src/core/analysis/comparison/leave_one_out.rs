@@ -66,7 +66,7 @@ impl LeaveOneOut<'_> {
                 standing::enter(&mut wealth, slot.cohort.epoch, epoch);
                 epoch = Some(self.epochs.of(slot.cohort.epoch));
             }
-            add_without(&mut wealth, &slot.cells, target);
+            add_without(&mut wealth, &slot.counted(), target);
             if *stands && self.falls_short(&wealth, epoch) {
                 (*stands, struck) = (false, true);
             }

@@ -16,7 +16,8 @@
 //!
 //! What has to stay true, each point a way to lose the guarantee:
 //! - cohorts are read in order of arrival and folded oldest first ([`Comparator`], B1);
-//! - what is in flight or unknown is counted pessimistically and never left out ([`Cells`]);
+//! - what is in flight or unknown is counted pessimistically and never left out ([`Cells`]); what
+//!   is moved before it ends stays as it is, whatever it comes to (`Overdue`);
 //! - a request carries cohort, weight and thresholds of its arrival; late outcomes of
 //!   folded cohorts are dropped;
 //! - metrics that are dormant are so for both sides, decided before a cohort opens
@@ -50,6 +51,7 @@ mod leave_one_out;
 mod margins;
 mod metric;
 mod outcome_counts;
+mod overdue;
 mod ratio;
 mod rules;
 mod saved;

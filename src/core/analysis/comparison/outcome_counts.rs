@@ -1,9 +1,9 @@
 //! The outcomes of one cohort on one side, in as few steps as can be: one that says what a request
 //! came to in both metrics of events and for the absolute process, and one for all three latencies.
 //!
-//! There is a count for each combination, by the place of the target for those that are bad in
-//! anything. So nothing that was counted of a request can be read without the rest of it, and
-//! rows and targets come out by adding up.
+//! There is a count for each combination, by the place of the target for latencies and for those
+//! that are bad in anything. So nothing that was counted of a request can be read without the rest
+//! of it, and rows and targets come out by adding up.
 //!
 //! The three latency metrics take one count because a latency exceeds the lowest thresholds first:
 //! how many it exceeds says which.
@@ -11,24 +11,23 @@
 use super::count::{Count, Turn};
 use super::metric::{METRICS, Metric, PerMetric};
 
-/// What was counted of one side; of a target, whose place is below `PLACES`, only what is bad.
+/// What was counted of one side; of a target, whose place is below `PLACES`, what is bad, and all
+/// latencies.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct OutcomeCounts<const PLACES: usize> {
     /// Bad in no metric of events, by [`Events::good`].
     good: [Count; 8],
-    /// Slow in no metric.
-    in_time: Count,
-    places: [Trouble; PLACES],
+    places: [OfTarget; PLACES],
 }
 
-/// What of a target's answers is bad.
+/// What is counted of a target's answers.
 #[derive(Debug, Default)]
-struct Trouble {
+struct OfTarget {
     /// By [`BadEvent::kind`].
     bad: [Count; 4],
-    /// By how many thresholds were exceeded, less one.
-    slow: [Count; 3],
+    /// By how many thresholds were exceeded.
+    timed: [Count; 4],
 }
 
 /// What a request came to in the metrics of events.
@@ -60,13 +59,15 @@ pub(super) struct Known<const PLACES: usize> {
     pub(super) absolute: (u32, u32),
     /// The bad ones by the place of the target.
     pub(super) bad_by_place: PerMetric<[u32; PLACES]>,
+    /// Those that are a datum in latency, by the place of the target.
+    pub(super) timed_by_place: [u32; PLACES],
 }
 
 impl<const PLACES: usize> OutcomeCounts<PLACES> {
     /// Begins a turn with nothing counted.
     pub(super) fn begin(&self, turn: Turn) {
-        let places = self.places.iter().flat_map(|place| place.bad.iter().chain(&place.slow));
-        self.good.iter().chain([&self.in_time]).chain(places).for_each(|count| count.begin(turn));
+        let places = self.places.iter().flat_map(|place| place.bad.iter().chain(&place.timed));
+        self.good.iter().chain(places).for_each(|count| count.begin(turn));
     }
 
     /// Counts an outcome. `exceeded`: how many thresholds its latency exceeds, 3 for an error;
@@ -83,11 +84,14 @@ impl<const PLACES: usize> OutcomeCounts<PLACES> {
             None => &self.good[events.good()],
             Some(bad) => &place.bad[bad.kind(events)],
         };
-        let latency = exceeded.map(|exceeded| match exceeded.checked_sub(1) {
-            None => &self.in_time,
-            Some(slow) => &place.slow[slow.min(2)],
-        });
+        let latency = exceeded.map(|exceeded| &place.timed[exceeded.min(3)]);
         event.add(turn) && latency.is_none_or(|latency| latency.add(turn))
+    }
+
+    /// Counts a latency that comes without an outcome.
+    pub(super) fn time(&self, exceeded: usize, place: usize, turn: Turn) {
+        // One that is too late is taken back.
+        let _ = self.places[place].timed[exceeded.min(3)].add(turn);
     }
 
     /// What was counted so far, given the thresholds of the side in the order of
@@ -97,19 +101,19 @@ impl<const PLACES: usize> OutcomeCounts<PLACES> {
             rows: Default::default(),
             absolute: (0, 0),
             bad_by_place: [[0; PLACES]; METRICS],
+            timed_by_place: [0; PLACES],
         };
         for (kind, count) in self.good.iter().enumerate() {
             known.add_good(kind, count.read(turn)?);
         }
         // A latency exceeds one of the thresholds only if it exceeds all that are lower.
         let lower = thresholds.map(|of| thresholds.iter().filter(|other| **other < of).count());
-        known.add_latency(0, lower, None, self.in_time.read(turn)?);
-        for (place, trouble) in self.places.iter().enumerate() {
-            for (kind, count) in trouble.bad.iter().enumerate() {
+        for (place, target) in self.places.iter().enumerate() {
+            for (kind, count) in target.bad.iter().enumerate() {
                 known.add_bad(kind, place, count.read(turn)?);
             }
-            for (slow, count) in trouble.slow.iter().enumerate() {
-                known.add_latency(slow + 1, lower, Some(place), count.read(turn)?);
+            for (exceeded, count) in target.timed.iter().enumerate() {
+                known.add_latency(exceeded, lower, place, count.read(turn)?);
             }
         }
         Some(known)
@@ -118,11 +122,7 @@ impl<const PLACES: usize> OutcomeCounts<PLACES> {
 
 impl<const PLACES: usize> Default for OutcomeCounts<PLACES> {
     fn default() -> Self {
-        Self {
-            good: Default::default(),
-            in_time: Count::default(),
-            places: std::array::from_fn(|_| Trouble::default()),
-        }
+        Self { good: Default::default(), places: std::array::from_fn(|_| OfTarget::default()) }
     }
 }
 
@@ -187,13 +187,8 @@ impl<const PLACES: usize> Known<PLACES> {
         }
     }
 
-    fn add_latency(
-        &mut self,
-        exceeded: usize,
-        lower: [usize; 3],
-        place: Option<usize>,
-        count: u32,
-    ) {
+    fn add_latency(&mut self, exceeded: usize, lower: [usize; 3], place: usize, count: u32) {
+        self.timed_by_place[place] += count;
         for (metric, lower) in Metric::LATENCIES.iter().zip(lower) {
             let row = &mut self.rows[metric.index()];
             if exceeded <= lower {
@@ -201,9 +196,7 @@ impl<const PLACES: usize> Known<PLACES> {
                 continue;
             }
             row.0 += count;
-            if let Some(place) = place {
-                self.bad_by_place[metric.index()][place] += count;
-            }
+            self.bad_by_place[metric.index()][place] += count;
         }
     }
 
@@ -232,6 +225,7 @@ mod tests {
         let thresholds = [300, 100, 300];
         let mut rows = PerMetric::<(u32, u32)>::default();
         let mut by_place = [[0_u32; 3]; METRICS];
+        let mut timed = [0_u32; 3];
         let mut absolute = (0, 0);
         let mut times = 0;
         let bads = [None, Some(BadEvent::Errors), Some(BadEvent::Client4xx)];
@@ -268,11 +262,12 @@ mod tests {
                     add(metric, slow);
                 }
                 *(if failed { &mut absolute.0 } else { &mut absolute.1 }) += times;
+                timed[place] += if slow.is_some() { times } else { 0 };
             }
         }
         let known = counts.read(thresholds, turn).expect("it is its turn");
         assert_eq!((known.rows, known.absolute), (rows, absolute));
-        assert_eq!(known.bad_by_place, by_place);
+        assert_eq!((known.bad_by_place, known.timed_by_place), (by_place, timed));
         assert!(counts.read(thresholds, Turn::of(2, 1)).is_none());
     }
 }

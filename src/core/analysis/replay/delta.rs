@@ -1,7 +1,8 @@
 //! What changed between two readings of a cohort's counters, as bytes.
 //!
 //! The first byte says which rows changed: the absolute one, the five metrics', and the targets'
-//! counts. Each row that did says which of its six counts grew and by how much, or that it grew
+//! counts, those of bad ones and those of what was written and timed, which older logs do not have.
+//! Each row that did says which of its six counts grew and by how much, or that it grew
 //! just as the row before: an arrival and a good answer are the same in most rows.
 
 use crate::core::analysis::comparison::{Cells, ENDPOINTS, METRICS, Row};
@@ -18,7 +19,11 @@ pub(super) fn write(out: &mut Vec<u8>, from: &Cells, to: &Cells) {
         head |= u8::from(grew(growth)) << place;
     }
     let by_target = from.bad_by_endpoint != to.bad_by_endpoint;
-    out.push(if by_target { head | BY_TARGET } else { head });
+    let written = |cells: &Cells| (cells.green_written, cells.green_timed);
+    let by_writing = written(from) != written(to);
+    head |= if by_target { BY_TARGET } else { 0 };
+    head |= if by_writing { BY_WRITING } else { 0 };
+    out.push(head);
     let mut before = [0; COUNTS];
     for growth in growths.iter().filter(|growth| grew(growth)) {
         if *growth == before {
@@ -31,12 +36,20 @@ pub(super) fn write(out: &mut Vec<u8>, from: &Cells, to: &Cells) {
     }
     if by_target {
         for (from, to) in from.bad_by_endpoint.iter().zip(&to.bad_by_endpoint) {
-            let growth: [u32; ENDPOINTS] =
-                std::array::from_fn(|place| to[place].saturating_sub(from[place]));
-            put(out, mask(&growth));
-            growth.iter().filter(|count| **count > 0).for_each(|count| put(out, (*count).into()));
+            write_targets(out, from, to);
         }
     }
+    if by_writing {
+        write_targets(out, &from.green_written, &to.green_written);
+        write_targets(out, &from.green_timed, &to.green_timed);
+    }
+}
+
+fn write_targets(out: &mut Vec<u8>, from: &[u32; ENDPOINTS], to: &[u32; ENDPOINTS]) {
+    let growth: [u32; ENDPOINTS] =
+        std::array::from_fn(|place| to[place].saturating_sub(from[place]));
+    put(out, mask(&growth));
+    growth.iter().filter(|count| **count > 0).for_each(|count| put(out, (*count).into()));
 }
 
 /// Adds what was written to the counts; `None` if it is no growth of these.
@@ -53,12 +66,21 @@ pub(super) fn read(bytes: &mut Bytes<'_>, cells: &mut Cells) -> Option<()> {
     }
     if head & BY_TARGET != 0 {
         for counted in &mut cells.bad_by_endpoint {
-            let mask = bytes.number()?;
-            let growth: [u32; ENDPOINTS] = counts(bytes, mask)?;
-            for (count, more) in counted.iter_mut().zip(growth) {
-                *count = count.checked_add(more)?;
-            }
+            read_targets(bytes, counted)?;
         }
+    }
+    if head & BY_WRITING != 0 {
+        read_targets(bytes, &mut cells.green_written)?;
+        read_targets(bytes, &mut cells.green_timed)?;
+    }
+    Some(())
+}
+
+fn read_targets(bytes: &mut Bytes<'_>, counted: &mut [u32; ENDPOINTS]) -> Option<()> {
+    let mask = bytes.number()?;
+    let growth: [u32; ENDPOINTS] = counts(bytes, mask)?;
+    for (count, more) in counted.iter_mut().zip(growth) {
+        *count = count.checked_add(more)?;
     }
     Some(())
 }
@@ -111,6 +133,8 @@ fn counts<const N: usize>(bytes: &mut Bytes<'_>, mask: u64) -> Option<[u32; N]> 
 /// The counts of a row.
 const COUNTS: usize = 6;
 const BY_TARGET: u8 = 0x40;
+/// What was written to targets, and timed.
+const BY_WRITING: u8 = 0x80;
 /// In the place of a row's mask.
 const AS_BEFORE: u8 = 0x40;
 
@@ -130,6 +154,12 @@ mod tests {
             let metric = Metric::ALL[usize::from(*metric) % METRICS];
             cells.settle(metric, side, *bad, Some(usize::from(*target)));
             cells.absolute.settle(side, *bad);
+            if *green {
+                cells.write(usize::from(*target));
+                if *bad {
+                    cells.time(usize::from(*target));
+                }
+            }
         }
         cells
     }
@@ -155,6 +185,21 @@ mod tests {
             let mut bytes = Bytes(&bytes);
             while read(&mut bytes, &mut cells).is_some() && !bytes.is_empty() {}
         }
+    }
+
+    #[test]
+    fn what_an_older_recorder_wrote_is_read() {
+        // Of blue one arrival in the absolute row, and one failure of green by target 1.
+        let old = [0x41, 2, 1, 2, 1, 0, 0, 0, 0];
+        let (mut bytes, mut found) = (Bytes(&old), Cells::default());
+        assert_eq!(read(&mut bytes, &mut found), Some(()));
+        let mut wanted = Cells::default();
+        wanted.absolute.arrive(Side::Blue);
+        wanted.bad_by_endpoint[0][1] = 1;
+        assert_eq!((found, bytes.is_empty()), (wanted, true));
+        let mut out = Vec::new();
+        write(&mut out, &Cells::default(), &wanted);
+        assert_eq!(out, old, "nor is anything else written of it");
     }
 
     #[test]

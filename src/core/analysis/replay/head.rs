@@ -46,3 +46,20 @@ impl Head {
         Rules::agreed(&self.terms, self.longest).ok().flatten()
     }
 }
+
+#[cfg(test)]
+impl Head {
+    /// That of a rollout which begins, with the usual policy and no objective.
+    pub(crate) fn example() -> Self {
+        let compared = Some(crate::core::model::AnalysisSpec::default());
+        Self {
+            cause: Cause::Start,
+            release: "1.0.0".to_owned(),
+            rollout: "d-ABCDEFGHI".parse().expect("an id"),
+            service: "shop".parse().expect("a name"),
+            terms: AnalysisTerms { compared, ..AnalysisTerms::default() },
+            longest: Span::from_secs(1),
+            saved: None,
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! A [`Recorder`] stands beside the [`Comparator`](super::comparison::Comparator) and is told
 //! everything that the comparator is told: cohorts that open, readings of their counters,
-//! evaluations with their times, and what people accept. It writes what changed and nothing else,
+//! evaluations with their times, what people accept, and what others find that has a say: burn
+//! rates, and a suspect that is not ejected. It writes what changed and nothing else,
 //! a mark of three bytes for an evaluation before which nothing did: which prefixes an evaluation
 //! brings up to date depends on how many there were before, so none is left out. [`rerun`] feeds
 //! the same to the same engine, under the same policy or another one, and gives its decisions.

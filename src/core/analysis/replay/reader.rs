@@ -11,7 +11,8 @@ use crate::core::model::Weight;
 
 use super::frames::Frames;
 use super::recorder::{
-    BLUE_PAGES, CELLS, DRAWN, FORMAT, GREEN_PAGES, KIND_BITS, Kind, LOOKED, MOST_OPENED, TARGETS,
+    BLUE_PAGES, CELLS, DRAWN, FORMAT, GREEN_PAGES, IS_ACCEPTED, KIND_BITS, Kind, LOOKED,
+    MOST_OPENED, STAYS, TARGETS,
 };
 use super::track::Track;
 use super::wire::Bytes;
@@ -57,6 +58,16 @@ pub enum Happened<'a> {
     Paged {
         /// Green's and blue's.
         pages: [bool; 2],
+        /// Whether it was looked at once at what follows, and not with the next evaluation.
+        looked: bool,
+    },
+    /// Whether a target stays in that should be out, as it is from now on; also told at the
+    /// beginning of records, but not in logs of earlier releases.
+    Stays {
+        /// Since when, in milliseconds since the log began; `None` if none does.
+        since_ms: Option<u64>,
+        /// Whether a person had accepted what holds the weight.
+        accepted: bool,
         /// Whether it was looked at once at what follows, and not with the next evaluation.
         looked: bool,
     },
@@ -193,6 +204,13 @@ impl<'a> Reader<'a> {
             Kind::Paged => {
                 let pages = [GREEN_PAGES, BLUE_PAGES].map(|side| flags & side != 0);
                 self.tell(Happened::Paged { pages, looked: flags & LOOKED != 0 });
+            }
+            Kind::Stays => {
+                let stays = flags & STAYS != 0;
+                let length = if stays { self.rest.at_most(Track::LARGEST)? } else { 0 };
+                let since_ms = stays.then(|| self.at_ms.saturating_sub(length));
+                let [accepted, looked] = [IS_ACCEPTED, LOOKED].map(|flag| flags & flag != 0);
+                self.tell(Happened::Stays { since_ms, accepted, looked });
             }
             Kind::Accepted => self.tell(Happened::Accepted { rearmed: flags & 1 != 0 }),
             Kind::Decided => {

@@ -1,8 +1,8 @@
 //! The recorder: is told what the comparison is told, and gives bytes.
 
-use crate::core::analysis::Drawn;
 use crate::core::analysis::comparison::{Cells, Cohort, Metric, MetricSet};
 use crate::core::analysis::thresholds::Thresholds;
+use crate::core::analysis::{Drawn, Staying};
 use crate::core::model::{MonoTime, Now};
 
 use super::track::Track;
@@ -37,6 +37,8 @@ pub struct Recorder {
     is_open: bool,
     /// Whether the burn rates of green and of blue page, as the log has it.
     pages: [bool; 2],
+    /// Whether a target stays in that should be out, as the log has it.
+    staying: Staying,
 }
 
 /// How much is recorded.
@@ -71,6 +73,7 @@ impl Recorder {
             stance: None,
             is_open: false,
             pages: [false; 2],
+            staying: Staying::default(),
         }
     }
 
@@ -85,11 +88,14 @@ impl Recorder {
         self.track = Track::default();
         (self.folded, self.opened, self.drawn) = (false, 0, None);
         (self.thresholds, self.stance, self.evaluated) = (None, None, None);
-        self.pages = [false; 2];
+        (self.pages, self.staying) = ([false; 2], Staying::default());
         self.last = now.mono;
         if self.extent == Extent::Nothing {
             self.extent = Extent::Exact;
         }
+        self.write(&record);
+        // Logs of earlier releases tell nothing of it, so that also that it is nothing is told.
+        let record = self.record(Kind::Stays, 0, now.mono);
         self.write(&record);
         if self.extent == Extent::Thinned {
             // Every part says it of itself.
@@ -197,11 +203,35 @@ impl Recorder {
         }
         let record = self.record(Kind::Paged, flags, now);
         self.write(&record);
-        let decision = looked.filter(|(stance, _)| self.stance != Some(*stance));
-        if let Some((stance, evidence)) = decision {
-            self.decided(now, stance, evidence);
+        self.looked(now, looked)
+    }
+
+    /// Whether a target that should be out stays in from now on; written if it is something else
+    /// than before. `looked` and what is given are as in [`paged`](Self::paged).
+    pub fn stays(
+        &mut self,
+        now: MonoTime,
+        staying: Staying,
+        looked: Option<(Stance, f64)>,
+    ) -> bool {
+        if staying == self.staying || matches!(self.extent, Extent::Nothing | Extent::Full) {
+            return false;
         }
-        decision.is_some()
+        self.staying = staying;
+        let mut flags = 0;
+        for (is_set, flag) in [
+            (staying.since().is_some(), STAYS),
+            (staying.is_accepted(), IS_ACCEPTED),
+            (looked.is_some(), LOOKED),
+        ] {
+            flags |= if is_set { flag } else { 0 };
+        }
+        let mut record = self.record(Kind::Stays, flags, now);
+        if let Some(since) = staying.since() {
+            put(&mut record, now.since(since).ms());
+        }
+        self.write(&record);
+        self.looked(now, looked)
     }
 
     /// What is settled was folded; `oldest` is the oldest cohort that is still open.
@@ -220,6 +250,7 @@ impl Recorder {
     pub fn accepted(&mut self, now: MonoTime, rearmed: bool) {
         let record = self.record(Kind::Accepted, u8::from(rearmed), now);
         (self.track.drawn, self.drawn) = (None, None);
+        self.staying.accept();
         self.write(&record);
     }
 
@@ -248,6 +279,16 @@ impl Recorder {
     /// The log has so many bytes, of which this recorder may not have written all.
     pub fn grown(&mut self, kept: u64) {
         self.kept = self.kept.max(kept);
+    }
+
+    /// What the comparison calls for was looked at besides an evaluation; whether that is a
+    /// decision.
+    fn looked(&mut self, now: MonoTime, looked: Option<(Stance, f64)>) -> bool {
+        let decision = looked.filter(|(stance, _)| self.stance != Some(*stance));
+        if let Some((stance, evidence)) = decision {
+            self.decided(now, stance, evidence);
+        }
+        decision.is_some()
     }
 
     fn decided(&mut self, now: MonoTime, stance: Stance, evidence: f64) {
@@ -338,10 +379,11 @@ pub(super) enum Kind {
     /// There is no rest.
     Full = 8,
     Paged = 9,
+    Stays = 10,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Head,
         Self::Evaluated,
         Self::Opened,
@@ -352,6 +394,7 @@ impl Kind {
         Self::Thinned,
         Self::Full,
         Self::Paged,
+        Self::Stays,
     ];
 }
 
@@ -371,6 +414,8 @@ pub(super) const CELLS: u8 = 4;
 pub(super) const GREEN_PAGES: u8 = 1;
 pub(super) const BLUE_PAGES: u8 = 2;
 pub(super) const LOOKED: u8 = 4;
+pub(super) const STAYS: u8 = 1;
+pub(super) const IS_ACCEPTED: u8 = 2;
 /// How many cohorts a record says to have opened before it, at most.
 pub(super) const MOST_OPENED: u64 = 64;
 /// For the records that say that there is no more.

@@ -1,7 +1,7 @@
 //! Running a comparison again from its log: the same engine, fed the same, in the same order.
 
 use crate::core::analysis::comparison::{Cohort, Comparator, Rules};
-use crate::core::analysis::{OnSharedDegradation, SplitCheck};
+use crate::core::analysis::{OnSharedDegradation, SplitCheck, Staying};
 use crate::core::model::{AnalysisSpec, MonoTime, Objective, Side, Weight};
 
 use super::{Cause, Entry, Happened, Head, LogError, Reader, Stance};
@@ -75,13 +75,17 @@ pub struct Inexact {
     pub gaps: u32,
     /// Whether the end was cut off.
     pub torn: bool,
+    /// From here on the evidence rested on one target, in records that do not tell whether it was
+    /// ejected: those of an earlier release, in milliseconds since the log began.
+    pub untold_ms: Option<u64>,
 }
 
 impl Inexact {
     /// Whether what was run is not exactly what was.
     #[must_use]
     pub fn is_approximate(self) -> bool {
-        self.thinned_ms.is_some() || self.full_ms.is_some() || self.gaps > 0
+        let parts = [self.thinned_ms, self.full_ms, self.untold_ms];
+        self.gaps > 0 || parts.iter().any(Option::is_some)
     }
 }
 
@@ -207,6 +211,8 @@ struct Run {
     is_apart: bool,
     /// How much larger the numbers of cohorts are here than in the log.
     ahead: u64,
+    /// Whether a target stays in that should be out; `None` where the records tell nothing of it.
+    staying: Option<Staying>,
 }
 
 impl Run {
@@ -242,6 +248,7 @@ impl Run {
             heeds_pages: heeds_pages(&found.head, other),
             is_apart: false,
             ahead: 0,
+            staying: None,
             found,
         })
     }
@@ -260,7 +267,7 @@ impl Run {
             None => Comparator::new(self.rules),
         };
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
-        (self.one_target, self.pages) = (false, [false; 2]);
+        (self.one_target, self.pages, self.staying) = (false, [false; 2], None);
         self.heeds_pages = heeds_pages(head, other);
         (self.is_apart, self.ahead) = (other.is_some(), 0);
         match head.cause {
@@ -273,7 +280,8 @@ impl Run {
     fn take(&mut self, at_ms: u64, happened: Happened<'_>) {
         let now = MonoTime::from_ms(at_ms);
         match happened {
-            Happened::Begun(_) | Happened::Thresholds(_) => {}
+            Happened::Begun(_) => {}
+            Happened::Thresholds(thresholds) => self.comparator.time_by(&thresholds),
             Happened::Folded => self.comparator.fold(),
             Happened::Opened(cohort) => {
                 self.blue_seen.get_or_insert(now);
@@ -291,7 +299,7 @@ impl Run {
                 if let Some(drawn) = drawn {
                     self.split.observe(drawn);
                 }
-                self.one_target = self.comparator.evaluate(targets).suspect.is_some();
+                self.one_target = self.comparator.evaluate(now, targets).suspect.is_some();
                 self.found.evaluations += 1;
                 self.found.lasted_ms = at_ms;
                 self.decide(at_ms);
@@ -302,13 +310,13 @@ impl Run {
                     self.decide(at_ms);
                 }
             }
-            Happened::Accepted { rearmed } => {
-                if rearmed {
-                    self.comparator.rearm(Side::Green);
-                    self.comparator.rearm(Side::Blue);
+            Happened::Stays { since_ms, accepted, looked } => {
+                self.staying = Some(Staying::recalled(since_ms.map(MonoTime::from_ms), accepted));
+                if looked {
+                    self.decide(at_ms);
                 }
-                self.split = SplitCheck::default();
             }
+            Happened::Accepted { rearmed } => self.accept(rearmed),
             Happened::Decided { stance, evidence } => {
                 if self.found.recorded.len() < MOST_DECISIONS {
                     self.found.recorded.push(Recorded { at_ms, stance, evidence });
@@ -320,6 +328,18 @@ impl Run {
             Happened::Full => {
                 self.found.inexact.full_ms.get_or_insert(at_ms);
             }
+        }
+    }
+
+    /// A person accepted what holds the weight.
+    fn accept(&mut self, rearmed: bool) {
+        if rearmed {
+            self.comparator.rearm(Side::Green);
+            self.comparator.rearm(Side::Blue);
+        }
+        self.split = SplitCheck::default();
+        if let Some(staying) = &mut self.staying {
+            staying.accept();
         }
     }
 
@@ -339,6 +359,13 @@ impl Run {
         let checked = (self.split.alarms(), self.one_target);
         let pages = self.pages.map(|pages| pages && self.heeds_pages);
         let stance = Stance::of(&self.comparator, self.on_shared, seen, checked, pages);
+        let stance = match self.staying {
+            Some(staying) => stance.held(&self.comparator, staying, seen.0),
+            None => stance,
+        };
+        if stance.one_target && self.staying.is_none() {
+            self.found.inexact.untold_ms.get_or_insert(at_ms);
+        }
         if self.stance == Some(stance) {
             return;
         }

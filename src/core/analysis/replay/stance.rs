@@ -1,8 +1,10 @@
 //! Stances: what a comparison calls for at one moment.
 
 use crate::core::analysis::comparison::Comparator;
-use crate::core::analysis::verdict::Word;
-use crate::core::analysis::{Action, Findings, FreezeReason, OnSharedDegradation, RollbackReason};
+use crate::core::analysis::verdict::{Unavailable, Verdict, Word};
+use crate::core::analysis::{
+    Action, Findings, FreezeReason, OnSharedDegradation, RollbackReason, Staying,
+};
 use crate::core::model::{MonoTime, Side, Span, Weight};
 
 /// What a comparison calls for.
@@ -16,6 +18,10 @@ pub struct Stance {
     pub split_is_wrong: bool,
     /// Whether the evidence rests on one target of green, and is not acted on for that.
     pub one_target: bool,
+    /// Whether that target should be out and stays in, which holds the weight.
+    pub stays: bool,
+    /// Whether the comparison failed by a fault of its own, which holds the weight.
+    pub is_faulty: bool,
 }
 
 impl Stance {
@@ -45,7 +51,24 @@ impl Stance {
         };
         let action = findings.call_for(on_shared);
         let one_target = one_target && verdict != Word::Fail;
-        Self { verdict, action, split_is_wrong, one_target }
+        Self { verdict, action, split_is_wrong, one_target, stays: false, is_faulty: false }
+    }
+
+    /// The same with what holds the weight besides, at this time.
+    #[must_use]
+    pub fn held(self, comparator: &Comparator, staying: Staying, now: MonoTime) -> Self {
+        let fault = Verdict::Unavailable { why: Unavailable::Fault };
+        let fails = self.verdict == Word::Unavailable && comparator.verdict() == fault;
+        let is_faulty = fails && !staying.is_accepted();
+        Self { stays: self.one_target && staying.holds(now), is_faulty, ..self }
+    }
+
+    /// Whether it holds the weight.
+    #[must_use]
+    pub fn holds(self) -> bool {
+        let freezes = matches!(self.action, Action::Freeze { .. });
+        let is_held = freezes || self.split_is_wrong || self.stays || self.is_faulty;
+        is_held && !self.takes_back()
     }
 
     /// Whether it takes the traffic back.
@@ -69,6 +92,10 @@ impl Stance {
                 FreezeReason::Blue => "hold: blue breaks the objective",
             },
             Action::None if self.split_is_wrong => "hold: the split is not the one in force",
+            Action::None if self.stays => {
+                "hold: the evidence rests on one target, which is not ejected"
+            }
+            Action::None if self.is_faulty => "hold: the comparison failed by a fault of its own",
             Action::None if self.one_target => "go on: the evidence rests on one target",
             Action::None => match self.verdict {
                 Word::Pass => "go on: certified",
@@ -84,8 +111,9 @@ impl Stance {
         let verdict = VERDICTS.iter().position(|word| *word == self.verdict);
         let action = ACTIONS.iter().position(|action| *action == self.action);
         let place = |found: Option<usize>| found.expect("every one is in its list") as u8;
-        let flags = u8::from(self.split_is_wrong) + 2 * u8::from(self.one_target);
-        [place(verdict) + 16 * flags, place(action)]
+        let flags = [self.split_is_wrong, self.one_target, self.stays, self.is_faulty];
+        let set = flags.iter().enumerate().map(|(bit, is_set)| u8::from(*is_set) << bit);
+        [place(verdict) + 16 * set.sum::<u8>(), place(action)]
     }
 
     pub(super) fn from_bytes([first, action]: [u8; 2]) -> Option<Self> {
@@ -94,6 +122,8 @@ impl Stance {
             action: *ACTIONS.get(usize::from(action))?,
             split_is_wrong: first & 0x10 != 0,
             one_target: first & 0x20 != 0,
+            stays: first & 0x40 != 0,
+            is_faulty: first & 0x80 != 0,
         })
     }
 }
@@ -117,13 +147,37 @@ const ACTIONS: [Action; 7] = [
 mod tests {
     use super::*;
 
+    fn stance(
+        verdict: Word,
+        action: Action,
+        (split_is_wrong, one_target, stays, is_faulty): (bool, bool, bool, bool),
+    ) -> Stance {
+        Stance { verdict, action, split_is_wrong, one_target, stays, is_faulty }
+    }
+
+    #[test]
+    fn what_holds_the_weight_is_no_rollback() {
+        let none = (false, false, false, false);
+        let holds = |action, others| stance(Word::Insufficient, action, others).holds();
+        assert!(!holds(Action::None, none));
+        assert!(!holds(Action::None, (false, true, false, false)), "that target is ejected");
+        assert!(holds(Action::None, (false, true, true, false)));
+        assert!(holds(Action::None, (false, false, false, true)));
+        assert!(holds(Action::None, (true, false, false, false)));
+        assert!(holds(Action::Freeze { because: FreezeReason::Blue }, none));
+        let back = Action::RollBack { because: RollbackReason::Alone };
+        assert!(!holds(back, (true, true, true, true)));
+    }
+
     #[test]
     fn every_stance_is_read_as_it_was_written() {
         for verdict in VERDICTS {
             for action in ACTIONS {
-                for flags in 0..4 {
-                    let (split_is_wrong, one_target) = (flags & 1 != 0, flags & 2 != 0);
-                    let stance = Stance { verdict, action, split_is_wrong, one_target };
+                for flags in 0..16 {
+                    let [split_is_wrong, one_target, stays, is_faulty] =
+                        [1, 2, 4, 8].map(|flag| flags & flag != 0);
+                    let others = (split_is_wrong, one_target, stays, is_faulty);
+                    let stance = stance(verdict, action, others);
                     assert_eq!(Stance::from_bytes(stance.to_bytes()), Some(stance));
                     assert!(!stance.says().is_empty());
                 }

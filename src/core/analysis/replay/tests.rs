@@ -7,12 +7,16 @@ use proptest::prelude::*;
 use crate::core::analysis::comparison::{
     Calendar, Cells, Chance, Comparator, Metric, MetricSet, Saved,
 };
-use crate::core::analysis::{Drawn, OnSharedDegradation, SplitCheck, Threshold, Thresholds};
+use crate::core::analysis::{
+    Drawn, OnSharedDegradation, SplitCheck, Staying, Threshold, Thresholds,
+};
 use crate::core::model::{
     AnalysisSpec, AnalysisTerms, MonoTime, Now, Side, Span, WallTime, Weight,
 };
 
 use super::*;
+
+mod staying;
 
 /// A rollout with a little of everything, played to its comparison and its recorder at once.
 struct Live {
@@ -23,8 +27,8 @@ struct Live {
     split: SplitCheck,
     chance: Chance,
     cells: BTreeMap<u64, Cells>,
-    /// By the tick at which they are known: cohort, side, whether bad, target.
-    flights: BTreeMap<u64, Vec<(u64, Side, bool, usize)>>,
+    /// By the tick at which they are known: cohort, side, whether bad, target, whether it hung.
+    flights: BTreeMap<u64, Vec<Flight>>,
     drawn: Drawn,
     now: MonoTime,
     blue_seen: Option<MonoTime>,
@@ -33,21 +37,23 @@ struct Live {
     log: Vec<u8>,
     one_target: bool,
     pages: [bool; 2],
+    staying: Staying,
+    /// The target that all of green's failures are of; `None` for one or another.
+    blamed: Option<usize>,
+    /// Which part of green's requests hangs for four seconds, and fails.
+    hanging: f64,
 }
+
+/// A request under way: its cohort and side, whether it will be bad, its target, whether it hangs.
+type Flight = (u64, Side, bool, usize, bool);
 
 const START: u64 = 5_000;
 
 fn head(cause: Cause, saved: Option<Saved>) -> Head {
-    let compared = Some(AnalysisSpec::default());
-    Head {
-        cause,
-        release: "1.2.3".to_owned(),
-        rollout: "d-ABCDEFGHI".parse().expect("an id"),
-        service: "shop".parse().expect("a name"),
-        terms: AnalysisTerms { compared, slo: "99.9%".parse().ok(), ..AnalysisTerms::default() },
-        longest: Span::from_secs(10),
-        saved: saved.map(Box::new),
-    }
+    let example = Head::example();
+    let terms = AnalysisTerms { slo: "99.9%".parse().ok(), ..example.terms };
+    let (longest, saved) = (Span::from_secs(10), saved.map(Box::new));
+    Head { cause, terms, longest, saved, ..example }
 }
 
 fn written(head: &Head) -> Vec<u8> {
@@ -91,6 +97,9 @@ impl Live {
             log: Vec::new(),
             one_target: false,
             pages: [false; 2],
+            staying: Staying::default(),
+            blamed: None,
+            hanging: 0.0,
         }
     }
 
@@ -127,6 +136,7 @@ impl Live {
         let Some(next) = self.calendar.next(self.now, 0, weight, thresholds().dormant()) else {
             return;
         };
+        self.comparator.time_by(&thresholds());
         self.comparator.open(next).expect("numbers grow");
         let cohort = *self.comparator.newest().expect("it was opened");
         self.blue_seen.get_or_insert(self.now);
@@ -142,18 +152,28 @@ impl Live {
         self.cells.entry(cohort).or_default().arrive(side, MetricSet::ALL);
         self.drawn.total += 1;
         self.drawn.green += u64::from(is_green);
-        let known = self.tick() + 1 + self.chance.bits() % 7;
+        let mut known = self.tick() + 1 + self.chance.bits() % 7;
         let target = (self.chance.bits() % 3) as usize;
-        self.flights.entry(known).or_default().push((cohort, side, bad, target));
+        let target = self.blamed.filter(|_| is_green && bad).unwrap_or(target);
+        let hangs = is_green && self.hanging > 0.0 && self.chance.yes(self.hanging);
+        if hangs {
+            known = self.tick() + 41;
+            self.cells.entry(cohort).or_default().write(target);
+        }
+        let flight = (cohort, side, bad || hangs, target, hangs);
+        self.flights.entry(known).or_default().push(flight);
     }
 
     fn evaluate(&mut self) {
         let later = self.flights.split_off(&(self.tick() + 1));
-        for (cohort, side, bad, target) in
+        for (cohort, side, bad, target, hung) in
             std::mem::replace(&mut self.flights, later).into_values().flatten()
         {
             let cells = self.cells.entry(cohort).or_default();
             cells.absolute.settle(side, bad);
+            if hung {
+                cells.time(target);
+            }
             for metric in Metric::ALL {
                 cells.settle(metric, side, bad && metric != Metric::Client4xx, Some(target));
             }
@@ -172,7 +192,7 @@ impl Live {
             self.split.observe(self.drawn);
             self.recorder.drawn(self.drawn);
         }
-        self.one_target = self.comparator.evaluate(3).suspect.is_some();
+        self.one_target = self.comparator.evaluate(self.now, 3).suspect.is_some();
         let (stance, evidence) = self.look();
         self.recorder.evaluated(self.now, 3, stance, evidence);
     }
@@ -182,6 +202,7 @@ impl Live {
         let checked = (self.split.alarms(), self.one_target);
         let (seen, on_shared) = ((self.now, self.blue_seen), OnSharedDegradation::Hold);
         let stance = Stance::of(&self.comparator, on_shared, seen, checked, self.pages);
+        let stance = stance.held(&self.comparator, self.staying, self.now);
         let evidence = self.comparator.highest();
         if self.stance != Some(stance) {
             let at_ms = self.now.ms() - START;
@@ -215,6 +236,7 @@ impl Live {
         self.calendar = Calendar::resume(self.now, last);
         (self.split, self.blue_seen, self.stance) = (SplitCheck::default(), None, None);
         (self.one_target, self.pages) = (false, [false; 2]);
+        self.staying = Staying::default();
         self.flights.clear();
         self.cells.clear();
     }
@@ -242,9 +264,11 @@ proptest! {
     #[test]
     fn a_recorded_run_is_reproduced_exactly(
         seed: u64,
+        hanging in 0.0..0.5_f64,
         parts in prop::collection::vec((1_u16..=10_000, 1_u64..40, 0_u64..60, 0.0..0.6), 1..6),
     ) {
         let mut live = Live::start(seed, Limit::default());
+        live.hanging = hanging;
         for (bp, ticks, per_tick, failing) in parts {
             live.play(bp, ticks, per_tick, failing);
         }
@@ -291,6 +315,18 @@ fn a_bad_green_is_taken_back_at_the_same_moment() {
     assert!((2_000..4_000).contains(&at), "{at}");
     assert!(found.crossed.is_some());
     assert_eq!(found.head, live.head);
+}
+
+#[test]
+fn a_green_that_hangs_is_taken_back_at_the_same_moment_before_its_requests_end() {
+    let mut live = Live::start(7, Limit::default());
+    live.play(1_000, 20, 100, 0.01);
+    live.hanging = 1.0;
+    live.play(1_000, 40, 100, 0.0);
+    let found = live.require_reproduced();
+    let at = taken_back(&found).expect("it is taken back");
+    assert!((2_300..6_000).contains(&at), "{at}");
+    assert!(found.taken_back().is_some_and(|taken| taken.text.contains("lat_p")), "{found:?}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ struct Flight {
     cohort: u64,
     side: Side,
     bad: PerMetric<bool>,
+    /// In which metrics it is bad by the time that it took alone.
+    slow: PerMetric<bool>,
     target: Option<usize>,
     latency_us: Option<u64>,
     user: Option<u32>,
@@ -36,6 +38,13 @@ pub(super) fn latency_of(side: Side, answer: &Answer) -> Option<u64> {
         AnswerKind::Error | AnswerKind::ClientGone => false,
     };
     (side == Side::Blue && answered).then_some(answer.after_us)
+}
+
+/// The target of green that waits for nothing but the answer; `None` on blue, without a target, and
+/// where the request is no datum in latency.
+fn written_to(side: Side, counted: MetricSet, target: Option<usize>) -> Option<usize> {
+    // A request is a datum in all latencies or in none.
+    target.filter(|_| side == Side::Green && counted.contains(Metric::LatencyP50))
 }
 
 /// The counters of an open cohort, and whether they changed since they were last read.
@@ -127,6 +136,7 @@ impl<'a> TrialRun<'a> {
         }
         if let Some(next) = self.calendar.next(now, step, weight, self.thresholds.dormant()) {
             let cohort = next.number;
+            self.comparator.time_by(&self.thresholds);
             self.comparator.open(next).expect("the calendar numbers its cohorts upwards");
             self.open.push_back(Open { cohort, cells: Cells::default(), changed: false });
         }
@@ -139,16 +149,21 @@ impl<'a> TrialRun<'a> {
     /// Counts a request, which is answered in its time.
     pub fn arrive(&mut self, arrival: Arrival, answer: Answer) {
         let failed = matches!(answer.kind, AnswerKind::Error | AnswerKind::ClientGone);
-        let slow = self.thresholds.slow(arrival.side, answer.after_us);
         let mut bad = [failed; METRICS];
         bad[Metric::Client4xx.index()] = answer.kind == AnswerKind::ClientError;
-        for (metric, slow) in Metric::LATENCIES.iter().zip(slow) {
-            bad[metric.index()] |= slow;
+        let mut slow = [false; METRICS];
+        let exceeds = self.thresholds.slow(arrival.side, answer.after_us);
+        for (metric, exceeds) in Metric::LATENCIES.iter().zip(exceeds) {
+            slow[metric.index()] = exceeds;
+            bad[metric.index()] |= exceeds;
         }
         let users = self.users.as_mut().zip(arrival.user);
         let counted = users.map_or(MetricSet::ALL, |(users, user)| users.arrive(user));
         let open = self.open.back_mut().expect("a cohort is open before the first arrival");
         open.cells.arrive(arrival.side, counted);
+        if let Some(target) = written_to(arrival.side, counted, answer.target) {
+            open.cells.write(target);
+        }
         open.changed = true;
         self.flights.push(Reverse(Flight {
             known_us: arrival.at_us + answer.after_us,
@@ -156,6 +171,7 @@ impl<'a> TrialRun<'a> {
             cohort: open.cohort,
             side: arrival.side,
             bad,
+            slow,
             target: answer.target,
             latency_us: latency_of(arrival.side, &answer),
             user: arrival.user,
@@ -194,8 +210,13 @@ impl<'a> TrialRun<'a> {
         let open = &mut self.open[place];
         open.changed = true;
         open.cells.absolute.settle(flight.side, failed);
+        if let Some(target) = written_to(flight.side, flight.counted, flight.target) {
+            open.cells.time(target);
+        }
         for metric in Metric::ALL.into_iter().filter(|metric| flight.counted.contains(*metric)) {
-            let mut bad = flight.bad[metric.index()] && !spared;
+            // As in the proxy: what is spared is slow if it took as long.
+            let kinds = if spared { flight.slow } else { flight.bad };
+            let mut bad = kinds[metric.index()];
             if bad && let Some((users, user)) = self.users.as_mut().zip(flight.user) {
                 bad = users.is_datum(metric, user);
             }
@@ -226,7 +247,8 @@ impl<'a> TrialRun<'a> {
             self.comparator.observe(open.cohort, &open.cells);
             open.changed = false;
         }
-        if self.comparator.evaluate(self.trial.green_targets).crossed {
+        let now = MonoTime::from_ms(at_us / 1_000);
+        if self.comparator.evaluate(now, self.trial.green_targets).crossed {
             self.report.rolled_back_us = Some(at_us);
         }
         if self.report.passed_us.is_none() && self.comparator.verdict() == Verdict::Pass {

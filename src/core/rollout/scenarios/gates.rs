@@ -143,6 +143,25 @@ fn a_gate_error_does_what_the_policy_says() {
 }
 
 #[test]
+fn a_missed_deadline_has_a_policy_of_its_own() {
+    let check = |kind, on_error, on_timeout, state| {
+        let answer = GateAnswer::Error { kind, text: "no answer within 50ms".to_owned() };
+        let drive = Drive::with_gate(GateStage::BeforeStep, answer, |spec| {
+            spec.gates[0].usage.on_error = on_error;
+            spec.gates[0].usage.on_timeout = on_timeout;
+        });
+        assert_eq!(drive.state(), state, "{kind:?} {on_error:?} {on_timeout:?}");
+    };
+    let (late, trap) = (super::super::GateErrorKind::Deadline, super::super::GateErrorKind::Trap);
+    let (hold, rollback) = (OnGateError::Hold, OnGateError::Rollback);
+    check(late, hold, None, StateName::Shifting);
+    check(late, rollback, None, StateName::Failed);
+    check(late, rollback, Some(hold), StateName::Shifting);
+    check(late, hold, Some(rollback), StateName::Failed);
+    check(trap, hold, Some(rollback), StateName::Shifting);
+}
+
+#[test]
 fn a_shadow_gate_is_recorded_and_never_obeyed() {
     for answer in [GateAnswer::Pass, gate_fail(), gate_hold(), gate_error()] {
         let mut drive = Drive::with_gate(GateStage::BeforeStep, answer.clone(), |spec| {
@@ -226,12 +245,17 @@ fn a_lost_answer_is_asked_for_again_and_the_late_one_is_dropped_and_recorded() {
         gate: "g".parse().expect("valid"),
         attempt,
         answer: GateAnswer::Pass,
+        call: Some(Sha256::of(b"what it was told")),
     };
     drive.send(late(1));
     drive.is(StateName::Shifting, 0);
     let dropped = |fact: &Fact| matches!(fact, Fact::AnswerDropped { attempt: 1, .. });
     assert!(drive.facts().any(dropped));
     drive.send(late(2));
+    let told = Some(Sha256::of(b"what it was told"));
+    assert!(
+        drive.facts().any(|fact| matches!(fact, Fact::GateAnswered { call, .. } if *call == told))
+    );
     drive.is(StateName::Shifting, 1_000);
     drive.send(late(2));
     assert!(drive.facts().any(|fact| matches!(fact, Fact::AnswerDropped { attempt: 2, .. })));

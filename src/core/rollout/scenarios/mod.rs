@@ -155,7 +155,7 @@ impl Drive {
         let reply = self.replies.get(call.name().as_str()).cloned();
         if let Some(answer) = reply.unwrap_or(Some(GateAnswer::Pass)) {
             let (gate, attempt) = (call.name().clone(), call.attempt);
-            self.pending.push_back(Event::GateAnswered { gate, attempt, answer });
+            self.pending.push_back(Event::GateAnswered { gate, attempt, answer, call: None });
         }
     }
 
@@ -343,6 +343,7 @@ fn gate(name: &str, at: &[GateStage]) -> BoundGate {
         on_error: OnGateError::Hold,
         every: Span::from_secs(5),
         mode: GateMode::Enforce,
+        on_timeout: None,
     };
     BoundGate { usage, digest: Sha256::of(name.as_bytes()) }
 }

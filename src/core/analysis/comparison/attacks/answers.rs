@@ -19,7 +19,7 @@ fn b11_a_certificate_is_for_one_step_and_rests_on_what_is_known() {
         }
         cells.absolute = cells.rows[0];
         comparator.observe(number, &cells);
-        comparator.evaluate(0);
+        comparator.evaluate(MonoTime::default(), 0);
     };
     comparator.open(cohort(0, 0, 1_000)).unwrap();
     assert_eq!(comparator.verdict(), Verdict::Insufficient { missing: Missing::Green(914) });
@@ -33,7 +33,7 @@ fn b11_a_certificate_is_for_one_step_and_rests_on_what_is_known() {
     let mut bad = Cells::default();
     bad.rows[0] = Row { green: 3, green_bad: 3, ..Row::default() };
     comparator.observe(1, &bad);
-    comparator.evaluate(0);
+    comparator.evaluate(MonoTime::default(), 0);
     assert_eq!(comparator.verdict(), Verdict::Pass, "latched inside of the step");
     comparator.open(Cohort { step: 1, ..cohort(2, 0, 1_000) }).unwrap();
     assert!(matches!(comparator.verdict(), Verdict::Insufficient { .. }), "the next step is new");
@@ -87,7 +87,7 @@ fn b13_and_b14_what_cannot_be_compared_says_so_and_never_passes() {
             ..Row::default()
         };
         comparator.observe(number, &cells);
-        let found = comparator.evaluate(0);
+        let found = comparator.evaluate(MonoTime::default(), 0);
         assert!(!found.crossed && (found.point.total - 1.0).abs() < 1e-12, "{found:?}");
         assert_eq!(comparator.verdict(), Verdict::NoComparison { why });
     }
@@ -117,7 +117,7 @@ fn a_restart_of_the_process_changes_nothing_but_what_was_in_flight() {
     let mut cells = Cells::default();
     cells.rows[0] = Row { green: 30, green_bad: 30, ..Row::default() };
     again.observe(last.number + 1, &cells);
-    assert!(again.evaluate(0).crossed);
+    assert!(again.evaluate(MonoTime::default(), 0).crossed);
     assert!(matches!(again.verdict(), Verdict::Fail(_)));
     assert!(matches!(Comparator::restore(rules, again.saved()).verdict(), Verdict::Fail(_)));
 }
@@ -133,18 +133,18 @@ fn an_alarm_that_was_dealt_with_may_be_armed_again() {
     };
     comparator.open(cohort(0, 0, 10_000)).unwrap();
     comparator.observe(0, &failing(2));
-    comparator.evaluate(0);
+    comparator.evaluate(MonoTime::default(), 0);
     assert_eq!(comparator.absolute_alarm(Side::Green), None);
     comparator.observe(0, &failing(3));
-    comparator.evaluate(0);
+    comparator.evaluate(MonoTime::default(), 0);
     assert!(comparator.absolute_alarm(Side::Green).is_some(), "three requests, at 100 %");
     assert_eq!(comparator.absolute_alarm(Side::Blue), None);
     comparator.rearm(Side::Green);
-    comparator.evaluate(0);
+    comparator.evaluate(MonoTime::default(), 0);
     assert_eq!(comparator.absolute_alarm(Side::Green), None, "what came before does not count");
     comparator.open(cohort(1, 0, 10_000)).unwrap();
     comparator.observe(1, &failing(3));
-    comparator.evaluate(0);
+    comparator.evaluate(MonoTime::default(), 0);
     assert!(comparator.absolute_alarm(Side::Green).is_some());
 }
 
@@ -153,7 +153,7 @@ fn a_certificate_that_needs_nothing_is_never_given() {
     let nothing = CertificateRule { gating: [None; METRICS], ..CertificateRule::default() };
     let mut comparator = Comparator::new(Rules { certificate: Some(nothing), ..Rules::default() });
     comparator.open(cohort(0, 0, 1_000)).unwrap();
-    comparator.evaluate(0);
+    comparator.evaluate(MonoTime::default(), 0);
     let missing = Missing::NotByStatistics;
     assert_eq!(comparator.verdict(), Verdict::Insufficient { missing });
 }

@@ -3,14 +3,15 @@
 //!
 //! Where it is cheap, a test also shows that the attack has teeth: that the same traffic read the
 //! wrong way does roll a healthy green back. B3 is in the golden vector H19; the tables of B11, B12
-//! and B13 have further tests beside them.
+//! and B13 have further tests beside them. What hangs is attacked in `hanging`.
 
 mod answers;
+mod hanging;
 mod order;
 mod sides;
 
-use crate::core::analysis::{Answer, Arrival, Trial};
-use crate::core::model::{Side, Span};
+use crate::core::analysis::{Answer, Arrival, Thresholds, Trial};
+use crate::core::model::{MonoTime, Side, Span};
 
 use super::golden::{cohort, weight};
 use super::*;
@@ -26,6 +27,13 @@ struct Sent {
     target: Option<usize>,
 }
 
+impl Sent {
+    /// The target of green that it waits for; `None` on blue and without one.
+    fn written_to(&self) -> Option<usize> {
+        self.target.filter(|_| self.side == Side::Green)
+    }
+}
+
 /// Rules with all the evidence in the errors, or in one other metric.
 fn only(metric: Metric, preset: Preset) -> Rules {
     let row = |other: Metric| (preset.table().of(other), f64::from(u8::from(other == metric)));
@@ -36,7 +44,20 @@ fn only(metric: Metric, preset: Preset) -> Rules {
 /// Plays requests in one metric through a comparison, a tick per cohort, and goes on until every
 /// known outcome is in.
 fn play(rules: Rules, metric: Metric, sent: &[Sent], cohorts: &[Cohort]) -> Comparator {
+    play_by(&Thresholds::default(), rules, metric, sent, cohorts)
+}
+
+/// The same where what is open for longer than is slow is moved; green's requests that have a
+/// target are written to it at once.
+fn play_by(
+    thresholds: &Thresholds,
+    rules: Rules,
+    metric: Metric,
+    sent: &[Sent],
+    cohorts: &[Cohort],
+) -> Comparator {
     let mut comparator = Comparator::new(rules);
+    comparator.time_by(thresholds);
     let mut cells = vec![Cells::default(); cohorts.len()];
     let mut by_known: Vec<&Sent> = sent.iter().filter(|sent| sent.known < u64::MAX).collect();
     by_known.sort_by_key(|sent| sent.known);
@@ -49,12 +70,20 @@ fn play(rules: Rules, metric: Metric, sent: &[Sent], cohorts: &[Cohort]) -> Comp
         }
         let mut touched = Vec::new();
         while let Some(next) = sent.get(arrived).filter(|next| next.cohort <= tick) {
-            cells[next.cohort as usize].rows[metric.index()].arrive(next.side);
+            let cells = &mut cells[next.cohort as usize];
+            cells.rows[metric.index()].arrive(next.side);
+            if let Some(target) = next.written_to() {
+                cells.write(target);
+            }
             touched.push(next.cohort);
             arrived += 1;
         }
         while let Some(next) = by_known.get(settled).filter(|next| next.known <= tick) {
-            cells[next.cohort as usize].settle(metric, next.side, next.bad, next.target);
+            let cells = &mut cells[next.cohort as usize];
+            cells.settle(metric, next.side, next.bad, next.target);
+            if let Some(target) = next.written_to() {
+                cells.time(target);
+            }
             touched.push(next.cohort);
             settled += 1;
         }
@@ -62,7 +91,7 @@ fn play(rules: Rules, metric: Metric, sent: &[Sent], cohorts: &[Cohort]) -> Comp
         for cohort in touched {
             comparator.observe(cohort, &cells[cohort as usize]);
         }
-        comparator.evaluate(3);
+        comparator.evaluate(MonoTime::from_ms(100 * tick), 3);
     }
     comparator
 }

@@ -31,7 +31,7 @@ fn b1_nothing_is_folded_past_an_incomplete_cohort() {
             cells.settle(Metric::Errors, Side::Green, number.is_multiple_of(10), None);
         }
         comparator.observe(number, &cells);
-        comparator.evaluate(0);
+        comparator.evaluate(MonoTime::default(), 0);
         comparator.fold();
         assert_eq!(comparator.oldest().map(|oldest| oldest.number), Some(0));
     }
@@ -121,8 +121,8 @@ fn b2_a_hundred_small_proxies_are_one_large_one() {
                 comparator.observe(number, &Cells::default());
                 alone.observe(number, &merged);
             }
-            let found = comparator.evaluate(0);
-            assert_eq!(found, alone.evaluate(0));
+            let found = comparator.evaluate(MonoTime::default(), 0);
+            assert_eq!(found, alone.evaluate(MonoTime::default(), 0));
             back += usize::from(found.crossed);
         }
         assert!(comparator.crossed().is_none());
@@ -203,7 +203,7 @@ fn b15_an_evaluation_costs_what_has_changed() {
     for number in 0..Rules::SMALLEST_RING as u64 {
         comparator.open(cohort(number, number / 300, 1_000)).unwrap();
         comparator.observe(number, &hung);
-        comparator.evaluate(0);
+        comparator.evaluate(MonoTime::default(), 0);
     }
     assert_eq!(comparator.open_cohorts().count(), Rules::SMALLEST_RING, "blue hangs for 64 s");
     let before = comparator.evaluated_prefixes();
@@ -212,7 +212,7 @@ fn b15_an_evaluation_costs_what_has_changed() {
     one_more.settle(Metric::Errors, Side::Blue, true, None);
     for _ in 0..100 {
         comparator.observe(637, &one_more);
-        comparator.evaluate(0);
+        comparator.evaluate(MonoTime::default(), 0);
     }
     assert_eq!(comparator.evaluated_prefixes() - before, 3, "the changed one and those after it");
 }
@@ -225,7 +225,7 @@ fn b15_an_evaluation_has_a_bound_and_the_next_ones_finish_it() {
     for number in 0..Rules::SMALLEST_RING as u64 {
         comparator.open(cohort(number, 0, 1_000)).unwrap();
         comparator.observe(number, &cells);
-        comparator.evaluate(0);
+        comparator.evaluate(MonoTime::default(), 0);
     }
     // The first cohort of all changes, and with it every prefix.
     cells.settle(Metric::Errors, Side::Green, true, None);
@@ -234,7 +234,7 @@ fn b15_an_evaluation_has_a_bound_and_the_next_ones_finish_it() {
     let mut rounds = 0;
     loop {
         let before = comparator.evaluated_prefixes();
-        comparator.evaluate(0);
+        comparator.evaluate(MonoTime::default(), 0);
         let evaluated = comparator.evaluated_prefixes() - before;
         assert!(evaluated <= most, "{evaluated}");
         if evaluated == 0 {

@@ -29,7 +29,7 @@ fn failing(count: u64, target: impl Fn(u64) -> usize) -> (Evaluation, bool) {
         cells.settle(Metric::Errors, Side::Green, true, Some(target(place)));
     }
     comparator.observe(0, &cells);
-    (comparator.evaluate(3), comparator.crossed().is_some())
+    (comparator.evaluate(MonoTime::default(), 3), comparator.crossed().is_some())
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn b9_a_sticky_user_is_one_datum_in_a_whole_rollout() {
                     cells.rows[0].settle(Side::Blue, true);
                 }
                 comparator.observe(epoch, &cells);
-                comparator.evaluate(0);
+                comparator.evaluate(MonoTime::default(), 0);
                 chance.bits();
             }
             comparator.crossed().is_some()

@@ -3,8 +3,9 @@
 //! Everything that is open lies in a ring of cohorts in the order of arrival; what is settled is
 //! folded into the base, oldest first and never past an incomplete cohort (B1). The evidence is the
 //! largest value that the combination of all metrics takes after any prefix (B3), with what is in
-//! flight imputed against a rollback: each such value is at most the true one of that prefix, so
-//! one `alpha` covers all of them at all times (C1).
+//! flight imputed against a rollback, but for what is slow by its age already
+//! ([`Overdue`](super::overdue::Overdue)): each such value is at most the true one of that prefix,
+//! so one `alpha` covers all of them at all times (C1).
 //!
 //! The order of a tick is: [`observe`](Comparator::observe) every open cohort,
 //! [`evaluate`](Comparator::evaluate), [`fold`](Comparator::fold), [`open`](Comparator::open) the
@@ -18,7 +19,8 @@ mod marks;
 
 use std::collections::VecDeque;
 
-use crate::core::model::{Side, Weight};
+use crate::core::analysis::thresholds::Thresholds;
+use crate::core::model::{MonoTime, Side, Weight};
 
 use super::bets::BetTable;
 use super::cells::Cells;
@@ -71,6 +73,8 @@ pub struct Comparator {
     latch: Latch,
     suspect: Option<usize>,
     evaluated: u64,
+    /// What is slow in cohorts that are opened.
+    thresholds: Thresholds,
 }
 
 impl Comparator {
@@ -92,6 +96,7 @@ impl Comparator {
             latch: Latch::new(),
             suspect: None,
             evaluated: 0,
+            thresholds: Thresholds::default(),
         }
     }
 
@@ -126,6 +131,12 @@ impl Comparator {
         }
     }
 
+    /// What is slow in the cohorts that are opened from now on: what their requests carry. Until
+    /// then nothing is slow before it ends.
+    pub fn time_by(&mut self, thresholds: &Thresholds) {
+        self.thresholds = *thresholds;
+    }
+
     /// Opens the next cohort; the one before is closed by it. If the ring is full the oldest cohort
     /// is folded, complete or not. An epoch never goes back, and another weight is another epoch
     /// (C9, D2).
@@ -150,7 +161,7 @@ impl Comparator {
             self.fold_oldest();
         }
         self.latch.begin_step(cohort.step_key());
-        self.slots.push_back(Slot::new(cohort));
+        self.slots.push_back(Slot::new(cohort, &self.thresholds));
         Ok(())
     }
 
@@ -170,12 +181,14 @@ impl Comparator {
     }
 
     /// Evaluates the prefixes whose value can have changed, and latches what is shown.
-    /// `green_targets` is how many targets green has.
+    /// `green_targets` is how many targets green has; whatever was read before this call was so
+    /// before the next one's `now`.
     ///
     /// If very many have changed, as when blue answers an outage late, some of them wait for the
     /// next evaluations: at most [`Comparator::MOST_PREFIXES`] are evaluated at once. What a prefix
     /// was worth before is still at most its true value, so that is valid (B15).
-    pub fn evaluate(&mut self, green_targets: usize) -> Evaluation {
+    pub fn evaluate(&mut self, now: MonoTime, green_targets: usize) -> Evaluation {
+        self.move_overdue(now);
         let before = self.latch.crossing.is_some();
         let evaluated = self.evaluated;
         let best = self.walk();
@@ -215,12 +228,14 @@ impl Comparator {
         self.dirty = 0;
     }
 
-    /// The settled requests of the present step, per metric.
+    /// The settled requests of the present step, per metric; in latency those that are slow already
+    /// are among them.
     #[must_use]
     pub fn known(&self) -> PerMetric<Tally> {
         let mut known = self.folded.standing.step.of(self.latch.step);
         for slot in self.slots.iter().filter(|slot| slot.cohort.step_key() == self.latch.step) {
-            for (sum, row) in known.iter_mut().zip(&slot.cells.rows) {
+            let counted = slot.counted();
+            for (sum, row) in known.iter_mut().zip(&counted.rows) {
                 *sum += row.known();
             }
         }
@@ -260,6 +275,15 @@ impl Comparator {
         Epoch::new(index, weight, &self.rules.margins, self.rules.certificate.as_ref())
     }
 
+    /// Has what is overdue by now counted as slow, and the prefixes with it evaluated.
+    fn move_overdue(&mut self, now: MonoTime) {
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            if slot.overdue.look(now, &slot.cells) {
+                self.dirty = self.dirty.min(place);
+            }
+        }
+    }
+
     /// Goes through all prefixes and brings points up to date; the largest of all.
     fn walk(&mut self) -> Point {
         let mut at = self.folded.standing;
@@ -273,7 +297,7 @@ impl Comparator {
         let mut turn = (self.round % stride as u64) as usize;
         for place in 0..self.slots.len() {
             let slot = &mut self.slots[place];
-            at.absorb(&slot.cohort, &slot.cells, &self.epochs, &self.absolute);
+            at.absorb(&slot.cohort, &slot.counted(), &self.epochs, &self.absolute);
             turn += usize::from(!slot.fresh);
             if !slot.fresh && turn.is_multiple_of(stride) {
                 let epoch = self.epochs.of(slot.cohort.epoch);
@@ -309,7 +333,7 @@ impl Comparator {
             return;
         };
         let omegas = self.rules.margins.omegas();
-        self.folded.take(slot.cohort, &slot.cells, &self.epochs, &self.absolute, &omegas);
+        self.folded.take(slot.cohort, &slot.counted(), &self.epochs, &self.absolute, &omegas);
         self.latch.fault |= self.folded.point.is_faulty();
         self.epochs.forget_before(slot.cohort.epoch);
         self.dirty = self.dirty.saturating_sub(1);

@@ -1,0 +1,57 @@
+;; A gate that was built with version 1.0.0 of the contract, for the world `gate-with-all`: it
+;; calls every function that the version has, and passes. `1.0.0.wasm` beside it is the component
+;; that was made of it then; it is never built again. A host that no longer loads it, or no longer
+;; gets a pass from it, has broken the promise in `wit/gate.wit`.
+(module
+  (import "tidegate:gate/telemetry@1.0.0" "metric"
+    (func $metric (param i32 i32 i32 i32 i32)))
+  (import "tidegate:gate/telemetry@1.0.0" "statuses" (func $statuses (param i32 i32 i32)))
+  (import "tidegate:gate/telemetry@1.0.0" "latency-quantile"
+    (func $quantile (param i32 f64 i32 i32)))
+  (import "tidegate:gate/telemetry@1.0.0" "evidence" (func $evidence (param i32)))
+  (import "tidegate:gate/state@1.0.0" "get" (func $get (param i32 i32 i32)))
+  (import "tidegate:gate/state@1.0.0" "set" (func $set (param i32 i32 i32 i32 i32)))
+  (import "tidegate:gate/state@1.0.0" "keys" (func $keys (param i32)))
+  (import "tidegate:gate/log@1.0.0" "write" (func $log (param i32 i32 i32)))
+  (import "tidegate:gate/wall-clock@1.0.0" "now-ms" (func $now (result f64)))
+  (import "tidegate:gate/random@1.0.0" "number" (func $number (result f64)))
+  (import "tidegate:gate/random@1.0.0" "bytes" (func $bytes (param i32 i32)))
+  (import "tidegate:gate/http@1.0.0" "fetch"
+    (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 2)
+  (global $next (mut i32) (i32.const 16384))
+  (data (i32.const 16) "hello")
+  (data (i32.const 32) "{}")
+  (data (i32.const 40) "requests")
+  (data (i32.const 64) "GET")
+  (data (i32.const 80) "http://localhost:1/")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+    (global.set $next (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+  (func (export "describe") (result i32)
+    (i32.store (i32.const 2048) (i32.const 16))
+    (i32.store (i32.const 2052) (i32.const 5))
+    (i32.store (i32.const 2056) (i32.const 16))
+    (i32.store (i32.const 2060) (i32.const 5))
+    (i32.store (i32.const 2064) (i32.const 32))
+    (i32.store (i32.const 2068) (i32.const 2))
+    (i32.const 2048))
+  (func (export "evaluate") (param i32) (result i32)
+    (call $metric (i32.const 1) (i32.const 40) (i32.const 8) (i32.const 60000) (i32.const 3072))
+    (call $statuses (i32.const 0) (i32.const 60000) (i32.const 3072))
+    (call $quantile (i32.const 1) (f64.const 0.5) (i32.const 60000) (i32.const 3072))
+    (call $evidence (i32.const 3072))
+    (call $set (i32.const 16) (i32.const 5) (i32.const 16) (i32.const 5) (i32.const 3072))
+    (call $get (i32.const 16) (i32.const 5) (i32.const 3072))
+    (call $keys (i32.const 3072))
+    (call $log (i32.const 1) (i32.const 16) (i32.const 5))
+    (drop (call $now))
+    (drop (call $number))
+    (call $bytes (i32.const 8) (i32.const 3072))
+    (call $fetch
+      (i32.const 64) (i32.const 3) (i32.const 80) (i32.const 19) (i32.const 0) (i32.const 0)
+      (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 10) (i32.const 3072))
+    ;; The zeros there are `ok(pass)`.
+    (i32.const 1024)))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the guarantee of the analysis: rollouts of healthy greens of several kinds, how many of
 # them the comparison rolls back, and with which bound. TIDEGATE_PROOF_RUNS rollouts of each kind,
-# 20000 if not set, which takes some 50 minutes on two cores.
+# 20000 if not set, which takes more than half an hour on two cores.
 set -eu
 cd "$(dirname "$0")/.."
 

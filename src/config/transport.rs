@@ -31,12 +31,6 @@ pub(super) fn transport(fields: &mut Fields<'_>, base_dir: &Path) -> Transport {
     }
     let trailers_node = fields.take("trailers");
     let trailers = trailers_node.as_ref().and_then(|node| node.word(&TRAILERS));
-    if let (TargetProtocol::H2c | TargetProtocol::H2, Some(node)) = (protocol, &trailers_node) {
-        node.mistake_with_fix(
-            "over HTTP/2 trailers of answers always pass, and those of requests never do",
-            "leave `trailers` out, or write `protocol: http1`",
-        );
-    }
     Transport { protocol, tls, trailers: trailers.unwrap_or_default() }
 }
 
@@ -184,9 +178,5 @@ mod tests {
         );
         check("tls: { insecure: true }", "tls.insecure: unknown key");
         check("trailers: yes", "trailers: found \"yes\", wanted one of drop, pass");
-        check(
-            "protocol: h2c, trailers: pass",
-            "trailers: over HTTP/2 trailers of answers always pass, and those of requests never",
-        );
     }
 }

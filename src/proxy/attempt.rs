@@ -20,12 +20,10 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::in_flight::{InFlight, Served};
-use super::lifeline::{set_apart, set_together};
 use super::peer::{carry_bodies, connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::retry::Rescue;
 use super::score::Score;
-use super::seats::{Seat, Seats};
 use super::selection::{AssignedBy, Selection};
 
 /// How many attempts a request has; Pingora calls it retries and counts attempts.
@@ -48,9 +46,6 @@ pub(super) struct Attempt {
     /// Whether it is a call of gRPC, whose outcome is in its trailers.
     is_grpc: bool,
     has_grpc_status: bool,
-    /// Whether the answer of a target of HTTP/2 is waited for by `deadline`: Pingora's own wait
-    /// begins with the request's header there, and is not prolonged by a body that is on its way.
-    waits_here: bool,
     /// `None` before the request is known.
     course: Option<Arc<Course>>,
     /// What the rule does to the request and to its answer.
@@ -65,10 +60,6 @@ pub(super) struct Attempt {
     /// Whether more than a header goes to the target, which may read it with pauses: a body, or what
     /// follows an upgrade.
     carries_body: bool,
-    /// Whether it has a connection to itself, or is getting one.
-    is_apart: bool,
-    /// Held until the connection stands, which has its own then.
-    seat: Option<Arc<Seat>>,
 }
 
 impl Attempt {
@@ -120,7 +111,6 @@ impl Attempt {
             score,
             is_grpc,
             has_grpc_status: false,
-            waits_here: false,
             course: None,
             actions,
             repeatable,
@@ -128,8 +118,6 @@ impl Attempt {
             chance,
             was_stale: false,
             carries_body: false,
-            is_apart: false,
-            seat: None,
         })
     }
 
@@ -149,7 +137,6 @@ impl Attempt {
         if self.is_grpc {
             Course::tell(Course::streams);
         }
-        self.waits_here = !self.is_grpc && !is_whole;
         self.course = Course::current();
         if let Some(course) = &self.course {
             course.is_quiet_for(self.service.timeouts.stream_idle);
@@ -194,86 +181,42 @@ impl Attempt {
         if self.was_stale {
             connect_anew(&mut peer);
         }
-        let waits_here = self.is_waited_for_here();
         if let Some(course) = &self.course {
-            let silent = waits_here.then(|| self.patience());
-            course.may_take(timeouts.write, timeouts.read, silent);
-        }
-        if waits_here {
-            // Pingora would drop what was not taken in time, and go on waiting for the answer.
-            peer.options.write_timeout = Some(timeouts.stream_idle.into());
+            course.may_take(timeouts.write, timeouts.read);
         }
         peer
-    }
-
-    /// The same where Pingora connects: an upload to a target of HTTP/2 gets a connection to itself
-    /// if a seat is free, and a call of gRPC one that it shares with those that have to leave with
-    /// it.
-    pub(super) fn seated_peer(&mut self, seats: &Seats) -> HttpPeer {
-        let mut peer = self.peer();
-        self.seat = None;
-        if self.is_waited_for_here() {
-            self.seat = seats.take();
-        }
-        if let Some(seat) = &self.seat {
-            set_apart(&mut peer, seat);
-        }
-        if self.is_grpc
-            && self.is_over_http2()
-            && let Some(stay) = self.course.as_ref().and_then(|course| course.stay())
-        {
-            set_together(&mut peer, stay.departures());
-        }
-        self.is_apart = self.seat.is_some();
-        peer
-    }
-
-    /// Its connection stands, be it a new one, which has the seat, or one that was kept.
-    pub(super) fn stands(&mut self) {
-        self.seat = None;
-    }
-
-    /// Whether it has a connection to itself.
-    pub(super) fn is_apart(&self) -> bool {
-        self.is_apart
-    }
-
-    /// Whether it shares a connection although it should have one to itself.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.is_waited_for_here() && !self.is_apart
     }
 
     /// Whether the target that is being tried speaks HTTP/2.
     pub(super) fn is_over_http2(&self) -> bool {
-        match self.service.side(self.side).link.transport().protocol {
+        self.speaks_http2(self.side)
+    }
+
+    /// Whether a target of either side, and so of any attempt, speaks HTTP/2.
+    pub(super) fn may_go_over_http2(&self) -> bool {
+        self.speaks_http2(Side::Blue) || self.speaks_http2(Side::Green)
+    }
+
+    fn speaks_http2(&self, side: Side) -> bool {
+        match self.service.side(side).link.transport().protocol {
             TargetProtocol::Http1 => false,
             TargetProtocol::H2c | TargetProtocol::H2 => true,
         }
     }
 
-    /// Whether the target that is being tried speaks HTTP/1.1, and trailers pass to it and from it.
+    /// Whether the target that is being tried is spoken to over TLS.
+    pub(super) fn is_over_tls(&self) -> bool {
+        self.service.side(self.side).link.transport().tls.is_some()
+    }
+
+    /// Whether trailers of the request pass to the target that is being tried.
     pub(super) fn passes_trailers(&self) -> bool {
-        let policy = self.service.side(self.side).link.transport().trailers;
-        !self.is_over_http2() && policy == TrailerPolicy::Pass
+        self.service.side(self.side).link.transport().trailers == TrailerPolicy::Pass
     }
 
     /// Whether the answer of the target that is being tried may come with trailers.
     pub(super) fn has_trailers(&self) -> bool {
         self.is_over_http2() || self.passes_trailers()
-    }
-
-    /// The request has a body of which nothing is kept: once a target has seen some of it, there is
-    /// no second attempt.
-    pub(super) fn keeps_no_body(&mut self) {
-        self.repeatable = match self.repeatable {
-            Repeatable::Always | Repeatable::Unsent => Repeatable::Unsent,
-            Repeatable::Stream => Repeatable::Stream,
-        };
-    }
-
-    /// Whether `deadline` waits for the target that is being tried.
-    fn is_waited_for_here(&self) -> bool {
-        self.waits_here && self.is_over_http2()
     }
 
     /// Whether all targets of the side that is being tried are known to be down.
@@ -366,7 +309,7 @@ impl Attempt {
     /// How long Pingora lets a target be silent. A pooled connection takes the timeout of each
     /// request.
     fn read_timeout(&self) -> Span {
-        if self.is_grpc || self.is_waited_for_here() {
+        if self.is_grpc {
             return self.service.timeouts.stream_idle;
         }
         self.patience()
@@ -403,14 +346,6 @@ impl Attempt {
         };
         let is_short = !self.is_grpc && self.patience() < self.service.timeouts.read;
         is_short && !self.has_others(other, self.service.retries.rescue)
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if self.course.as_ref().is_some_and(|course| course.has_late_target()) {
-            self.timed_out();
-        }
     }
 }
 

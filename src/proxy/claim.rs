@@ -60,11 +60,6 @@ impl Claim {
             tracing::debug!(stream, %status, "an interim answer is dropped");
         }
     }
-
-    /// Tells the client to go on, in the place of a target that does not hear of it.
-    pub(super) fn tell_to_go_on(&mut self) {
-        self.pass(StatusCode::CONTINUE, &HeaderMap::new());
-    }
 }
 
 impl Drop for Claim {

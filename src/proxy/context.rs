@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use pingora_core::{Error, ErrorType, Result};
 
 use super::access_record::Note;
@@ -35,6 +35,9 @@ pub(super) struct Context {
     pub(super) takes_trailers: bool,
     /// On the stream that it came on; `None` over HTTP/1.1, and until the request's first hook ran.
     pub(super) claim: Option<Claim>,
+    /// The trailers of a request whose body is whole, as far as any target may get them; `None`
+    /// while nobody has asked for them.
+    pub(super) trailers: Option<Box<HeaderMap>>,
 }
 
 impl Context {
@@ -51,6 +54,7 @@ impl Context {
             bounds: AnswerBounds::default(),
             takes_trailers: false,
             claim: None,
+            trailers: None,
         }
     }
 
@@ -75,6 +79,11 @@ impl Context {
 
     pub(super) fn client(&self) -> Option<IpAddr> {
         self.origin.as_ref()?.client
+    }
+
+    /// Whether the answer of the target that is being tried may come with trailers.
+    pub(super) fn has_trailers(&self) -> bool {
+        self.attempt.as_ref().is_some_and(Attempt::has_trailers)
     }
 
     pub(super) fn attempt(&mut self) -> Result<&mut Attempt> {

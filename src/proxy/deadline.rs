@@ -21,7 +21,7 @@ use crate::core::model::{ClientLimits, Span};
 use crate::telemetry::{EdgeEvent, Recorder};
 
 use super::connection::Connection;
-use super::course::{Course, Laggard, Stage, Stay};
+use super::course::{Course, Stay};
 use super::departures::Departures;
 
 /// Ends requests whose time is over.
@@ -52,26 +52,18 @@ impl<A> Guarded<A> {
         }
     }
 
-    /// Whom a request waits for too long, where Pingora does not bound it: a client that has stopped
-    /// in the middle of its body, or a target that takes no more of it or is silent to a whole one,
-    /// both in HTTP/2.
-    fn laggard(&self, course: &Course) -> Option<Laggard> {
-        let (stage, moved) = course.stage()?;
-        let silent = self.clock.mono().since(moved);
-        let (body_read, patience) = (self.limits.body_read, course.write_limit());
-        // A target that takes nothing is found out by its own limit, before this.
-        let unknown =
-            (Laggard::Client, Span::from_ms(body_read.ms().saturating_add(patience.ms())));
-        let (laggard, limit) = match (stage, course.is_stream()) {
-            (Stage::Answered, _) | (Stage::Waiting, true) => return None,
-            (Stage::Waiting, false) => (Laggard::Target, course.read_limit()?),
-            (Stage::Uploading | Stage::AnsweredEarly, true) => {
-                (Laggard::Client, course.quiet_limit())
-            }
-            (Stage::Uploading, false) => course.awaited(body_read).unwrap_or(unknown),
-            (Stage::AnsweredEarly, false) => unknown,
+    /// Whether a request waits for its body too long, where nothing inside of it bounds that: for a
+    /// client of HTTP/2 that has stopped in the middle. A target that takes no more of it is found out
+    /// by a limit of its own, before this.
+    fn is_late(&self, course: &Course) -> bool {
+        let Some(moved) = course.uploads_since() else { return false };
+        let limit = if course.is_stream() {
+            course.quiet_limit()
+        } else {
+            let body_read = self.limits.body_read.ms();
+            Span::from_ms(body_read.saturating_add(course.write_limit().ms()))
         };
-        (silent > limit).then_some(laggard)
+        self.clock.mono().since(moved) > limit
     }
 
     /// Counts a request that has to leave, and asks its client for another connection: a client of
@@ -126,15 +118,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Guarded<A> {
             let stay = course.stay().cloned();
             tokio::select! {
                 biased;
-                reusable = &mut request => {
-                    if course.has_departed() {
-                        self.cuts(connection.as_deref());
-                    }
-                    return reusable;
-                }
+                reusable = &mut request => return reusable,
                 () = sleep(SOON) => {
-                    // Dropped without a word only where nothing else can end it.
-                    if self.laggard(&course).is_some_and(|late| !course.end_for(late)) {
+                    if self.is_late(&course) {
                         return None;
                     }
                 }

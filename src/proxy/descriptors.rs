@@ -10,8 +10,6 @@ use rustix::process::{Resource, getrlimit};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptors {
     scarce_from: u64,
-    /// How many are not for clients.
-    reserved: u64,
 }
 
 impl Descriptors {
@@ -22,18 +20,12 @@ impl Descriptors {
 
     fn within(limit: u64) -> Self {
         let reserved = (limit / 4).max(LEAST_RESERVED).min(limit);
-        Self { scarce_from: limit - reserved, reserved }
+        Self { scarce_from: limit - reserved }
     }
 
     /// Whether a connection with this number is one too many; one without a number never is.
     pub(super) fn are_scarce(self, number: i32) -> bool {
         u64::try_from(number).is_ok_and(|number| number >= self.scarce_from)
-    }
-
-    /// How many uploads may have a connection to themselves, each of which takes two: together half
-    /// of what is not for clients.
-    pub(super) fn seats(self) -> usize {
-        usize::try_from(self.reserved / 4).unwrap_or(usize::MAX)
     }
 }
 
@@ -58,15 +50,5 @@ mod tests {
         assert!(Descriptors::within(10).are_scarce(0));
         assert!(!Descriptors::within(u64::MAX).are_scarce(i32::MAX));
         assert!(!Descriptors::within(256).are_scarce(-1));
-    }
-
-    #[test]
-    fn uploads_on_their_own_leave_half_of_what_is_kept_for_others() {
-        let check = |limit, seats| assert_eq!(Descriptors::within(limit).seats(), seats, "{limit}");
-        check(0, 0);
-        check(128, 16);
-        check(1_024, 64);
-        check(20_000, 1_250);
-        check(1 << 20, 1 << 16);
     }
 }

@@ -353,7 +353,7 @@ async fn another_target_has_what_one_did_not_take_and_blue_what_green_fails_at()
     assert!(rescued.ends_with(CHUNKS), "{rescued}");
     let mut client = world.client().await;
     client.send(&upload).await;
-    assert_eq!(status(&client.rest().await), 503, "of its body nothing was kept");
+    assert_eq!(status(&client.rest().await), 503, "a POST is not repeated");
     until("both are counted", || world.recorder.overflow().requests() == 2).await;
     assert_eq!(world.recorder.overflow().rescued, 1);
 }

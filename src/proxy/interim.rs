@@ -1,16 +1,7 @@
 //! Interim answers (1xx) of targets over real sockets: they pass to whoever knows them, and
 //! whatever comes in front of it, the final answer is whole.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::Response;
-use tokio::net::{TcpListener, TcpStream};
-
-use super::testkit::{Act, Client, Origin, World, body, field, service, status, table};
-use super::wirekit::{H2Client, h2c_listener};
-use crate::core::model::{TargetProtocol, Transport, WhenIdle};
-use crate::core::routing::Link;
+use super::testkit::{Act, Client, Origin, World, body, field, service, status};
 
 const FINAL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\
@@ -115,43 +106,4 @@ async fn clients_of_http_1_0_get_the_final_answer_alone() {
     let heard = old.rest().await;
     assert!(heard.starts_with("HTTP/1.1 200 ") || heard.starts_with("HTTP/1.0 200 "), "{heard}");
     assert!(heard.ends_with("\r\n\r\nfine"), "{heard}");
-}
-
-/// Serves a connection of HTTP/2, with two hints in front of each answer.
-async fn hint_and_answer(stream: TcpStream) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-    while let Some(Ok((_request, mut respond))) = connection.accept().await {
-        for _ in 0..2 {
-            let hint = Response::builder().status(103).header("link", "</a.css>; rel=preload");
-            respond.send_informational(hint.body(()).expect("valid")).expect("sent");
-        }
-        let answer = Response::builder().header("content-length", "4").body(()).expect("valid");
-        let mut out = respond.send_response(answer, false).expect("sent");
-        out.send_data(Bytes::from_static(b"fine"), true).expect("sent");
-    }
-}
-
-#[tokio::test]
-async fn hints_of_a_target_of_http_2_end_here_and_the_final_answer_is_whole() {
-    let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let mut route = service(0, &[socket.local_addr().expect("bound")], &[]);
-    let transport = Transport { protocol: TargetProtocol::H2c, ..Transport::default() };
-    route.blue.link = Arc::new(Link::new(1, transport));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = socket.accept().await {
-            tokio::spawn(hint_and_answer(stream));
-        }
-    });
-    let olds = World::new(route.clone());
-    let mut old = olds.client().await;
-    let news = World::listening(table(route, WhenIdle::Refuse), &[h2c_listener()]);
-    let new = H2Client::of(&news).await;
-    for _ in 0..2 {
-        old.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await;
-        let (interim, answer) = answers(&mut old).await;
-        assert!(interim.is_empty(), "{interim:?}");
-        assert_eq!((status(&answer), body(&answer)), (200, "fine"));
-        let answer = new.get("/").await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "fine"));
-    }
 }

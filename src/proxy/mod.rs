@@ -12,12 +12,12 @@
 //!   tells a client to go on where its target does not (`word`), ends chunks with `trailers`, and does
 //!   what HTTP/2 needs beside Pingora (`wire_frames`): it ends a connection that is flooded (`flood`),
 //!   and says on a stream what a request has to say besides its answer (`claim`);
-//! - `deadline`: bounds the time of a request's whole header, ends what is left of a group that has
-//!   departed (`departures`), and uploads over HTTP/2 that hang (`lifeline`, `seats`);
+//! - `deadline`: bounds the time of a request's whole header, and ends what is left of a group that
+//!   has departed (`departures`);
 //! - `phases`: Pingora's hooks, which admit and choose (`route`: `admission`, `selection`),
 //!   forward (`forward`, `rewrite`), try again (`attempt`, `retry`), answer (`answer`, `redirect`),
 //!   score (`score`, `evidence`) and log (`access_log`). Upgrades leave Pingora there (`tunnel`), and
-//!   so does the way to a target where trailers pass (`exchange`);
+//!   so does the way to targets of HTTP/2, and where trailers pass (`exchange`);
 //! - `mirror`: sends a share of the requests to green as well, before it has any weight.
 //!
 //! A client that closes its sending half keeps waiting for the answer, which a target goes on
@@ -71,6 +71,8 @@ mod frames;
 mod framing;
 mod grpc;
 #[cfg(test)]
+mod h2kit;
+#[cfg(test)]
 mod handshakes;
 #[cfg(test)]
 mod hints;
@@ -80,11 +82,14 @@ mod inspector;
 #[cfg(test)]
 mod interim;
 mod interim_frame;
-mod lifeline;
+#[cfg(test)]
+mod legs;
 mod listener;
 mod mirror;
 #[cfg(test)]
 mod mirrors;
+#[cfg(test)]
+mod mixed_groups;
 mod open_streams;
 #[cfg(test)]
 mod originkit;
@@ -100,11 +105,12 @@ mod rewrite;
 mod route;
 mod running;
 mod score;
-mod seats;
 #[cfg(test)]
 mod second_attempts;
 mod selection;
 mod session_limits;
+#[cfg(test)]
+mod sharing;
 mod stream_tag;
 #[cfg(test)]
 mod streams;

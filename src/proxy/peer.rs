@@ -25,10 +25,8 @@ pub(super) fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
     match transport.protocol {
         TargetProtocol::Http1 => {}
         TargetProtocol::H2c | TargetProtocol::H2 => {
+            // Is what TLS offers.
             peer.options.set_http_version(2, 2);
-            peer.options.max_h2_streams = MAX_H2_STREAMS;
-            // A target that is gone without a word would be given calls until TCP gives up.
-            peer.options.h2_ping_interval = Some(H2_PING);
         }
     }
     if let Some(tls) = &transport.tls {
@@ -85,10 +83,6 @@ const LONGEST_IDLE: Duration = Duration::from_secs(3_600);
 const LONGEST: Duration = Duration::from_secs(86_400);
 /// Has no say where a time is set, and must not be zero.
 const TRIES: usize = 4;
-/// How often a connection of HTTP/2 to a target is tried.
-const H2_PING: Duration = Duration::from_secs(10);
-/// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
-const MAX_H2_STREAMS: usize = 100;
 
 #[cfg(test)]
 mod tests {

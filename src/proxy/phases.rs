@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{EXPECT, TE, TRAILER};
+use http::header::TRAILER;
 use http::{HeaderMap, StatusCode};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -19,7 +19,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::clock::Clock;
 use crate::core::model::ListenerSpec;
 use crate::core::routing::RoutingTable;
-use crate::telemetry::{EdgeEvent, Recorder};
+use crate::telemetry::Recorder;
 
 use super::access_log::AccessLog;
 use super::access_record::End;
@@ -29,17 +29,15 @@ use super::attempt::Attempt;
 use super::claim::Claim;
 use super::connection::Connection;
 use super::context::{Context, no_target};
-use super::course::{Course, Laggard};
+use super::course::Course;
 use super::drain::Drain;
 use super::exchange::{self, Exchanges};
 use super::forward::{self, IdentityHeaders};
 use super::forwarded::Origin;
 use super::framing::ends_with_connection;
-use super::lifeline::Lifeline;
 use super::mirror::Mirror;
 use super::retry::is_unanswered;
 use super::route::Route;
-use super::seats::Seats;
 use super::trailers;
 use super::tunnel::Tunnels;
 use super::upload::{Unacceptable, Upload, waits_for_word};
@@ -58,7 +56,6 @@ pub(super) struct Phases {
     pub(super) mirror: Mirror,
     /// `None` logs no request.
     pub(super) access_log: Option<AccessLog>,
-    pub(super) seats: Arc<Seats>,
     pub(super) exchanges: Arc<Exchanges>,
 }
 
@@ -121,7 +118,10 @@ impl ProxyHttp for Phases {
                 let is_exchange = exchange::is_due(session.req_header(), &attempt);
                 ctx.attempt = Some(attempt);
                 // Boxed: no other request needs room for it.
-                if is_exchange { Box::pin(self.exchange(session, ctx)).await } else { Ok(false) }
+                if is_exchange {
+                    Box::pin(self.exchange(session, ctx)).await?;
+                }
+                Ok(is_exchange)
             }
             Ok(Route::Upgrade(attempt)) => {
                 ctx.attempt = Some(attempt);
@@ -161,11 +161,6 @@ impl ProxyHttp for Phases {
         if ctx.upload.is_whole() {
             Course::tell(|course| course.is_sent(self.clock.mono()));
         }
-        if ctx.attempt.as_ref().is_some_and(Attempt::is_apart)
-            && let Some(course) = Course::current()
-        {
-            *body = body.take().map(|part| course.hold(part, self.clock));
-        }
         Ok(())
     }
 
@@ -177,14 +172,10 @@ impl ProxyHttp for Phases {
         // Each attempt has a time of its own.
         Course::tell(|course| course.connects(self.clock.mono()));
         let waits = ctx.upload.waits_for_word();
-        let attempt = ctx.attempt()?;
-        let mut peer = attempt.seated_peer(&self.seats);
+        let mut peer = ctx.attempt()?.peer();
         if waits && let Some(limit) = &mut peer.options.read_timeout {
             // Nothing is a target's fault before the client was told to go on.
             *limit += SILENCE;
-        }
-        if attempt.is_crowded() {
-            self.recorder.edge(EdgeEvent::UploadShared);
         }
         Ok(Box::new(peer))
     }
@@ -209,28 +200,14 @@ impl ProxyHttp for Phases {
         _reused: bool,
         _peer: &HttpPeer,
         _fd: RawFd,
-        digest: Option<&Digest>,
+        _digest: Option<&Digest>,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        ctx.attempt()?.stands();
-        Course::tell(|course| course.stands_on(Lifeline::of(digest), self.clock.mono()));
+        Course::tell(|course| course.stands(self.clock.mono()));
         if Course::was_told() {
             self.go_on(session, ctx);
         }
-        if ctx.attempt()?.is_over_http2()
-            && let Some(claim) = &mut ctx.claim
-        {
-            claim.tell_to_go_on();
-        }
-        if !ctx.upload.waits_for_word() {
-            return Ok(());
-        }
-        if ctx.attempt()?.is_over_http2() && session.response_written().is_none() {
-            // Pingora hears no 100 over HTTP/2: the client would always wait for `word`.
-            let told = session.as_downstream_mut().write_continue_response().await;
-            told.map_err(|error| error.into_down())?;
-            self.go_on(session, ctx);
-        } else {
+        if ctx.upload.waits_for_word() {
             Course::tell(|course| course.client_waits(true));
         }
         Ok(())
@@ -238,19 +215,12 @@ impl ProxyHttp for Phases {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.attempt()?.sent();
         let attempt = ctx.attempt.as_ref().ok_or_else(no_target)?;
-        if attempt.is_over_http2() {
-            request.remove_header(&EXPECT);
-            if trailers::are_taken_by(session.req_header()) {
-                // It holds for one hop, and on this one it is the proxy that takes them.
-                request.insert_header(TE, "trailers")?;
-            }
-        }
         ctx.onward(&self.identity)?.to_target(request, &attempt.actions, attempt.target())
     }
 
@@ -288,7 +258,10 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        if response.status.is_informational() {
+        let is_interim = response.status.is_informational();
+        // It is the final answer alone that may come too early for its connection to go on.
+        session.as_downstream_mut().set_close_on_response_before_downstream_finish(!is_interim);
+        if is_interim {
             forward::interim_to_client(response);
             if let Some(claim) = &mut ctx.claim {
                 claim.pass(response.status, &response.headers);
@@ -345,29 +318,10 @@ impl ProxyHttp for Phases {
             ctx.upload.goes_on();
         }
         Course::tell(|course| course.client_waits(false));
-        if Course::departs() {
-            // `deadline` ended the connection: its group had to be left, and nobody failed.
-            error.etype = DEPARTED;
-            error.as_down();
+        if error.etype == DEPARTED {
+            // Its group had to be left, and nobody failed.
             error.set_retry(false);
             return error;
-        }
-        match Course::current().and_then(|course| course.take_laggard()) {
-            // `deadline` ended the connection: what Pingora saw of that is not what happened.
-            Some(Laggard::Client) => {
-                error.etype = ErrorType::ReadTimedout;
-                error.as_down();
-                error.set_retry(false);
-                return error;
-            }
-            Some(Laggard::Target) => {
-                let is_whole = ctx.upload.is_whole();
-                error.etype =
-                    if is_whole { ErrorType::ReadTimedout } else { ErrorType::WriteTimedout };
-                error.as_up();
-                error.set_retry(false);
-            }
-            None => {}
         }
         let waited =
             *error.esource() == ErrorSource::Upstream && error.etype == ErrorType::ReadTimedout;

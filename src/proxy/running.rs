@@ -38,7 +38,6 @@ use super::forward::IdentityHeaders;
 use super::listener::BoundListener;
 use super::mirror::Mirror;
 use super::phases::Phases;
-use super::seats::Seats;
 use super::stream_tag;
 use super::tunnel::Tunnels;
 
@@ -74,16 +73,6 @@ pub struct RunningProxy {
 /// Outside of a tokio runtime.
 #[must_use]
 pub fn start(parts: &ProxyParts, bound: Vec<BoundListener>) -> RunningProxy {
-    start_with(parts, bound, Seats::of_process())
-}
-
-/// The same with so many seats for uploads that have a connection to themselves.
-pub(super) fn start_with(
-    parts: &ProxyParts,
-    bound: Vec<BoundListener>,
-    seats: Seats,
-) -> RunningProxy {
-    let seats = Arc::new(seats);
     let drain = Drain::new();
     let stop = watch::Sender::new(false);
     let conf = Arc::new(ServerConf {
@@ -115,7 +104,6 @@ pub(super) fn start_with(
         drain: &drain,
         departures: &departures,
         mirror: &mirror,
-        seats: &seats,
         exchanges: Arc::new(Exchanges::keeping(IDLE_PER_WORKER * conf.threads)),
     };
     let mut accepting: Vec<JoinHandle<()>> = bound
@@ -137,7 +125,6 @@ struct Shared<'a> {
     drain: &'a Arc<Drain>,
     departures: &'a Arc<Departures>,
     mirror: &'a Mirror,
-    seats: &'a Arc<Seats>,
     exchanges: Arc<Exchanges>,
 }
 
@@ -208,7 +195,6 @@ impl Shared<'_> {
             drain: Arc::clone(self.drain),
             mirror: self.mirror.clone(),
             access_log: self.parts.access_log.clone(),
-            seats: Arc::clone(self.seats),
             exchanges: Arc::clone(&self.exchanges),
         };
         let mut app = http_proxy(self.conf, phases);

@@ -26,8 +26,7 @@ use crate::telemetry::Recorder;
 
 pub(super) use super::carrier::Io;
 pub(super) use super::originkit::{Act, Origin, ok};
-use super::running::start_with;
-use super::seats::Seats;
+use super::running::start;
 use super::{AccessLog, ProxyParts, RunningProxy, bind};
 
 /// No test waits longer than this for anything.
@@ -277,13 +276,8 @@ impl World {
         Self::built(table, ClientLimits::default(), Some(log.clone()))
     }
 
-    /// A world in which so many uploads may have a connection to themselves.
-    pub(super) fn seating(table: RoutingTable, limits: ClientLimits, seats: usize) -> Self {
-        Self::opened(table, &Self::both(limits), None, Seats::new(seats))
-    }
-
     fn built(table: RoutingTable, limits: ClientLimits, access_log: Option<AccessLog>) -> Self {
-        Self::opened(table, &Self::both(limits), access_log, Seats::of_process())
+        Self::opened(table, &Self::both(limits), access_log)
     }
 
     fn both(limits: ClientLimits) -> [ListenerSpec; 2] {
@@ -295,14 +289,13 @@ impl World {
 
     /// A proxy with listeners of its own.
     pub(super) fn listening(table: RoutingTable, listeners: &[ListenerSpec]) -> Self {
-        Self::opened(table, listeners, None, Seats::of_process())
+        Self::opened(table, listeners, None)
     }
 
     fn opened(
         table: RoutingTable,
         listeners: &[ListenerSpec],
         access_log: Option<AccessLog>,
-        seats: Seats,
     ) -> Self {
         let table = Arc::new(ArcSwap::from_pointee(table));
         let bound = bind(listeners).expect("bound");
@@ -313,7 +306,7 @@ impl World {
             clock: Clock::start(),
             access_log,
         };
-        Self { proxy: start_with(&parts, bound, seats), table, recorder }
+        Self { proxy: start(&parts, bound), table, recorder }
     }
 
     pub(super) fn address(&self) -> SocketAddr {

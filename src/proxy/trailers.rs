@@ -1,15 +1,15 @@
 //! Trailers: which of them pass, and how they reach a client of HTTP/1.1.
 //!
-//! Pingora hands on the trailers of a target of HTTP/2, and writes them to clients of HTTP/2 alone.
-//! To a client of HTTP/1.1 that takes them (`TE: trailers`) the stream (`wire`) writes them with
+//! Those of a target of HTTP/2 always pass (`exchange`); Pingora writes them to clients of HTTP/2
+//! alone. To a client of HTTP/1.1 that takes them (`TE: trailers`) the stream (`wire`) writes them with
 //! the last chunk, in the place of Pingora's.
 //!
 //! In HTTP/1.1 Pingora reads past them, on both sides. Where a group lets them pass, `exchange`
 //! carries what may bear some; those of a request are read along by the client's stream.
 //!
-//! All others end here, as they may (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2). Those of a
-//! request of HTTP/2 Pingora does not read, and it has no way to write any to a target. The message
-//! in front of them is whole in each case.
+//! All others end here, as they may (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2), and so do
+//! those of a request of HTTP/2, which Pingora does not read. The message in front of them is whole in
+//! each case.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING};
@@ -56,6 +56,16 @@ pub(super) fn to_target(trailers: &mut HeaderMap, identity: &IdentityHeaders) {
         let spelled = name.as_str().replace('_', "-");
         is_of_header(&spelled) || spelled == "x-request-id" || identity.is_forgeable(name)
     });
+}
+
+/// Takes out what a request has not announced: its target may have no place for it.
+pub(super) fn keep_announced(trailers: &mut HeaderMap, request: &RequestHeader) {
+    let lines = request.headers.get_all(TRAILER);
+    let is_announced = |name: &HeaderName| {
+        let mut names = lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        names.any(|other| other.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    remove(trailers, |name| !is_announced(name));
 }
 
 fn is_of_header(name: &str) -> bool {

@@ -7,18 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::testkit::{
     Act, Origin, PATIENCE, World, body, field, ok, service, status, table, until,
 };
 use super::wirekit::{H2Client, H2Origin, Says, h2c_listener, post};
+use super::word::SILENCE;
 use crate::core::model::{
     ClientLimits, ListenerSpec, RetryMethod, Side, Span, TargetProtocol, TargetTls, Transport,
     Verify, WhenIdle,
 };
 use crate::core::routing::{Link, LiveTarget, MeterId, ServiceRoute};
-use crate::telemetry::{EdgeEvent, MeterKey};
+use crate::telemetry::MeterKey;
 
 const SHORT: Span = Span::from_ms(200);
 const LONG: Span = Span::from_secs(60);
@@ -37,7 +38,6 @@ enum Takes {
 struct Hung {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
-    connections: Arc<AtomicUsize>,
 }
 
 impl Hung {
@@ -45,15 +45,13 @@ impl Hung {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = socket.local_addr().expect("bound");
         let asked = Arc::new(AtomicUsize::new(0));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let (count, accepted) = (Arc::clone(&asked), Arc::clone(&connections));
+        let count = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
-                accepted.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(hang(stream, takes, Arc::clone(&count)));
             }
         });
-        Self { address, asked, connections }
+        Self { address, asked }
     }
 
     fn asked(&self) -> usize {
@@ -345,46 +343,17 @@ async fn a_client_that_was_told_to_go_on_and_does_not_is_the_one_to_blame() {
 }
 
 #[tokio::test]
-async fn a_client_hears_from_the_proxy_to_go_on_to_a_target_of_http_2() {
+async fn a_client_hears_from_the_proxy_to_go_on_to_a_target_of_http_2_that_says_nothing() {
     const FINE: Says = Says { headers: &[("content-length", "4")], body: "fine", trailers: &[] };
     let origin = H2Origin::new(FINE, None).await;
     let world = counted(over_http2(origin.address), ClientLimits::default());
     let mut client = world.client().await;
+    let began = Instant::now();
     client.send(&request("POST", "expect: 100-continue\r\n", 4)).await;
     assert_eq!(status(&client.answer().await), 100);
+    assert!(began.elapsed() >= SILENCE, "the target has its time to say so");
     client.send("body").await;
     assert_eq!(body(&client.answer().await), "fine");
     let asked = origin.seen().remove(0);
-    assert_eq!((asked.body.as_str(), asked.field("expect")), ("body", None));
-}
-
-#[tokio::test]
-async fn uploads_share_a_connection_where_no_more_may_have_one_to_themselves() {
-    let hung = Hung::new(Takes::All).await;
-    let route = over_http2(hung.address);
-    let table = table(route, WhenIdle::Refuse);
-    let world = World::seating(table, ClientLimits::default(), 1);
-    let mut clients = Vec::new();
-    for number in 1..=3 {
-        let mut client = world.client().await;
-        client.send(&request("POST", "", 4)).await;
-        until("the target has it", || hung.asked() == number).await;
-        clients.push(client);
-    }
-    assert_eq!(hung.connections.load(Ordering::SeqCst), 2);
-    assert_eq!(world.recorder.edge_count(EdgeEvent::UploadShared), 2);
-}
-
-#[tokio::test]
-async fn an_upload_that_shares_its_connection_is_cut_off_and_its_silent_target_blamed() {
-    let hung = Hung::new(Takes::All).await;
-    let mut route = over_http2(hung.address);
-    route.timeouts.read = SHORT;
-    let target = only_target(&route);
-    let world = World::seating(table(route, WhenIdle::Refuse), ClientLimits::default(), 0);
-    let mut client = world.client().await;
-    client.send(&request("POST", "", 4)).await;
-    client.send("body").await;
-    assert_eq!(client.rest().await, "");
-    until("the target is told", || target.failures() == 1).await;
+    assert_eq!((asked.body.as_str(), asked.field("expect")), ("body", Some("100-continue")));
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
@@ -269,9 +269,32 @@ async fn answer(
     }
 }
 
-fn fields(all: &'static [(&'static str, &'static str)]) -> HeaderMap {
+pub(super) fn fields(all: &'static [(&'static str, &'static str)]) -> HeaderMap {
     let field = |(name, value): &(&'static str, &'static str)| {
         (HeaderName::from_static(name), HeaderValue::from_static(value))
     };
     all.iter().map(field).collect()
+}
+
+impl H2Client {
+    /// Begins a request, whose body follows unless its header is all of it.
+    pub(super) async fn begin(
+        &self,
+        request: Request<()>,
+        is_whole: bool,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        let ready = timeout(PATIENCE, self.sender.clone().ready()).await.expect("ready in time");
+        ready.expect("it takes a request").send_request(request, is_whole).expect("sent")
+    }
+}
+
+/// The next interim answer; `None` once the final one is there.
+pub(super) async fn next_hint(answer: &mut ResponseFuture) -> Option<Response<()>> {
+    let next = poll_fn(|cx| answer.poll_informational(cx));
+    timeout(PATIENCE, next).await.expect("an answer in time").map(|hint| hint.expect("no reset"))
+}
+
+/// The whole of a final answer.
+pub(super) async fn whole_of(answer: ResponseFuture) -> Result<H2Answer, h2::Error> {
+    timeout(PATIENCE, whole(answer)).await.expect("an answer in time")
 }

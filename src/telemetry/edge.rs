@@ -24,16 +24,13 @@ pub enum EdgeEvent {
     StreamCut,
     /// What a client sent was refused: no request could be read from it.
     Unreadable,
-    /// An upload to a target of HTTP/2 had to share a connection: those that have one to themselves
-    /// were as many as there may be.
-    UploadShared,
     /// A connection of HTTP/2 was ended: its client flooded it with frames that carry nothing.
     FrameFlood,
 }
 
 impl EdgeEvent {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Accepted,
         Self::ListenerFull,
         Self::ClientFull,
@@ -43,7 +40,6 @@ impl EdgeEvent {
         Self::StreamClosed,
         Self::StreamCut,
         Self::Unreadable,
-        Self::UploadShared,
         Self::FrameFlood,
     ];
 
@@ -60,7 +56,6 @@ impl EdgeEvent {
             Self::StreamClosed => "stream_closed",
             Self::StreamCut => "stream_cut",
             Self::Unreadable => "unreadable",
-            Self::UploadShared => "upload_shared",
             Self::FrameFlood => "frame_flood",
         }
     }

@@ -1,65 +1,74 @@
-//! Exchanges that may bear trailers, between clients and targets of HTTP/1.1.
+//! Exchanges: requests that are carried to their targets and back here, and not by Pingora.
 //!
-//! Pingora reads past the trailers of HTTP/1.1. So where a group lets them pass, a request that takes
-//! or announces some is carried to its target here: by hyper, over a connection that Pingora makes
-//! and keeps (`leg`). On the client's side it stays Pingora's. It passes the same hooks as every
-//! request, in the same order, so that it is chosen, bounded, scored, tried again and logged like
-//! one.
-//!
-//! What is different: a request with a body has a second attempt while nothing of it was sent alone,
-//! because none of the body is kept.
+//! Pingora reads past the trailers of HTTP/1.1, and its client of HTTP/2 hears no interim answers
+//! (1xx), lets nobody end or prolong a wait, and has streams hold each other up. So a request is
+//! carried here where a group of its service speaks HTTP/2, and where it takes or announces trailers
+//! that may pass: over HTTP/2 by h2, on connections that requests share (`trunks`), and over HTTP/1.1
+//! by hyper, on connections that Pingora makes and keeps (`http1`). On the client's side it stays
+//! Pingora's. It passes the same hooks as every request, in the same order, so that it is chosen,
+//! bounded, scored, tried again and logged like one.
 
 mod carriage;
-mod interim;
-mod leg;
+mod courier;
+mod http1;
+mod http2;
 mod outgoing;
+mod remainder;
+mod trunk;
+mod trunks;
+mod uploading;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, Request, Uri, Version};
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
-use pingora_core::upstreams::peer::Peer as _;
+use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp as _, Session};
 
+use super::answer::DEPARTED;
 use super::attempt::Attempt;
 use super::context::Context;
+use super::course::Course;
 use super::forward;
 use super::phases::Phases;
 use super::trailers;
 
-use leg::Leg;
+use carriage::Patience;
+use courier::Courier;
+use http1::Leg;
+use trunks::Trunks;
 
 /// The connections to targets that exchanges have between them.
 pub(super) struct Exchanges {
     connector: TransportConnector,
+    trunks: Trunks,
 }
 
 impl Exchanges {
-    /// Keeps at most so many idle connections.
+    /// Keeps at most so many idle connections of HTTP/1.1.
     pub(super) fn keeping(idle: usize) -> Self {
-        Self { connector: TransportConnector::new(Some(ConnectorOptions::new(idle))) }
+        let connector = TransportConnector::new(Some(ConnectorOptions::new(idle)));
+        Self { connector, trunks: Trunks::default() }
     }
 }
 
 impl std::fmt::Debug for Exchanges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchanges").finish_non_exhaustive()
+        f.debug_struct("Exchanges").field("trunks", &self.trunks).finish_non_exhaustive()
     }
 }
 
-/// Whether a request goes to the target that is being tried by an exchange.
+/// Whether a request is carried here.
 pub(super) fn is_due(request: &RequestHeader, attempt: &Attempt) -> bool {
-    attempt.passes_trailers()
-        // Bytes that no `Uri` can hold were replaced in it.
-        && request.raw_path_is_utf8()
-        && (trailers::are_taken_by(request) || trailers::are_announced_by(request))
+    attempt.may_go_over_http2()
+        || attempt.passes_trailers()
+            && (trailers::are_taken_by(request) || trailers::are_announced_by(request))
 }
 
 impl Phases {
-    /// Carries a request to its target and the answer back. `false` leaves it to Pingora: its next
-    /// attempt goes to a target that passes no trailers.
+    /// Carries a request to its target and the answer back, with a second attempt if it has one.
     ///
     /// # Errors
     /// There is no answer, or it broke off.
@@ -67,53 +76,102 @@ impl Phases {
         &self,
         session: &mut Session,
         ctx: &mut Box<Context>,
-    ) -> Result<bool> {
-        if !ctx.upload.is_whole() {
-            ctx.attempt()?.keeps_no_body();
-        }
-        while is_due(session.req_header(), ctx.attempt()?) {
+    ) -> Result<()> {
+        loop {
             match self.try_exchange(session, ctx).await {
-                Ok(()) => return Ok(true),
                 Err(error) if error.retry() => {}
-                Err(error) => return Err(error),
+                Err(error) if error.retry() => {}
+                ended => return ended,
             }
         }
-        Ok(false)
     }
 
     /// One attempt; its error tells whether there is another.
     async fn try_exchange(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<()> {
         let peer = self.upstream_peer(session, ctx).await?;
+        if ctx.attempt()?.is_over_http2() {
+            self.exchange_by_http2(session, ctx, &peer).await
+        } else {
+            self.exchange_by_http1(session, ctx, &peer).await
+        }
+    }
+
+    async fn exchange_by_http1(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<Context>,
+        peer: &HttpPeer,
+    ) -> Result<()> {
         let connector = &self.exchanges.connector;
-        let (stream, reused) = match connector.get_stream(&*peer).await {
+        let (stream, reused) = match connector.get_stream(peer).await {
             Ok(connected) => connected,
             Err(error) => {
-                let error = self.fail_to_connect(session, &peer, ctx, error.into_up());
+                let error = self.fail_to_connect(session, peer, ctx, error.into_up());
                 return Err(error.into_up());
             }
         };
-        let descriptor = stream.id();
-        let stands =
-            self.connected_to_upstream(session, reused, &peer, descriptor, None, ctx).await;
-        let carried = match stands {
-            Ok(()) => match Leg::over(stream).await {
-                Ok((mut leg, sender)) => {
-                    let carried = leg.driven(self.carry(session, ctx, &peer, sender)).await;
-                    carried.map(|sender| sender.map(|sender| (leg, sender)))
-                }
-                Err(error) => Err(carriage::broken(error)),
-            },
-            Err(error) => Err(error),
-        };
-        match carried {
-            Ok(Some((leg, sender))) => {
-                if let Some(stream) = leg.end(sender).await {
-                    connector.release_stream(stream, peer.reuse_hash(), peer.idle_timeout());
-                }
-                Ok(())
+        let carried = async {
+            let descriptor = stream.id();
+            self.connected_to_upstream(session, reused, peer, descriptor, None, ctx).await?;
+            let (mut leg, sender) = Leg::over(stream).await.map_err(http1::broken)?;
+            let mut courier = Courier::Http1(sender);
+            let carrying = self.carry_until_departure(session, ctx, peer, &mut courier);
+            let is_whole = leg.driven(carrying).await?;
+            if is_whole
+                && let Courier::Http1(sender) = courier
+                && let Some(stream) = leg.end(sender).await
+            {
+                connector.release_stream(stream, peer.reuse_hash(), peer.idle_timeout());
             }
-            Ok(None) => Ok(()),
-            Err(error) => Err(self.error_while_proxy(&peer, session, error, ctx, reused)),
+            Ok(())
+        };
+        let carried = carried.await;
+        carried.map_err(|error| self.error_while_proxy(peer, session, error, ctx, reused))
+    }
+
+    async fn exchange_by_http2(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<Context>,
+        peer: &HttpPeer,
+    ) -> Result<()> {
+        let Exchanges { connector, trunks } = &*self.exchanges;
+        let (berth, reused) = match trunks.berth(connector, peer).await {
+            Ok(found) => found,
+            Err(error) => {
+                let error = self.fail_to_connect(session, peer, ctx, error.into_up());
+                return Err(error.into_up());
+            }
+        };
+        let carried = async {
+            let descriptor = berth.descriptor();
+            self.connected_to_upstream(session, reused, peer, descriptor, None, ctx).await?;
+            let mut courier = Courier::Http2(berth);
+            self.carry_until_departure(session, ctx, peer, &mut courier).await.map(drop)
+        };
+        let carried = carried.await;
+        carried.map_err(|error| self.error_while_proxy(peer, session, error, ctx, reused))
+    }
+
+    /// Carries a request out and its answer back; a call of gRPC only until its group departs.
+    async fn carry_until_departure(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<Context>,
+        peer: &HttpPeer,
+        courier: &mut Courier,
+    ) -> Result<bool> {
+        let is_call = ctx.attempt()?.is_grpc();
+        let carrying = self.carry(session, ctx, Patience::of(peer), courier);
+        if !is_call {
+            return carrying.await;
+        }
+        tokio::select! {
+            biased;
+            carried = carrying => carried,
+            () = Course::departure() => {
+                Err(Error::explain(DEPARTED, "its group has no traffic any more").into_down())
+            }
         }
     }
 
@@ -122,23 +180,33 @@ impl Phases {
         &self,
         session: &mut Session,
         ctx: &mut Box<Context>,
+        has_body: bool,
     ) -> Result<Request<()>> {
-        let has_body = !ctx.upload.is_whole();
-        let mut request = between_us_and_target(session.req_header(), has_body)?;
+        let attempt = ctx.attempt()?;
+        let (is_over_http2, is_secure) = (attempt.is_over_http2(), attempt.is_over_tls());
+        let mut request = between_us_and_target(session.req_header(), attempt, has_body)?;
         self.upstream_request_filter(session, &mut request, ctx).await?;
         let Some(path) = request.uri.path_and_query().cloned() else {
             return Err(Error::explain(ErrorType::InternalError, "a request without a path"));
         };
         let mut parts = Parts::from(request);
-        parts.uri = Uri::from(path);
-        parts.version = Version::HTTP_11;
+        if is_over_http2 {
+            http2::address(&mut parts, path, is_secure)?;
+        } else {
+            (parts.uri, parts.version) = (Uri::from(path), Version::HTTP_11);
+        }
         Ok(Request::from_parts(parts, ()))
     }
 }
 
 /// A request without the fields that were between its client and us, and with those that are between
 /// us and its target.
-fn between_us_and_target(from: &RequestHeader, has_body: bool) -> Result<RequestHeader> {
+fn between_us_and_target(
+    from: &RequestHeader,
+    attempt: &Attempt,
+    has_body: bool,
+) -> Result<RequestHeader> {
+    let is_over_http2 = attempt.is_over_http2();
     let mut request = from.clone();
     for name in forward::not_to_pass(&from.headers) {
         // A request without its host would be another one.
@@ -149,18 +217,20 @@ fn between_us_and_target(from: &RequestHeader, has_body: bool) -> Result<Request
     for name in ENDS_HERE.map(HeaderName::from_static) {
         request.remove_header(&name);
     }
-    if !has_body {
+    if is_over_http2 || !has_body {
         request.remove_header(&TRANSFER_ENCODING);
     } else if !from.headers.contains_key(CONTENT_LENGTH) {
         request.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
-    if !trailers::are_announced_by(from) {
+    if !attempt.passes_trailers() || !trailers::are_announced_by(from) {
         request.remove_header(&TRAILER);
     }
-    if trailers::are_taken_by(from) {
+    if attempt.has_trailers() && trailers::are_taken_by(from) {
         // It holds for one hop, and on this one it is the proxy that takes them.
         request.insert_header(TE, "trailers")?;
-        request.insert_header(CONNECTION, "te")?;
+        if !is_over_http2 {
+            request.insert_header(CONNECTION, "te")?;
+        }
     }
     Ok(request)
 }

@@ -1,5 +1,5 @@
-//! The leg of an exchange between the proxy and a target: hyper speaks HTTP/1.1 on a connection that
-//! Pingora made, and gives the connection back when both messages are whole.
+//! An exchange over HTTP/1.1: hyper speaks it on a connection that Pingora made, and gives the
+//! connection back when both messages are whole.
 //!
 //! It runs with the exchange, in the same task: nothing is spawned, and with the exchange it ends.
 
@@ -8,12 +8,89 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use http::Request;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming as HyperBody};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::ext::{ReasonPhrase, on_informational};
 use hyper_util::rt::TokioIo;
 use pingora_core::protocols::Stream;
+use pingora_core::{Error, ErrorType, Result, RetryType};
+use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::courier::{Answer, Incoming, Piece, Sent, interim, interim_answers};
 use super::outgoing::Outgoing;
+use super::remainder::Remainder;
+
+/// Sends a request.
+pub(super) fn send(
+    sender: &mut SendRequest<Outgoing>,
+    mut request: Request<()>,
+    has_body: bool,
+) -> Sent {
+    let (hints, heard) = interim_answers();
+    on_informational(&mut request, move |answer| {
+        // Those that wait are too many already, and end the exchange.
+        let _ = hints.try_send(interim(answer.status(), answer.headers()));
+    });
+    let (upload, body) = if has_body {
+        let (parts, body) = Outgoing::coming();
+        (Some(Remainder::to_http1(parts)), body)
+    } else {
+        (None, Outgoing::Over)
+    };
+    let answer = sender.send_request(request.map(|()| body));
+    let answer = Box::pin(async move {
+        let (head, body) = answer.await.map_err(broken)?.into_parts();
+        let reason = head.extensions.get::<ReasonPhrase>().cloned();
+        let mut header = ResponseHeader::from(head);
+        if let Some(reason) = reason.as_ref().and_then(|r| std::str::from_utf8(r.as_bytes()).ok()) {
+            header.set_reason_phrase(Some(reason))?;
+        }
+        Ok(Answer { header, body: Incoming::Http1(body) })
+    });
+    Sent { upload, interim: heard, answer }
+}
+
+/// How long an answer's body is; `None` if that is not known.
+pub(super) fn length_of(body: &HyperBody) -> Option<u64> {
+    body.size_hint().exact()
+}
+
+/// The next part of an answer's body; `None` at its end.
+pub(super) async fn next_of(body: &mut HyperBody) -> Result<Option<Piece>> {
+    let Some(frame) = body.frame().await else { return Ok(None) };
+    Ok(match frame.map_err(broken)?.into_data() {
+        Ok(data) => Some(Piece::Data(data)),
+        Err(other) => other.into_trailers().ok().map(Piece::Trailers),
+    })
+}
+
+/// A connection to a target that has failed, or what came over it.
+pub(super) fn broken(error: hyper::Error) -> Box<Error> {
+    // Nothing of the request went out: its connection had ended before.
+    let is_unsent = error.is_canceled();
+    let is_closed = error.is_incomplete_message() || error.is_closed() || is_unsent;
+    let kind = if error.is_parse() {
+        ErrorType::InvalidHTTPHeader
+    } else if is_closed {
+        ErrorType::ConnectionClosed
+    } else {
+        ErrorType::ReadError
+    };
+    let cause = std::error::Error::source(&error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    // The system's word, and not one of ours.
+    let is_reset = cause.is_some_and(|cause| cause.raw_os_error().is_some());
+    let mut error = Error::because(kind, "an exchange with a target", error).into_up();
+    if is_unsent {
+        error.set_retry(true);
+    } else if is_closed || is_reset {
+        error.retry = RetryType::ReusedOnly;
+    }
+    error
+}
 
 /// The connection of an exchange.
 #[derive(Debug)]

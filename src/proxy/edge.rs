@@ -2,16 +2,16 @@
 //! shutdown's deadline is over.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use http::HeaderValue;
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::Acceptor;
-use pingora_core::protocols::l4::stream::Stream as Socket;
-use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
-use pingora_core::server::ShutdownWatch;
+use pingora_core::protocols::{Ssl as _, Stream};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
@@ -19,6 +19,7 @@ use crate::core::model::{ListenerProtocol, ListenerSpec, Span};
 use crate::telemetry::{EdgeEvent, Recorder};
 use crate::tls::{ServerTls, subject_of};
 
+use super::client_socket::ClientSocket;
 use super::connection::Connection;
 use super::descriptors::Descriptors;
 use super::drain::Drain;
@@ -63,15 +64,43 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain, descriptors, clock }
     }
 
+    /// Takes a client that has connected. It is served in a task of its own, which ends with it, or
+    /// when `drain` cuts what is open; from the stop on it is asked to leave.
+    pub(super) fn welcome(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: &watch::Receiver<bool>,
+    ) {
+        // Before a task has its turn: until then more of them would be accepted.
+        if self.descriptors.are_scarce(stream.as_raw_fd()) {
+            self.recorder.edge(EdgeEvent::ListenerFull);
+            return;
+        }
+        // Counted before, too: a shutdown waits for whoever was accepted.
+        let (edge, open, stop) = (Arc::clone(self), self.drain.connection(), stop.clone());
+        let socket = Box::new(ClientSocket::new(stream, peer));
+        tokio::spawn(async move {
+            edge.hold(socket, &stop).await;
+            drop(open);
+        });
+    }
+
+    /// Nobody is accepted any more: closes what has no request, a moment later.
+    pub(super) async fn end(&self) {
+        self.drain.linger().await;
+        self.app.cleanup().await;
+    }
+
     /// Serves a connection to its end, or until it is cut.
-    async fn hold(&self, stream: Stream, shutdown: &ShutdownWatch) {
+    async fn hold(&self, socket: Box<ClientSocket>, stop: &watch::Receiver<bool>) {
         if self.recorder.pressure().sheds_connection(self.drain.open()) {
             return;
         }
         let mut cut = self.drain.cut_signal();
         tokio::select! {
             biased;
-            served = self.serve(stream, shutdown) => {
+            served = self.serve(socket, stop) => {
                 if let Err(event) = served {
                     self.recorder.edge(event);
                 }
@@ -80,20 +109,24 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
+    async fn serve(
+        &self,
+        socket: Box<ClientSocket>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), EdgeEvent> {
         let _entry = self.turnstile.enter().map_err(refused)?;
         self.recorder.edge(EdgeEvent::Accepted);
         let limit = Duration::from(self.listener.limits.header);
         // Boxed, so that what a handshake needs is given back when it is over.
-        let opened = timeout(limit, Box::pin(self.open(stream))).await;
+        let opened = timeout(limit, Box::pin(self.open(socket))).await;
         let opened = opened.unwrap_or(Err(EdgeEvent::HeaderTimeout))?;
         let Opened { wire, connection, _entry } = opened;
         let is_http2 = wire.is_http2();
         let farewell = connection.farewell();
-        let mut shutdown = shutdown.clone();
+        let mut stop = stop.clone();
         // Pingora ends a connection at a watch of its own, so that one can be ended alone.
         let follow = async {
-            if shutdown.wait_for(|stop| *stop).await.is_ok() {
+            if stop.wait_for(|stop| *stop).await.is_ok() {
                 connection.say_goodbye();
             }
             std::future::pending::<()>().await;
@@ -124,12 +157,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// Reads the PROXY header and shakes hands, where the listener wants that.
-    async fn open(&self, stream: Stream) -> Result<Opened, EdgeEvent> {
-        // Pingora's own listener made the stream; anything else has no address.
-        let mut socket =
-            stream.into_any().downcast::<Socket>().map_err(|_| EdgeEvent::NoHandshake)?;
-        let peer = peer_of(&socket).ok_or(EdgeEvent::NoHandshake)?;
-        let client = self.client(&mut socket, peer).await?;
+    async fn open(&self, mut socket: Box<ClientSocket>) -> Result<Opened, EdgeEvent> {
+        let client = self.client(&mut socket).await?;
         let entry = self.turnstile.enter_from(client.ip()).map_err(refused)?;
         let (io, secure, subject): (Stream, bool, Option<HeaderValue>) = match &self.tls {
             Some(tls) => {
@@ -163,8 +192,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// From whom the connection comes.
-    async fn client(&self, socket: &mut Socket, peer: SocketAddr) -> Result<SocketAddr, EdgeEvent> {
-        let balancers = &self.listener.proxy_protocol;
+    async fn client(&self, socket: &mut ClientSocket) -> Result<SocketAddr, EdgeEvent> {
+        let (peer, balancers) = (socket.peer(), &self.listener.proxy_protocol);
         let peer_ip = peer.ip().to_canonical();
         if !balancers.iter().any(|network| network.contains(&peer_ip)) {
             return Ok(peer);
@@ -201,38 +230,5 @@ fn refused(full: Full) -> EdgeEvent {
     match full {
         Full::Listener => EdgeEvent::ListenerFull,
         Full::Client => EdgeEvent::ClientFull,
-    }
-}
-
-fn peer_of(socket: &Socket) -> Option<SocketAddr> {
-    socket.get_socket_digest()?.peer_addr()?.as_inet().copied()
-}
-
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        // Before a task of its own would have its turn: until then more of them are accepted.
-        if self.descriptors.are_scarce(stream.id()) {
-            self.recorder.edge(EdgeEvent::ListenerFull);
-            return None;
-        }
-        let (edge, open, shutdown) = (Arc::clone(self), self.drain.connection(), shutdown.clone());
-        // Pingora's own task has room for a handshake that it never makes, to the end of the
-        // connection: it ends here, and another that is a quarter of its size goes on. It
-        // ends with its client, or when `drain` cuts what is open.
-        tokio::spawn(async move {
-            edge.hold(stream, &shutdown).await;
-            drop(open);
-        });
-        None
-    }
-
-    async fn cleanup(&self) {
-        self.drain.linger().await;
-        self.app.cleanup().await;
     }
 }

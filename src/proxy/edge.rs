@@ -1,5 +1,5 @@
-//! The outermost layer of a connection: let in or not, told whose it is, decrypted, and cut when a
-//! shutdown's deadline is over.
+//! The outermost layer of a connection: let in or not, told whose it is, decrypted, asked to leave when
+//! it is idle in HTTP/2, and cut when a shutdown's deadline is over.
 
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::core::model::{ListenerProtocol, ListenerSpec, Span};
+use crate::core::model::{ClientLimits, ListenerProtocol, ListenerSpec};
 use crate::telemetry::{EdgeEvent, Recorder};
 use crate::tls::{ServerTls, subject_of};
 
@@ -138,13 +138,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 std::future::pending::<()>().await;
             }
         };
-        // Pingora waits for ever for a client that was asked to leave and says nothing.
-        let unanswered = async {
-            let mut goodbye = connection.farewell();
-            let is_said = goodbye.wait_for(|goodbye| *goodbye).await.is_ok();
+        let left_alone = async {
             match connection.streams() {
-                Some(streams) if is_said => idle(streams, self.listener.limits.keepalive).await,
-                Some(_) | None => std::future::pending().await,
+                // Boxed, so that no connection of HTTP/1.1, where Pingora does it, has room for it.
+                Some(streams) => {
+                    Box::pin(end_of_idle(&connection, streams, &self.listener.limits)).await;
+                }
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -152,7 +152,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             _ = self.app.process_new(Box::new(wire), &farewell) => Ok(()),
             () = follow => Ok(()),
             () = first_request => Err(EdgeEvent::HeaderTimeout),
-            () = unanswered => Ok(()),
+            () = left_alone => Ok(()),
         }
     }
 
@@ -209,26 +209,89 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
-/// Resolves once no stream was open for so long, twice in a row, and nothing came meanwhile. A client
-/// that takes the end of an answer slowly finds out late that it was asked to leave; until then it
-/// says how much it takes.
-async fn idle(streams: &OpenStreams, time: Span) {
-    let mut was_idle = false;
+/// Asks the client of an idle connection of HTTP/2 to leave, and resolves once it has been idle for as
+/// long again: Pingora waits for ever for one that was asked and says nothing. Pingora's own bound is
+/// not used, for it counts from the end of the last request, and drops what is not written by then.
+async fn end_of_idle(connection: &Connection, streams: &OpenStreams, limits: &ClientLimits) {
+    let asked = async {
+        let mut goodbye = connection.farewell();
+        // The other side of it is the connection's.
+        let _ = goodbye.wait_for(|goodbye| *goodbye).await;
+    };
+    tokio::select! {
+        biased;
+        () = asked => {}
+        () = quiet(streams, limits) => connection.say_goodbye(),
+    }
+    quiet(streams, limits).await;
+}
+
+/// Resolves once no stream was open for `keepalive`, or a little longer, and nothing came meanwhile. A
+/// client that takes the end of an answer slowly says how much it takes. One that says nothing has
+/// `response_write` besides for what it was answered.
+async fn quiet(streams: &OpenStreams, limits: &ClientLimits) {
+    let keepalive = Duration::from(limits.keepalive);
+    let (look, patience) = (keepalive / LOOKS, keepalive + Duration::from(limits.response_write));
+    let (mut over_for, mut unasked_for) = (Duration::ZERO, Duration::ZERO);
     streams.take_heard();
-    loop {
-        sleep(time.into()).await;
-        let is_heard = streams.take_heard();
-        let is_idle = streams.are_over() && !is_heard;
-        if is_idle && was_idle {
-            return;
-        }
-        was_idle = is_idle;
+    while over_for < look * LOOKS && unasked_for < patience {
+        sleep(look).await;
+        let is_silent = !streams.take_heard();
+        over_for = if is_silent && streams.are_over() { over_for + look } else { Duration::ZERO };
+        unasked_for =
+            if is_silent && !streams.are_asked() { unasked_for + look } else { Duration::ZERO };
     }
 }
+
+/// How often a connection of HTTP/2 is looked at within `keepalive`.
+const LOOKS: u32 = 4;
 
 fn refused(full: Full) -> EdgeEvent {
     match full {
         Full::Listener => EdgeEvent::ListenerFull,
         Full::Client => EdgeEvent::ClientFull,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::PATIENCE;
+    use super::*;
+    use crate::core::model::Span;
+
+    #[tokio::test]
+    async fn a_silent_client_is_kept_for_its_request_and_for_a_while_after_it() {
+        let limits = ClientLimits {
+            keepalive: Span::from_ms(20),
+            response_write: Span::from_ms(20),
+            ..ClientLimits::default()
+        };
+        let long = Duration::from_millis(200);
+        let streams = OpenStreams::of_at_most(10);
+        streams.opened(1);
+        assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it may become one");
+        streams.claim(1);
+        assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it is one");
+        streams.release(1);
+        assert!(!streams.are_over(), "its answer is not written");
+        assert!(timeout(PATIENCE, quiet(&streams, &limits)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_something_is_not_idle() {
+        let keepalive = Span::from_ms(200);
+        let limits = ClientLimits { keepalive, ..ClientLimits::default() };
+        let streams = OpenStreams::of_at_most(10);
+        let speaks = async {
+            for _ in 0..60 {
+                streams.hear();
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = quiet(&streams, &limits) => panic!("it was heard all the time"),
+            () = speaks => {}
+        }
+        assert!(timeout(PATIENCE, quiet(&streams, &limits)).await.is_ok());
     }
 }

@@ -211,7 +211,6 @@ impl Shared<'_> {
         let mut options = HttpServerOptions::default();
         // Lets CONNECT through to admission, which refuses it in our own words.
         options.allow_connect_method_proxying = true;
-        options.h2_idle_timeout = Some(listener.limits.keepalive.into());
         app.server_options = Some(options);
         app.h2_options = Some(h2_options(&listener.limits));
         let wrapping = Wrapping {

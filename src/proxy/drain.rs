@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Counts connections and requests of all listeners, and can cut the connections.
 #[derive(Debug)]
@@ -108,8 +108,6 @@ impl Drain {
 
     /// Waits before connections without a request are closed; shorter if none is open.
     pub(super) async fn linger(&self) {
-        // What was accepted last has not been counted yet.
-        sleep(SETTLE).await;
         // When it is over, what is left is closed.
         let _ = timeout(LINGER, self.none_open()).await;
     }
@@ -173,5 +171,3 @@ impl Drop for OpenRequest {
 /// just connected, or is just sending its next request, gets an answer and `connection: close`
 /// instead of a closed connection.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a connection may take from being accepted to being counted.
-const SETTLE: Duration = Duration::from_millis(50);

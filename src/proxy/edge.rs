@@ -1,24 +1,25 @@
-//! The outermost layer of a connection: let in or not, told whose it is, decrypted, and cut when a
-//! shutdown's deadline is over.
+//! The outermost layer of a connection: let in or not, told whose it is, decrypted, asked to leave when
+//! it is idle in HTTP/2, and cut when a shutdown's deadline is over.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use http::HeaderValue;
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::Acceptor;
-use pingora_core::protocols::l4::stream::Stream as Socket;
-use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
-use pingora_core::server::ShutdownWatch;
+use pingora_core::protocols::{Ssl as _, Stream};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::core::model::{ListenerProtocol, ListenerSpec, Span};
+use crate::core::model::{ClientLimits, ListenerProtocol, ListenerSpec};
 use crate::telemetry::{EdgeEvent, Recorder};
 use crate::tls::{ServerTls, subject_of};
 
+use super::client_socket::ClientSocket;
 use super::connection::Connection;
 use super::descriptors::Descriptors;
 use super::drain::Drain;
@@ -63,15 +64,43 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         Self { app: Arc::new(app), listener, tls, turnstile, recorder, drain, descriptors, clock }
     }
 
+    /// Takes a client that has connected. It is served in a task of its own, which ends with it, or
+    /// when `drain` cuts what is open; from the stop on it is asked to leave.
+    pub(super) fn welcome(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: &watch::Receiver<bool>,
+    ) {
+        // Before a task has its turn: until then more of them would be accepted.
+        if self.descriptors.are_scarce(stream.as_raw_fd()) {
+            self.recorder.edge(EdgeEvent::ListenerFull);
+            return;
+        }
+        // Counted before, too: a shutdown waits for whoever was accepted.
+        let (edge, open, stop) = (Arc::clone(self), self.drain.connection(), stop.clone());
+        let socket = Box::new(ClientSocket::new(stream, peer));
+        tokio::spawn(async move {
+            edge.hold(socket, &stop).await;
+            drop(open);
+        });
+    }
+
+    /// Nobody is accepted any more: closes what has no request, a moment later.
+    pub(super) async fn end(&self) {
+        self.drain.linger().await;
+        self.app.cleanup().await;
+    }
+
     /// Serves a connection to its end, or until it is cut.
-    async fn hold(&self, stream: Stream, shutdown: &ShutdownWatch) {
+    async fn hold(&self, socket: Box<ClientSocket>, stop: &watch::Receiver<bool>) {
         if self.recorder.pressure().sheds_connection(self.drain.open()) {
             return;
         }
         let mut cut = self.drain.cut_signal();
         tokio::select! {
             biased;
-            served = self.serve(stream, shutdown) => {
+            served = self.serve(socket, stop) => {
                 if let Err(event) = served {
                     self.recorder.edge(event);
                 }
@@ -80,20 +109,24 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), EdgeEvent> {
+    async fn serve(
+        &self,
+        socket: Box<ClientSocket>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), EdgeEvent> {
         let _entry = self.turnstile.enter().map_err(refused)?;
         self.recorder.edge(EdgeEvent::Accepted);
         let limit = Duration::from(self.listener.limits.header);
         // Boxed, so that what a handshake needs is given back when it is over.
-        let opened = timeout(limit, Box::pin(self.open(stream))).await;
+        let opened = timeout(limit, Box::pin(self.open(socket))).await;
         let opened = opened.unwrap_or(Err(EdgeEvent::HeaderTimeout))?;
         let Opened { wire, connection, _entry } = opened;
         let is_http2 = wire.is_http2();
         let farewell = connection.farewell();
-        let mut shutdown = shutdown.clone();
+        let mut stop = stop.clone();
         // Pingora ends a connection at a watch of its own, so that one can be ended alone.
         let follow = async {
-            if shutdown.wait_for(|stop| *stop).await.is_ok() {
+            if stop.wait_for(|stop| *stop).await.is_ok() {
                 connection.say_goodbye();
             }
             std::future::pending::<()>().await;
@@ -105,13 +138,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 std::future::pending::<()>().await;
             }
         };
-        // Pingora waits for ever for a client that was asked to leave and says nothing.
-        let unanswered = async {
-            let mut goodbye = connection.farewell();
-            let is_said = goodbye.wait_for(|goodbye| *goodbye).await.is_ok();
+        let left_alone = async {
             match connection.streams() {
-                Some(streams) if is_said => idle(streams, self.listener.limits.keepalive).await,
-                Some(_) | None => std::future::pending().await,
+                // Boxed, so that no connection of HTTP/1.1, where Pingora does it, has room for it.
+                Some(streams) => {
+                    Box::pin(end_of_idle(&connection, streams, &self.listener.limits)).await;
+                }
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -119,17 +152,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             _ = self.app.process_new(Box::new(wire), &farewell) => Ok(()),
             () = follow => Ok(()),
             () = first_request => Err(EdgeEvent::HeaderTimeout),
-            () = unanswered => Ok(()),
+            () = left_alone => Ok(()),
         }
     }
 
     /// Reads the PROXY header and shakes hands, where the listener wants that.
-    async fn open(&self, stream: Stream) -> Result<Opened, EdgeEvent> {
-        // Pingora's own listener made the stream; anything else has no address.
-        let mut socket =
-            stream.into_any().downcast::<Socket>().map_err(|_| EdgeEvent::NoHandshake)?;
-        let peer = peer_of(&socket).ok_or(EdgeEvent::NoHandshake)?;
-        let client = self.client(&mut socket, peer).await?;
+    async fn open(&self, mut socket: Box<ClientSocket>) -> Result<Opened, EdgeEvent> {
+        let client = self.client(&mut socket).await?;
         let entry = self.turnstile.enter_from(client.ip()).map_err(refused)?;
         let (io, secure, subject): (Stream, bool, Option<HeaderValue>) = match &self.tls {
             Some(tls) => {
@@ -163,8 +192,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// From whom the connection comes.
-    async fn client(&self, socket: &mut Socket, peer: SocketAddr) -> Result<SocketAddr, EdgeEvent> {
-        let balancers = &self.listener.proxy_protocol;
+    async fn client(&self, socket: &mut ClientSocket) -> Result<SocketAddr, EdgeEvent> {
+        let (peer, balancers) = (socket.peer(), &self.listener.proxy_protocol);
         let peer_ip = peer.ip().to_canonical();
         if !balancers.iter().any(|network| network.contains(&peer_ip)) {
             return Ok(peer);
@@ -180,22 +209,42 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
-/// Resolves once no stream was open for so long, twice in a row, and nothing came meanwhile. A client
-/// that takes the end of an answer slowly finds out late that it was asked to leave; until then it
-/// says how much it takes.
-async fn idle(streams: &OpenStreams, time: Span) {
-    let mut was_idle = false;
+/// Asks the client of an idle connection of HTTP/2 to leave, and resolves once it has been idle for as
+/// long again: Pingora waits for ever for one that was asked and says nothing. Pingora's own bound is
+/// not used, for it counts from the end of the last request, and drops what is not written by then.
+async fn end_of_idle(connection: &Connection, streams: &OpenStreams, limits: &ClientLimits) {
+    let asked = async {
+        let mut goodbye = connection.farewell();
+        // The other side of it is the connection's.
+        let _ = goodbye.wait_for(|goodbye| *goodbye).await;
+    };
+    tokio::select! {
+        biased;
+        () = asked => {}
+        () = quiet(streams, limits) => connection.say_goodbye(),
+    }
+    quiet(streams, limits).await;
+}
+
+/// Resolves once no stream was open for `keepalive`, or a little longer, and nothing came meanwhile. A
+/// client that takes the end of an answer slowly says how much it takes. One that says nothing has
+/// `response_write` besides for what it was answered.
+async fn quiet(streams: &OpenStreams, limits: &ClientLimits) {
+    let keepalive = Duration::from(limits.keepalive);
+    let (look, patience) = (keepalive / LOOKS, keepalive + Duration::from(limits.response_write));
+    let (mut over_for, mut unasked_for) = (Duration::ZERO, Duration::ZERO);
     streams.take_heard();
-    loop {
-        sleep(time.into()).await;
-        let is_heard = streams.take_heard();
-        let is_idle = streams.are_over() && !is_heard;
-        if is_idle && was_idle {
-            return;
-        }
-        was_idle = is_idle;
+    while over_for < look * LOOKS && unasked_for < patience {
+        sleep(look).await;
+        let is_silent = !streams.take_heard();
+        over_for = if is_silent && streams.are_over() { over_for + look } else { Duration::ZERO };
+        unasked_for =
+            if is_silent && !streams.are_asked() { unasked_for + look } else { Duration::ZERO };
     }
 }
+
+/// How often a connection of HTTP/2 is looked at within `keepalive`.
+const LOOKS: u32 = 4;
 
 fn refused(full: Full) -> EdgeEvent {
     match full {
@@ -204,35 +253,45 @@ fn refused(full: Full) -> EdgeEvent {
     }
 }
 
-fn peer_of(socket: &Socket) -> Option<SocketAddr> {
-    socket.get_socket_digest()?.peer_addr()?.as_inet().copied()
-}
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::PATIENCE;
+    use super::*;
+    use crate::core::model::Span;
 
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        // Before a task of its own would have its turn: until then more of them are accepted.
-        if self.descriptors.are_scarce(stream.id()) {
-            self.recorder.edge(EdgeEvent::ListenerFull);
-            return None;
-        }
-        let (edge, open, shutdown) = (Arc::clone(self), self.drain.connection(), shutdown.clone());
-        // Pingora's own task has room for a handshake that it never makes, to the end of the
-        // connection: it ends here, and another that is a quarter of its size goes on. It
-        // ends with its client, or when `drain` cuts what is open.
-        tokio::spawn(async move {
-            edge.hold(stream, &shutdown).await;
-            drop(open);
-        });
-        None
+    #[tokio::test]
+    async fn a_silent_client_is_kept_for_its_request_and_for_a_while_after_it() {
+        let limits = ClientLimits {
+            keepalive: Span::from_ms(20),
+            response_write: Span::from_ms(20),
+            ..ClientLimits::default()
+        };
+        let long = Duration::from_millis(200);
+        let streams = OpenStreams::of_at_most(10);
+        streams.opened(1);
+        assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it may become one");
+        streams.claim(1);
+        assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it is one");
+        streams.release(1);
+        assert!(!streams.are_over(), "its answer is not written");
+        assert!(timeout(PATIENCE, quiet(&streams, &limits)).await.is_ok());
     }
 
-    async fn cleanup(&self) {
-        self.drain.linger().await;
-        self.app.cleanup().await;
+    #[tokio::test]
+    async fn a_client_that_says_something_is_not_idle() {
+        let keepalive = Span::from_ms(200);
+        let limits = ClientLimits { keepalive, ..ClientLimits::default() };
+        let streams = OpenStreams::of_at_most(10);
+        let speaks = async {
+            for _ in 0..60 {
+                streams.hear();
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = quiet(&streams, &limits) => panic!("it was heard all the time"),
+            () = speaks => {}
+        }
+        assert!(timeout(PATIENCE, quiet(&streams, &limits)).await.is_ok());
     }
 }

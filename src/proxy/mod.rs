@@ -1,12 +1,12 @@
 //! The data plane: accepts requests, chooses side and target, forwards, answers, counts.
 //!
 //! It reads the routing table, once per request, and counts outcomes; it decides no rollout and
-//! writes no state. Pingora does the HTTP, embedded on the caller's runtime with listening
-//! sockets that are bound here: one stock service per listener, each with a table of descriptors
-//! of its own (two services that share one abort the process) and a connection pool of its own.
+//! writes no state. Pingora does the HTTP, embedded on the caller's runtime: one proxy per listener,
+//! with a connection pool of its own. The listening sockets are bound and accepted on here.
 //!
 //! The layers of a connection, from the outside:
 //!
+//! - `accepting`: takes clients from the listening socket, whatever is short, until the stop;
 //! - `edge`: lets a connection in, reads its PROXY header, shakes hands, counts it, so that a
 //!   shutdown can wait for it and cut what is left; `wire` is the stream that Pingora gets, which
 //!   tells a client to go on where its target does not (`word`), ends chunks with `trailers`, and does
@@ -24,6 +24,7 @@
 //! working for. To drop the request instead would hide a green so slow that its users give up:
 //! their requests would never be scored.
 
+mod accepting;
 mod access_log;
 mod access_record;
 mod access_writer;
@@ -42,6 +43,7 @@ mod bounds;
 mod calls;
 mod carrier;
 mod claim;
+mod client_socket;
 #[cfg(test)]
 mod comparisons;
 mod connection;

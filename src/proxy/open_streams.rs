@@ -157,6 +157,11 @@ impl OpenStreams {
         self.lock().streams.is_empty()
     }
 
+    /// Whether a request holds one, or may come of one.
+    pub(super) fn are_asked(&self) -> bool {
+        self.lock().streams.values().any(|progress| progress.holder != Holder::Past)
+    }
+
     /// Has a frame written in front of the final answer; `false` if it cannot be any more, or too
     /// much waits to be written.
     pub(super) fn say(&self, stream: u32, frame: Vec<u8>) -> bool {

@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::connectors::TransportConnector;
-use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{Fds, ListenFds};
-use pingora_core::services::Service as _;
-use pingora_core::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -27,6 +22,7 @@ use crate::core::routing::RoutingTable;
 use crate::telemetry::Recorder;
 use crate::tls::ServerTls;
 
+use super::accepting::Accepting;
 use super::access_log::AccessLog;
 use super::attempt::MAX_ATTEMPTS;
 use super::deadline::Guarded;
@@ -201,7 +197,6 @@ impl Shared<'_> {
         let mut options = HttpServerOptions::default();
         // Lets CONNECT through to admission, which refuses it in our own words.
         options.allow_connect_method_proxying = true;
-        options.h2_idle_timeout = Some(listener.limits.keepalive.into());
         app.server_options = Some(options);
         app.h2_options = Some(h2_options(&listener.limits));
         let wrapping = Wrapping {
@@ -263,32 +258,27 @@ async fn follow_files(identities: Vec<Arc<ServerTls>>) {
     }
 }
 
-/// Accepts on one listener until the stop; Pingora takes the socket over and closes it.
+/// Accepts on one listener until the stop, and then closes what has no request.
 fn accept(
     listener: BoundListener,
     (app, around): (HttpProxy<Phases>, Wrapping),
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let BoundListener { spec, socket, tls, .. } = listener;
-    let name = spec.name.to_string();
-    let mut fds = Fds::new();
-    fds.add(name.clone(), socket.into_raw_fd());
-    let fds: ListenFds = Arc::new(parking_lot::Mutex::new(fds));
+    let accepting = Accepting::new(spec.name.clone(), around.clock);
     let recorder = || Arc::clone(&around.recorder);
     let departures = Arc::clone(&around.departures);
     let guarded = Guarded::new(app, spec.limits, departures, recorder(), around.clock);
     let drain = Arc::clone(&around.drain);
-    let edge = Edge::new(guarded, spec, tls, recorder(), drain, around.clock);
-    let mut service = Service::new(name.clone(), edge);
-    let buffers = L4BufferSettings::default().read(READ_AHEAD);
-    service.add_listener(ListenerConfig::tcp(&name).l4_buffer(buffers));
-    async move { service.start_service(Some(fds), stop, ACCEPT_LOOPS).await }
+    let edge = Arc::new(Edge::new(guarded, spec, tls, recorder(), drain, around.clock));
+    async move {
+        let (host, leave) = (Arc::clone(&edge), stop.clone());
+        let welcome = move |stream, peer| host.welcome(stream, peer, &leave);
+        accepting.run(socket, stop, welcome).await;
+        edge.end().await;
+    }
 }
 
-/// The bytes read from a client in one go by who wants few: room for the PROXY header, which is read
-/// by the byte. Who wants more, as HTTP and TLS do, reads past it; Pingora's own 64 KiB are cleared
-/// for each connection, and hardly used.
-const READ_AHEAD: usize = 2_048;
 /// How often the files of certificates are looked at.
 const FOLLOW_FILES: Duration = Duration::from_secs(2);
 /// The most idle connections to targets that each worker thread adds to a listener's pool.
@@ -297,7 +287,6 @@ const IDLE_PER_WORKER: usize = 128;
 const H2_STREAM_WINDOW: u32 = 256 * 1_024;
 /// The same for all requests of a connection.
 const H2_CONNECTION_WINDOW: u32 = 1_024 * 1_024;
-const ACCEPT_LOOPS: usize = 1;
 
 #[cfg(test)]
 mod tests {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::floods::{Raw, get as raw_get};
 use super::testkit::{
     Act, Client, Dead, Origin, PATIENCE, World, field, ok, service, table, until,
 };
@@ -158,6 +159,38 @@ async fn an_idle_connection_is_closed_after_its_time() {
     assert_eq!(client.get("/").await.status, 200);
     client.ended().await;
     assert_eq!(world.recorder.edge_count(EdgeEvent::HeaderTimeout), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_last_answer_slowly_is_not_idle_before_it_is_silent() {
+    const PART: usize = 32 << 10;
+    let origin = Origin::new(|_, _| ok(&"x".repeat(32 * PART))).await;
+    let limits = ClientLimits { keepalive: Span::from_ms(300), ..ClientLimits::default() };
+    let world = world(&origin, limits);
+    let mut client = Raw::of(&world).await;
+    client.send(&raw_get(1)).await;
+    let (mut taken, mut told) = (0, 0);
+    loop {
+        let frame = client.next().await.expect("it is not cut");
+        assert_eq!(frame.goaway(), None, "after {taken} bytes");
+        if frame.kind == 0 {
+            taken += frame.payload.len();
+        }
+        if frame.ends_stream() {
+            break;
+        }
+        // Its request is long over: all of the answer lies on the way to it.
+        if taken - told >= PART {
+            sleep(Duration::from_millis(50)).await;
+            let more = u32::try_from(taken - told).expect("not much");
+            client.send(&raw_frame(8, 0, 0, &more.to_be_bytes())).await;
+            told = taken;
+        }
+    }
+    assert_eq!(taken, 32 * PART);
+    while client.next().await.expect("it is asked first").goaway().is_none() {}
+    // It does not answer, and is made to leave.
+    while client.next().await.is_some() {}
 }
 
 #[tokio::test]

@@ -95,7 +95,6 @@ const PLACES: &[Place] = &[
     // In the configuration: the time of day in the cases of a gate.
     place("jiff", &["config", "proxy", "admin", "cli", "app"]),
     place("jsonschema", &["gate"]),
-    place("parking_lot", &["proxy"]),
     place("pingora_core", &["proxy"]),
     place("pingora_http", &["proxy"]),
     place("pingora_proxy", &["proxy"]),

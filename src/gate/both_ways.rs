@@ -16,9 +16,9 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpView as _};
 
 use super::bindings::tidegate::gate::http::{self as own, Host as _};
 use super::granted::{Bench, patient};
+use super::guest::component_of;
 use super::hostile::{PATIENCE, call};
 use super::imports::{CallData, Subject, Views};
-use super::malice::component_of;
 use super::{
     FetchError, Fetching, IncomingResponse, LoadedGate, MemoryState, Network, OutgoingRequest,
     Outside,

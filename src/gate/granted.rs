@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
+use super::guest::{WIT, component_of};
 use super::hostile::{PATIENCE, call, spec};
-use super::malice::{WIT, component_of};
 use super::{
     FetchError, Fetching, GateError, GateHost, GateHostParts, IncomingResponse, LoadedGate,
     MemoryState, Network, OutgoingRequest, Outside,

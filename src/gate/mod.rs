@@ -53,6 +53,8 @@ mod committed;
 #[cfg(test)]
 mod granted;
 #[cfg(test)]
+pub(crate) mod guest;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod malice;

@@ -47,6 +47,8 @@ mod wasi;
 mod words;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod both_ways;
 #[cfg(test)]
 mod committed;
@@ -58,6 +60,8 @@ pub(crate) mod guest;
 mod hostile;
 #[cfg(test)]
 mod malice;
+#[cfg(test)]
+mod wasi_guest;
 
 pub use calls::{GateCalls, WrittenCall};
 pub use compiler::{CompileError, compile_gate};

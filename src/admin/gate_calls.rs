@@ -1,16 +1,12 @@
 //! The calls of gates of a rollout, with all that the gates were told: to be made again elsewhere.
 
-use axum::body::Body;
 use axum::extract::State;
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::body::InPath;
-use super::evidence_body::EvidenceBody;
 use super::json::Problem;
-use super::problem::{Answer, Denied};
+use super::kept_file::{GivenFile, KeptFile};
+use super::problem::Answer;
 use super::routes::Shared;
-use crate::control::Refusal;
 use crate::core::model::RolloutId;
 
 /// Gives a rollout's calls of gates.
@@ -26,19 +22,6 @@ use crate::core::model::RolloutId;
 pub(super) async fn show(
     State(state): State<Shared>,
     InPath(id): InPath<RolloutId>,
-) -> Answer<([(HeaderName, &'static str); 1], Body)> {
-    if !state.handle.view().rollouts.contains_key(&id) {
-        return Err(Refusal::NoRollout(id).into());
-    }
-    let opened = state.handle.gate_calls(id.clone()).await;
-    let record = opened.map_err(|why| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Denied::new(status, "gate_calls_unreadable", format!("the gate calls of {id}: {why}"))
-    })?;
-    let record = record.ok_or_else(|| {
-        let detail = format!("there is no record of gate calls of {id}");
-        Denied::new(StatusCode::NOT_FOUND, "no_gate_calls", detail)
-            .fix("it is kept of rollouts that have asked a gate, and not with a store in memory")
-    })?;
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(EvidenceBody::new(record))))
+) -> Answer<GivenFile> {
+    KeptFile::GateCalls.give(&state, id).await
 }

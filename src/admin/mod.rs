@@ -27,6 +27,7 @@ mod health;
 mod hosts;
 mod idempotency;
 pub mod json;
+mod kept_file;
 mod ledger;
 mod metrics;
 mod openapi;

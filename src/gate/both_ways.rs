@@ -1,36 +1,29 @@
 //! Requests through `fetch` and through `wasi:http`: the same is permitted, the same goes out, and
 //! the same is taken down.
 //!
-//! The guest is `plugins/endpoint-check`, which is built with the library that anybody would take.
+//! Here the host is asked as a guest's code would ask it; `wasi_guest.rs` has the guest.
 
-use std::path::Path;
 use std::pin::Pin;
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use serde_json::{Value, json};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpView as _};
 
+use super::bench::{Bench, patient};
 use super::bindings::tidegate::gate::http::{self as own, Host as _};
-use super::granted::{Bench, patient};
-use super::hostile::{PATIENCE, call};
+use super::guest::component_of;
 use super::imports::{CallData, Subject, Views};
-use super::malice::component_of;
 use super::{
-    FetchError, Fetching, IncomingResponse, LoadedGate, MemoryState, Network, OutgoingRequest,
-    Outside,
+    FetchError, Fetching, IncomingResponse, MemoryState, Network, OutgoingRequest, Outside,
 };
 use crate::clock::Clock;
 use crate::core::model::{GateGrants, GateLimits, HttpGrant, ServiceName, Side, Span, WallTime};
-use crate::core::rollout::{
-    GateAnswer, GateErrorKind, Heard, HeardAnswer, Incomplete, TelemetryView,
-};
+use crate::core::rollout::{Heard, Incomplete, TelemetryView};
 use crate::promql::{Fake, Script};
 
-const API: &str = "http://api.example.com/health?a=b";
+pub(super) const API: &str = "http://api.example.com/health?a=b";
 
 struct Nothing;
 
@@ -42,23 +35,23 @@ impl TelemetryView for Nothing {
 
 /// A world in which every request comes to the same.
 #[derive(Debug)]
-struct Written {
-    outcome: Result<IncomingResponse, FetchError>,
+pub(super) struct Written {
+    pub(super) outcome: Result<IncomingResponse, FetchError>,
     asked: Mutex<Vec<OutgoingRequest>>,
     logged: Mutex<Vec<String>>,
 }
 
 impl Written {
-    fn with(outcome: Result<IncomingResponse, FetchError>) -> Arc<Self> {
+    pub(super) fn with(outcome: Result<IncomingResponse, FetchError>) -> Arc<Self> {
         Arc::new(Self { outcome, asked: Mutex::default(), logged: Mutex::default() })
     }
 
-    fn well() -> Arc<Self> {
+    pub(super) fn well() -> Arc<Self> {
         let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
         Self::with(Ok(IncomingResponse { status: 200, headers, body: "all is well".to_owned() }))
     }
 
-    fn asked(&self) -> Vec<OutgoingRequest> {
+    pub(super) fn asked(&self) -> Vec<OutgoingRequest> {
         self.asked.lock().expect("not poisoned").clone()
     }
 
@@ -86,7 +79,7 @@ impl Outside for Written {
     }
 }
 
-fn granted(host: &str) -> GateGrants {
+pub(super) fn granted(host: &str) -> GateGrants {
     let http = HttpGrant {
         host: host.parse().expect("a host"),
         methods: vec!["GET".parse().expect("a method"), "POST".parse().expect("a method")],
@@ -420,105 +413,4 @@ fn what_of_wasi_is_not_granted_or_not_there_is_refused_by_name() {
         let expected = format!("import `{package}/{interface}@0.2.0` is not available to gates");
         assert!(text.contains(&expected), "{text}");
     }
-}
-
-/// The gate that is built with the `wasi` library.
-fn endpoint_check() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(root.join("plugins/dist/endpoint-check.wasm")).expect("committed")
-}
-
-fn check(bench: &Bench, host: &str, limits: GateLimits) -> LoadedGate {
-    bench.load(&endpoint_check(), granted(host), limits).expect("a valid component")
-}
-
-fn ask(bench: &Bench, gate: &LoadedGate, params: &Value) -> GateAnswer {
-    let (sender, receiver) = channel();
-    let reply = move |answer| sender.send(answer).expect("a test waits");
-    bench.host.ask(call(gate, &params.to_string()), None, reply);
-    receiver.recv_timeout(PATIENCE).expect("an answer")
-}
-
-#[test]
-fn a_guest_of_the_usual_library_asks_and_is_answered() {
-    let written = Written::well();
-    let bench = Bench::with(written.clone());
-    let gate = check(&bench, "api.example.com", patient());
-    let params = json!({
-        "url": API, "method": "POST", "body": r#"{"a":1}"#, "headers": { "x-token": "secret" },
-        "contains": "is well",
-    });
-    assert_eq!(ask(&bench, &gate, &params), GateAnswer::Pass);
-    let asked = written.asked();
-    let [asked] = asked.as_slice() else { panic!("{asked:?}") };
-    assert_eq!(asked.line(), format!("POST {API}"));
-    assert_eq!(asked.body, r#"{"a":1}"#);
-    assert!(asked.headers.contains(&("x-token".to_owned(), "secret".to_owned())), "{asked:?}");
-}
-
-#[test]
-fn a_guest_of_the_usual_library_is_told_why_there_is_no_answer() {
-    let answer = |outcome, params: &Value| {
-        let written = Written::with(outcome);
-        let bench = Bench::with(written.clone());
-        let gate = check(&bench, "api.example.com", patient());
-        (ask(&bench, &gate, params), written.asked().len())
-    };
-    let down = Err(FetchError::Unreachable("nobody is there".to_owned()));
-    let (failed, asked) = answer(down, &json!({ "url": API }));
-    let GateAnswer::Fail { reason } = failed else { panic!("{failed:?}") };
-    assert!(reason.contains("DestinationUnavailable") && asked == 1, "{reason}");
-    let well = || Written::well().outcome.clone();
-    let (elsewhere, asked) = answer(well(), &json!({ "url": "http://evil.example.com/" }));
-    let GateAnswer::Error { kind, text } = elsewhere else { panic!("{elsewhere:?}") };
-    assert_eq!((kind, asked), (GateErrorKind::Guest, 0), "{text}");
-    assert!(text.contains("HttpRequestDenied"), "{text}");
-    let (method, asked) = answer(well(), &json!({ "url": API, "method": "DELETE" }));
-    assert!(matches!(method, GateAnswer::Error { kind: GateErrorKind::Guest, .. }) && asked == 0);
-}
-
-#[test]
-fn what_a_guest_of_the_usual_library_is_told_is_taken_down() {
-    let bench = Bench::with(Written::well());
-    let gate = check(&bench, "api.example.com", patient());
-    let ((sender, receiver), params) = (channel(), json!({ "url": API }));
-    bench.host.hear(call(&gate, &params.to_string()), None, move |answer, hearing| {
-        sender.send((answer, hearing)).expect("a test waits");
-    });
-    let (answer, hearing) = receiver.recv_timeout(PATIENCE).expect("an answer");
-    assert_eq!(answer, GateAnswer::Pass);
-    let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    let body = "all is well".to_owned();
-    let http = Heard::Http {
-        request: format!("GET {API}"),
-        body: String::new(),
-        answer: HeardAnswer::Response { status: 200, headers, body },
-    };
-    let hearing = *hearing.expect("it was asked");
-    assert_eq!((hearing.heard, hearing.incomplete), (vec![http], None));
-}
-
-#[test]
-fn calls_into_wasi_are_calls_into_the_host() {
-    let written = Written::well();
-    let bench = Bench::with(written);
-    let limits = GateLimits { host_calls: 5, ..patient() };
-    let gate = check(&bench, "api.example.com", limits);
-    let answer = ask(&bench, &gate, &json!({ "url": API }));
-    let GateAnswer::Error { kind, text } = answer else { panic!("{answer:?}") };
-    assert_eq!(kind, GateErrorKind::Limit);
-    assert!(text.contains("more than 5 calls into the host"), "{text}");
-}
-
-#[test]
-fn a_guest_that_waits_for_an_answer_in_vain_can_still_say_so() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
-    let bench = Bench::with(Arc::new(Network::new(Clock::start())));
-    let limits = GateLimits { deadline: Span::from_secs(1), ..patient() };
-    let gate = check(&bench, &format!("127.0.0.1:{port}"), limits);
-    let url = format!("http://127.0.0.1:{port}/");
-    let answer = ask(&bench, &gate, &json!({ "url": url, "timeout_ms": 10_000 }));
-    let GateAnswer::Fail { reason } = answer else { panic!("{answer:?}") };
-    assert!(reason.contains("HttpResponseTimeout"), "{reason}");
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::malice::{
-    Malice, guest, guest_with_schema, of_another_version, of_another_world, says,
-    with_forbidden_import,
-};
+use super::guest::{guest, guest_with_schema, says};
+use super::malice::{Malice, of_another_version, of_another_world, with_forbidden_import};
 use super::{GateError, GateHost, GateHostParts, LoadedGate, MemoryState, Network};
 use crate::clock::Clock;
 use crate::core::model::{

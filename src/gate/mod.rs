@@ -47,15 +47,21 @@ mod wasi;
 mod words;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod both_ways;
 #[cfg(test)]
 mod committed;
 #[cfg(test)]
 mod granted;
 #[cfg(test)]
+pub(crate) mod guest;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod malice;
+#[cfg(test)]
+mod wasi_guest;
 
 pub use calls::{GateCalls, WrittenCall};
 pub use compiler::{CompileError, compile_gate};

@@ -8,34 +8,22 @@ use tidegate::core::model::{AlarmState, Sha256};
 use tidegate::core::rollout::StateName;
 
 use crate::daemon::{Daemon, free_port};
-use crate::kit::{Api, Load, Origin, Ports, Rate, Tidegate, until};
+use crate::kit::{Api, Load, Origin, Rate, Shop, Tidegate, until};
 
 /// What Alertmanager shows: the token of a notifier, which may do nothing else.
 const TOKEN: &str = "tg_0123456789abcdef0123456789abcdef";
 
-fn config(ports: &Ports, a: &Origin, b: &Origin) -> String {
-    let Ports { public, admin } = ports;
-    let (a, b) = (a.address(), b.address());
-    format!(
-        "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop: {{ target_groups: [shop-a, shop-b], strategy: careful, min_green: 1, alarms: [checkout] }}
+const SHOP: Shop = Shop {
+    service: "strategy: careful\nmin_green: 1\nalarms: [checkout]",
+    file: "\
 strategies:
-  careful: {{ steps: [{{ weight: 10%, bake: 1h }}] }}
+  careful: { steps: [{ weight: 10%, bake: 1h }] }
 alarms:
   checkout:
-    alertmanager: {{ heartbeat: {{ alertname: Watchdog }} }}
+    alertmanager: { heartbeat: { alertname: Watchdog } }
     stale_after: 1h
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
-"
-    )
-}
+",
+};
 
 fn sending_to(tidegate: &Tidegate) -> String {
     let admin = tidegate.ports().admin;
@@ -92,7 +80,7 @@ async fn checkout(api: &Api) -> Alarm {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_fires_takes_the_traffic_back_and_ends_when_it_is_resolved() {
     let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
-    let mut tidegate = Tidegate::start(|ports| config(ports, &blue, &green)).await;
+    let mut tidegate = Tidegate::start(|ports| SHOP.config(ports, &blue, &green)).await;
     add_notifier(&mut tidegate).await;
     let api = tidegate.api();
     let alertmanager = Daemon::alertmanager(free_port(), &sending_to(&tidegate)).await;

@@ -10,7 +10,7 @@ use tidegate::core::rollout::StateName;
 
 use crate::daemon::{Daemon, free_port};
 use crate::exporter::Exporter;
-use crate::kit::{Api, Load, Origin, Ports, Rate, Tidegate, until};
+use crate::kit::{Api, Load, Origin, Ports, Rate, Shop, Tidegate, until};
 
 /// How many carts green has lost. As long as Tidegate has not told of a request to green there is no
 /// number.
@@ -18,21 +18,10 @@ const QUERY: &str = r#"
         max(carts_lost{group="{{ green }}"})
           and sum(tidegate_requests_total{service="{{ service }}",target_group="{{ green }}"}) > 0"#;
 
-fn config(ports: &Ports, [a, b]: [SocketAddr; 2], prometheus: SocketAddr) -> String {
-    let Ports { public, admin } = ports;
-    format!(
+fn config(ports: &Ports, targets: [SocketAddr; 2], prometheus: SocketAddr) -> String {
+    let service = "strategy: careful\nmin_green: 1\nalarms: [shop-errors]";
+    let file = format!(
         "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop:
-    target_groups: [shop-a, shop-b]
-    strategy: careful
-    min_green: 1
-    alarms: [shop-errors]
 strategies:
   careful: {{ steps: [{{ weight: 50%, bake: 1s }}, {{ weight: 60%, bake: 1h }}] }}
 prometheus:
@@ -46,10 +35,9 @@ alarms:
     datapoints: 2 of 3
     period: 1s
     unavailable_after: 2
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
 "
-    )
+    );
+    Shop::config_with(ports, targets, service, &file)
 }
 
 /// Scrapes the metrics as the documentation says: with a token from a file.

@@ -16,6 +16,8 @@ mod explain;
 mod exporter;
 mod gate_calls;
 mod gate_languages;
+#[path = "../../src/gate/guest.rs"]
+mod guest;
 mod history;
 mod kit;
 mod logs;

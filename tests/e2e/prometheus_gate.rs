@@ -12,7 +12,7 @@ use tidegate::core::rollout::StateName;
 
 use crate::daemon::{Daemon, free_port};
 use crate::exporter::Exporter;
-use crate::kit::{Api, Load, Origin, Ports, Rate, Tidegate, until};
+use crate::kit::{Api, Load, Origin, Ports, Rate, Shop, Tidegate, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_holds_a_rollout_lets_it_go_on_and_takes_the_next_one_back() {
@@ -101,34 +101,29 @@ scrape_configs:
     )
 }
 
-fn config(ports: &Ports, [a, b]: [SocketAddr; 2], prometheus: SocketAddr) -> String {
-    let Ports { public, admin } = ports;
+fn config(ports: &Ports, targets: [SocketAddr; 2], prometheus: SocketAddr) -> String {
     let component =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/prometheus-query.wasm");
     let digest = Sha256::of(&std::fs::read(&component).expect("committed"));
     let component = component.display();
-    format!(
+    let service = format!(
         "\
-listeners:
-  - {{ name: public, address: '{public}', rules: [{{ service: shop }}] }}
-target_groups:
-  shop-a: {{ targets: ['{a}'] }}
-  shop-b: {{ targets: ['{b}'] }}
-services:
-  shop:
-    target_groups: [shop-a, shop-b]
-    strategy: quick
-    analysis: off
-    tell_side: true
-    gates:
-      - gate: prometheus-query
-        at: [during-step]
-        every: 1s
-        params:
-          url: http://{prometheus}
-          query: max(carts_lost{{group=\"$service\"}})
-          hold_above: 1
-          fail_above: 5
+strategy: quick
+analysis: off
+tell_side: true
+gates:
+  - gate: prometheus-query
+    at: [during-step]
+    every: 1s
+    params:
+      url: http://{prometheus}
+      query: max(carts_lost{{group=\"$service\"}})
+      hold_above: 1
+      fail_above: 5
+"
+    );
+    let file = format!(
+        "\
 strategies:
   quick: {{ steps: [{{ weight: 50%, bake: 1s }}] }}
   slow: {{ steps: [{{ weight: 50%, bake: 1h }}] }}
@@ -138,8 +133,7 @@ gates:
     sha256: {digest}
     grants:
       http: [{{ host: '{prometheus}', methods: [GET], addresses: [127.0.0.0/8] }}]
-admin: {{ address: '{admin}' }}
-store: {{ path: tidegate.db }}
 "
-    )
+    );
+    Shop::config_with(ports, targets, &service, &file)
 }

@@ -4,33 +4,33 @@
 
 mod authors;
 mod document;
+mod ports;
 mod terminal;
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use document::Document;
+use ports::PrintedPorts;
 use terminal::{Key, Running, Terminal};
 
-use crate::kit::{Api, Ports, until};
+use crate::kit::{Api, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_release_in_the_readme_goes_as_it_is_told() {
     let scene = Scene::set();
-    let mut readme = Document::read("Release something", |text| scene.adapted(text));
+    let mut readme = Document::read("Release something", |text| scene.ports.adapted(text));
     let mut first = Terminal::open(&scene.root());
     for command in readme.block("Release something") {
         first.succeed(&command).await;
     }
     assert_eq!(first.note_jobs().await, 3, "three web servers");
-    scene.web_servers_listen().await;
+    scene.ports.listen(&["9001", "9002", "9003"]).await;
     let (mut serving, users) = scene.start(&mut readme, &mut first).await;
 
     let mut third = Terminal::open(&scene.trial());
@@ -54,28 +54,20 @@ async fn the_release_in_the_readme_goes_as_it_is_told() {
 #[derive(Debug)]
 struct Scene {
     folder: TempDir,
-    /// In the order of `PRINTED_PORTS`.
-    ports: Vec<u16>,
+    ports: PrintedPorts,
 }
 
 impl Scene {
     fn set() -> Self {
-        let mut ports = BTreeSet::new();
-        while ports.len() < PRINTED_PORTS.len() {
-            let free = Ports::free();
-            ports.extend([free.public.port(), free.admin.port()]);
-        }
-        let scene = Self {
-            folder: TempDir::new().expect("a folder"),
-            ports: ports.into_iter().take(PRINTED_PORTS.len()).collect(),
-        };
+        let folder = TempDir::new().expect("a folder");
+        let scene = Self { folder, ports: PrintedPorts::with_free(&PRINTED_PORTS) };
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/canary.yaml");
         let example = std::fs::read_to_string(example).expect("the example");
         assert!(example.contains("bake: 30s") && example.contains("{ for: 30s }"), "{example}");
         let fast = example.replace("bake: 30s", "bake: 2s").replace("{ for: 30s }", "{ for: 2s }");
         let examples = scene.root().join("examples");
         std::fs::create_dir(&examples).expect("a folder");
-        std::fs::write(examples.join("canary.yaml"), scene.with_ports(&fast)).expect("written");
+        std::fs::write(examples.join("canary.yaml"), scene.ports.replaced(&fast)).expect("written");
         scene
     }
 
@@ -88,41 +80,9 @@ impl Scene {
         self.folder.path().join("trial")
     }
 
-    fn port(&self, printed: &str) -> u16 {
-        let at = PRINTED_PORTS.iter().position(|port| *port == printed).expect("a printed port");
-        self.ports[at]
-    }
-
-    /// A command for the ports of this scene.
-    fn adapted(&self, command: &str) -> String {
-        let admin = format!("tidegate --admin http://127.0.0.1:{} ", self.port("7070"));
-        self.with_ports(command).replace("tidegate ", &admin)
-    }
-
-    /// A text with other ports, none replaced twice.
-    fn with_ports(&self, text: &str) -> String {
-        let place = |at: usize| format!("<port {at}>");
-        let mut text = text.to_owned();
-        for (at, printed) in PRINTED_PORTS.iter().enumerate() {
-            text = text.replace(*printed, &place(at));
-        }
-        for (at, port) in self.ports.iter().enumerate() {
-            text = text.replace(&place(at), &port.to_string());
-        }
-        text
-    }
-
     /// Runs a command in a terminal of its own, which it keeps until it ends.
     fn run(&self, name: &str, command: &str) -> Running {
         Running::start(&self.trial(), command, self.root().join(name).with_extension("log"))
-    }
-
-    /// Waits as long as a reader takes anyway.
-    async fn web_servers_listen(&self) {
-        for printed in ["9001", "9002", "9003"] {
-            let address = (Ipv4Addr::LOCALHOST, self.port(printed));
-            until(printed, async || TcpStream::connect(address).await.is_ok()).await;
-        }
     }
 
     /// Starts the proxy and the users, who see blue.
@@ -134,7 +94,7 @@ impl Scene {
         }
         let serving = self.run("serve", &serve);
         until("the proxy is ready", async || {
-            let admin = (Ipv4Addr::LOCALHOST, self.port("7070"));
+            let admin = (Ipv4Addr::LOCALHOST, self.ports.port("7070"));
             let api = Api::of(admin.into(), &self.trial());
             api.ask("GET", "/readyz", None).await.is_ok_and(|reply| reply.status == 200)
         })
@@ -159,7 +119,7 @@ impl Scene {
         let mut watching = self.run("watch", &with_id(&watch, &id));
         watching.says("waits for an approval").await;
         let look = readme.inline("curl http://127.0.0.1:8081/");
-        let tested = terminal.succeed(&self.adapted(look)).await;
+        let tested = terminal.succeed(&self.ports.adapted(look)).await;
         assert!(tested.contains("revision 2"), "{tested}");
         users.see("revision 2").await;
         watching.press(Key::CtrlC);

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use wit_component::{ComponentEncoder, StringEncoding};
 
 use tidegate::core::model::Sha256;
 use tidegate::core::rollout::StateName;
 
+use crate::guest::{guest, says};
 use crate::kit::{Api, Cli, Load, Origin, Rate, Shop, Tidegate, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,7 +17,8 @@ async fn an_upload_changes_no_verdict_of_a_rollout_that_runs() {
     let mut tidegate = Tidegate::start(|ports| SHOP.config(ports, &a, &b)).await;
     let (cli, api) = (Cli::of(&tidegate), tidegate.api());
     let load = Load::start(tidegate.public(), "/", Rate { per_second: 200, connections: 4 });
-    let (old, new) = (component("old", PASSES), component("new", FAILS));
+    // The new one fails, and its reason is `hello`.
+    let (old, new) = (guest("(i32.const 1024)"), guest(&says(0, 8, 16, 5)));
     push(&cli, &tidegate, &old).await;
     let id = started(&cli, "v2").await;
     until("it asks for an approval", async || is_asking(&api, &id).await).await;
@@ -42,7 +43,10 @@ async fn an_upload_changes_no_verdict_of_a_rollout_that_runs() {
     until("the next one is over", async || api.rollout(&next).await.state.is_terminal()).await;
     let ended = api.rollout(&next).await;
     let cause = ended.cause.unwrap_or_default();
-    assert_eq!((ended.state, cause.as_str()), (StateName::Failed, "gate own at before-step: new"));
+    assert_eq!(
+        (ended.state, cause.as_str()),
+        (StateName::Failed, "gate own at before-step: hello")
+    );
     let (load, _) = load.stop().await;
     assert_eq!((load.failed, load.errors), (0, 0), "{:?}", load.failures);
 }
@@ -76,47 +80,6 @@ async fn answers(api: &Api, rollout: &str) -> Vec<Value> {
         })
         .collect()
 }
-
-/// A gate of three letters with this body of `evaluate`. The memory from 1024 is zero, which is
-/// where a body that returns 1024 finds the answer "pass".
-fn component(name: &str, evaluate: &str) -> Vec<u8> {
-    let module = format!(
-        r#"(module
-            (memory (export "memory") 1)
-            (data (i32.const 16) "{name}")
-            (data (i32.const 32) "{{}}")
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
-            (func (export "describe") (result i32)
-                (i32.store (i32.const 2048) (i32.const 16))
-                (i32.store (i32.const 2052) (i32.const 3))
-                (i32.store (i32.const 2056) (i32.const 16))
-                (i32.store (i32.const 2060) (i32.const 3))
-                (i32.store (i32.const 2064) (i32.const 32))
-                (i32.store (i32.const 2068) (i32.const 2))
-                (i32.const 2048))
-            (func (export "evaluate") (param i32) (result i32) {evaluate}))"#
-    );
-    let mut resolve = wit_parser::Resolve::default();
-    let wit = include_str!("../../wit/gate.wit");
-    let package = resolve.push_str("gate.wit", wit).expect("valid WIT");
-    let world = resolve.select_world(&[package], Some("gate")).expect("a world");
-    let mut bytes = wat::parse_str(module).expect("valid text");
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
-        .expect("a component type");
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .expect("a component")
-}
-
-const PASSES: &str = "(i32.const 1024)";
-/// The reason is the name.
-const FAILS: &str = "
-    (i32.store8 (i32.const 1028) (i32.const 1))
-    (i32.store (i32.const 1032) (i32.const 16))
-    (i32.store (i32.const 1036) (i32.const 3))
-    (i32.const 1024)";
 
 const SHOP: Shop = Shop {
     service: "\

@@ -14,8 +14,9 @@ use tidegate::core::model::Sha256;
 use tidegate::core::rollout::StateName;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::guest::guest;
 use crate::kit::{Api, Ports, Tidegate, Turn, until};
-use crate::malice::{Malice, guest};
+use crate::malice::Malice;
 use crate::rig::{
     Busy, Contest, Plan, Row, Target, Traffic, metric, present_kib, read_request,
     require_given_back, sized, tell,

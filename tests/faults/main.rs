@@ -16,6 +16,8 @@ mod gate_uploads;
 mod gates;
 mod goaway;
 mod grpc_streams;
+#[path = "../../src/gate/guest.rs"]
+mod guest;
 mod half_open;
 mod http2;
 #[expect(

@@ -36,23 +36,28 @@ struct Ends {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_downloads_outlive_a_promotion_and_are_cut_after_the_drain_timeout() {
     let _turn = Turn::wait().await;
-    let row = Row::begin(
-        "slow downloads through a promotion",
-        "what ends within drain_timeout arrives whole; the rest is cut after it, within 1.5 s, and \
-         counted; those of the other side arrive whole",
-    );
+    let row = Row::begin("slow downloads through a promotion", bar());
     judge(row, "promote", "shop-a", StateName::Succeeded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_downloads_outlive_a_rollback_and_are_cut_after_the_drain_timeout() {
     let _turn = Turn::wait().await;
-    let row = Row::begin(
-        "slow downloads through a rollback",
-        "what ends within drain_timeout arrives whole; the rest is cut after it, within 1.5 s, and \
-         counted; those of the other side arrive whole",
-    );
+    let row = Row::begin("slow downloads through a rollback", bar());
     judge(row, "abort", "shop-b", StateName::RolledBack).await;
+}
+
+fn bar() -> String {
+    format!(
+        "what ends within drain_timeout arrives whole; the rest is cut after it, within {} ms, and \
+         counted; those of the other side arrive whole",
+        cut_within_ms()
+    )
+}
+
+/// How soon after the drain timeout the last download has to be cut, in milliseconds.
+fn cut_within_ms() -> u64 {
+    sized(4_000, 1_500)
 }
 
 /// Ends a rollout in the middle of downloads, so that a target has to be left.
@@ -96,7 +101,7 @@ async fn judge(mut row: Row, verb: &str, left: &str, end: StateName) {
     );
     row.require("what does not is cut", long_leaving.cut == leaving_long);
     row.require("not before the drain timeout is over", long_leaving.early == 0);
-    let limit = ms(DRAIN_TIMEOUT) + sized(4_000, 1_500);
+    let limit = ms(DRAIN_TIMEOUT) + cut_within_ms();
     row.require("and soon after it", long_leaving.last_ms <= limit);
     row.require("each of them is counted", counted == leaving_long as u64);
     row.require("the other side keeps all of its own", long_staying.cut == 0);

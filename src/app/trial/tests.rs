@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wit_component::{ComponentEncoder, StringEncoding};
-
 use super::*;
 use crate::core::rollout::GateErrorKind;
+use crate::gate::guest::guest;
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -107,7 +106,7 @@ fn what_may_not_be_granted_or_is_no_gate_is_told_with_the_file() {
 fn a_gate_that_traps_in_every_case_is_asked_in_every_case() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("trap.wasm");
-    fs::write(&file, trapping()).expect("written");
+    fs::write(&file, guest("unreachable")).expect("written");
     let text: String =
         (0..8).map(|i| format!("- {{ name: c{i}, expect: {{ error: trap }} }}\n")).collect();
     let text = format!("limits: {{ deadline: 5s }}\ncases:\n{text}");
@@ -115,34 +114,4 @@ fn a_gate_that_traps_in_every_case_is_asked_in_every_case() {
         let GateAnswer::Error { kind, .. } = case.answer else { panic!("{case:?}") };
         assert_eq!(kind, GateErrorKind::Trap);
     }
-}
-
-/// A gate whose `evaluate` is no more than a trap.
-fn trapping() -> Vec<u8> {
-    let module = r#"(module
-        (memory (export "memory") 1)
-        (data (i32.const 16) "trap")
-        (data (i32.const 32) "{}")
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
-        (func (export "describe") (result i32)
-            (i32.store (i32.const 2048) (i32.const 16))
-            (i32.store (i32.const 2052) (i32.const 4))
-            (i32.store (i32.const 2056) (i32.const 16))
-            (i32.store (i32.const 2060) (i32.const 4))
-            (i32.store (i32.const 2064) (i32.const 32))
-            (i32.store (i32.const 2068) (i32.const 2))
-            (i32.const 2048))
-        (func (export "evaluate") (param i32) (result i32) unreachable))"#;
-    let mut resolve = wit_parser::Resolve::default();
-    let wit = include_str!("../../../wit/gate.wit");
-    let package = resolve.push_str("gate.wit", wit).expect("valid WIT");
-    let world = resolve.select_world(&[package], Some("gate")).expect("a world");
-    let mut bytes = wat::parse_str(module).expect("valid text");
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
-        .expect("a component type");
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .expect("a component")
 }

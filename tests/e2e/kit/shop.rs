@@ -1,5 +1,7 @@
 //! The configuration of most scenes: one service behind one listener, with a target in each group.
 
+use std::net::SocketAddr;
+
 use super::{Origin, Ports};
 
 /// What a scene adds to it; lines of YAML.
@@ -14,10 +16,18 @@ pub(crate) struct Shop {
 impl Shop {
     /// The configuration for a process.
     pub(crate) fn config(&self, ports: &Ports, a: &Origin, b: &Origin) -> String {
+        Self::config_with(ports, [a.address(), b.address()], self.service, self.file)
+    }
+
+    /// The same for keys that are known only when the test runs.
+    pub(crate) fn config_with(
+        ports: &Ports,
+        [a, b]: [SocketAddr; 2],
+        service: &str,
+        file: &str,
+    ) -> String {
         let Ports { public, admin } = ports;
-        let (a, b) = (a.address(), b.address());
-        let keys: String = self.service.lines().map(|line| format!("    {line}\n")).collect();
-        let file = self.file;
+        let keys: String = service.lines().map(|line| format!("    {line}\n")).collect();
         format!(
             "\
 listeners:

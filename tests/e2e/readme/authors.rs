@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::document::Document;
+use super::ports::PrintedPorts;
 use super::terminal::{Key, Running, Terminal};
 use super::{MOST_QUESTIONS, id_in, with_id};
-use crate::kit::{Api, Ports, until};
+use crate::kit::{Api, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_gate_in_the_documentation_holds_a_rollout_and_lets_it_go_on() {
     let desk = Desk::set();
-    let mut guide = Document::of("docs/gates.md", SECTION, |text| desk.adapted(text));
+    let mut guide = Document::of("docs/gates.md", SECTION, |text| desk.ports.adapted(text));
     let mut first = Terminal::open(desk.root());
     for command in guide.block("Write it") {
         let said = first.succeed(&command).await;
@@ -33,9 +33,9 @@ async fn the_first_gate_in_the_documentation_holds_a_rollout_and_lets_it_go_on()
         first.succeed(&command).await;
     }
     assert_eq!(first.note_jobs().await, 2, "two web servers");
-    desk.web_servers_listen().await;
+    desk.ports.listen(&["9001", "9002"]).await;
     let mut serving = Running::start(&desk.gate(), &serve, desk.root().join("serve.log"));
-    let api = Api::of((Ipv4Addr::LOCALHOST, desk.port("7070")).into(), &desk.gate());
+    let api = Api::of((Ipv4Addr::LOCALHOST, desk.ports.port("7070")).into(), &desk.gate());
     until("the proxy is ready", async || {
         api.ask("GET", "/readyz", None).await.is_ok_and(|reply| reply.status == 200)
     })
@@ -83,22 +83,13 @@ async fn the_first_gate_in_the_documentation_holds_a_rollout_and_lets_it_go_on()
 #[derive(Debug)]
 struct Desk {
     folder: TempDir,
-    /// In the order of `PORTS`.
-    ports: Vec<u16>,
+    ports: PrintedPorts,
 }
 
 impl Desk {
     fn set() -> Self {
-        let mut ports = Vec::new();
-        while ports.len() < PORTS.len() {
-            let free = Ports::free();
-            for port in [free.public.port(), free.admin.port()] {
-                if !ports.contains(&port) {
-                    ports.push(port);
-                }
-            }
-        }
-        Self { folder: TempDir::new().expect("a folder"), ports }
+        let folder = TempDir::new().expect("a folder");
+        Self { folder, ports: PrintedPorts::with_free(&PORTS) }
     }
 
     fn root(&self) -> &Path {
@@ -110,45 +101,13 @@ impl Desk {
         self.root().join("enough-traffic")
     }
 
-    fn port(&self, printed: &str) -> u16 {
-        let at = PORTS.iter().position(|port| *port == printed).expect("a printed port");
-        self.ports[at]
-    }
-
-    /// A command for the ports of this desk.
-    fn adapted(&self, command: &str) -> String {
-        let admin = format!("tidegate --admin http://127.0.0.1:{} ", self.port("7070"));
-        self.with_ports(command).replace("tidegate ", &admin)
-    }
-
-    /// A text with other ports, none replaced twice.
-    fn with_ports(&self, text: &str) -> String {
-        let place = |at: usize| format!("<port {at}>");
-        let mut text = text.to_owned();
-        for (at, printed) in PORTS.iter().enumerate() {
-            text = text.replace(*printed, &place(at));
-        }
-        for (at, port) in self.ports.iter().take(PORTS.len()).enumerate() {
-            text = text.replace(&place(at), &port.to_string());
-        }
-        text
-    }
-
     /// Has the configuration that was made use the ports of this desk, and bake for a moment.
     fn adapt_configuration(&self) {
         let file = self.gate().join("tidegate.yaml");
         let text = std::fs::read_to_string(&file).expect("it was made");
         assert!(text.contains("bake: 5s") && text.contains("{ for: 5s }"), "{text}");
         let fast = text.replace("bake: 5s", "bake: 1s").replace("{ for: 5s }", "{ for: 1s }");
-        std::fs::write(&file, self.with_ports(&fast)).expect("written");
-    }
-
-    /// Waits as long as a reader takes anyway.
-    async fn web_servers_listen(&self) {
-        for printed in ["9001", "9002"] {
-            let address = (Ipv4Addr::LOCALHOST, self.port(printed));
-            until(printed, async || TcpStream::connect(address).await.is_ok()).await;
-        }
+        std::fs::write(&file, self.ports.replaced(&fast)).expect("written");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::kit::report;
 #[derive(Debug)]
 pub(crate) struct Row {
     name: &'static str,
-    bar: &'static str,
+    bar: String,
     measured: Map<String, Value>,
     missed: Vec<String>,
     /// Whether the test came to its end.
@@ -23,9 +23,9 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row with nothing in it.
-    pub(crate) fn begin(name: &'static str, bar: &'static str) -> Self {
-        Self { name, bar, measured: Map::new(), missed: Vec::new(), is_whole: false }
+    /// A row with nothing in it; its bar names what is checked at the size of this run.
+    pub(crate) fn begin(name: &'static str, bar: impl Into<String>) -> Self {
+        Self { name, bar: bar.into(), measured: Map::new(), missed: Vec::new(), is_whole: false }
     }
 
     /// Notes a figure.

@@ -1,7 +1,9 @@
 //! A target on which all the evidence rests, and which is not ejected.
 
+use super::live::{head, written};
 use super::*;
 use crate::core::analysis::replay::recorder::Kind;
+use crate::core::model::{Now, WallTime};
 
 impl Live {
     /// The suspect may not be ejected, or is out, as is found after an evaluation.

@@ -99,7 +99,7 @@ fn exceeds(count: usize, limit: u32) -> bool {
 }
 
 /// The announced length; one that no number holds counts as the largest.
-fn content_length(request: &RequestHeader) -> Option<u64> {
+pub(super) fn content_length(request: &RequestHeader) -> Option<u64> {
     let value = request.headers.get(CONTENT_LENGTH)?;
     Some(value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
 }

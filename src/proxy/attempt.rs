@@ -15,12 +15,13 @@ use crate::core::model::{RuleActions, Side, Span, TargetAddress, TargetProtocol,
 use crate::core::routing::{LiveTarget, ServiceRoute};
 use crate::telemetry::OutcomeKind;
 
+use super::admission::content_length;
 use super::cookie::CohortId;
 use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::in_flight::{InFlight, Served};
-use super::peer::{carry_bodies, connect_anew, keepalive, peer_of};
+use super::peer::{carry_much, connect_anew, keepalive, peer_of};
 use super::repeatable::Repeatable;
 use super::retry::Rescue;
 use super::score::Score;
@@ -28,6 +29,9 @@ use super::selection::{AssignedBy, Selection};
 
 /// How many attempts a request has; Pingora calls it retries and counts attempts.
 pub(super) const MAX_ATTEMPTS: usize = 2;
+/// The longest body, in bytes, of a request that shares connections with those without one: a target
+/// that reads nothing for a while has room for it.
+const SMALL_BODY: u64 = 16 * 1_024;
 
 /// A request on its way: where it was assigned, and where it is being tried.
 #[derive(Debug)]
@@ -57,9 +61,9 @@ pub(super) struct Attempt {
     chance: u16,
     /// Whether the last connection was kept from before, and the target had closed it.
     pub(super) was_stale: bool,
-    /// Whether more than a header goes to the target, which may read it with pauses: a body, or what
-    /// follows an upgrade.
-    carries_body: bool,
+    /// Whether more goes to the target than fits into what the system keeps for it, and which it may
+    /// read with pauses: a body that is not small, or what follows an upgrade.
+    carries_much: bool,
 }
 
 impl Attempt {
@@ -117,7 +121,7 @@ impl Attempt {
             given_up,
             chance,
             was_stale: false,
-            carries_body: false,
+            carries_much: false,
         })
     }
 
@@ -144,7 +148,9 @@ impl Attempt {
         if self.repeatable == Repeatable::Stream {
             self.rescue = Rescue::Never;
         }
-        self.carries_body = !is_whole || self.repeatable == Repeatable::Stream;
+        let is_small = content_length(request).is_some_and(|length| length <= SMALL_BODY);
+        let has_much = !is_whole && !is_small;
+        self.carries_much = has_much || self.repeatable == Repeatable::Stream;
         self
     }
 
@@ -172,10 +178,12 @@ impl Attempt {
         peer.options.read_timeout = Some(self.read_timeout().into());
         peer.options.write_timeout = Some(timeouts.write.into());
         peer.options.idle_timeout = Some(timeouts.idle.into());
-        let unread = if self.carries_body { timeouts.write } else { Span::ZERO };
+        // Calls of gRPC share connections of HTTP/2 with all others, however much they carry.
+        let carries_much = self.carries_much && !(self.is_grpc && self.is_over_http2());
+        let unread = if carries_much { timeouts.write } else { Span::ZERO };
         peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged, unread);
-        if self.carries_body {
-            carry_bodies(&mut peer);
+        if carries_much {
+            carry_much(&mut peer);
         }
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         if self.was_stale {

@@ -58,6 +58,8 @@ pub(super) struct Terms {
     pub(super) streams: Option<u32>,
     /// `None` speaks in the clear.
     pub(super) tls: Option<Arc<ServerConfig>>,
+    /// Whether a connection waits for its first word until the test lets it go on.
+    pub(super) is_slow: bool,
 }
 
 /// A request that an origin got.
@@ -149,7 +151,11 @@ impl Stage {
             while let Ok((stream, _)) = socket.accept().await {
                 stage.connections.fetch_add(1, Ordering::SeqCst);
                 let (tls, play) = (tls.clone(), Arc::clone(&stage));
+                let mut goes_on = play.goes_on.subscribe();
                 tokio::spawn(async move {
+                    if terms.is_slow {
+                        let _ = goes_on.wait_for(|goes| *goes).await;
+                    }
                     match tls {
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {

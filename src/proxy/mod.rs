@@ -50,6 +50,8 @@ mod connection;
 mod context;
 mod cookie;
 mod course;
+#[cfg(test)]
+mod crowds;
 mod deadline;
 mod departures;
 mod descriptors;

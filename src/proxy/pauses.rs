@@ -62,7 +62,7 @@ async fn user_timeout(attempt: &Attempt) -> u32 {
 }
 
 #[tokio::test]
-async fn only_a_connection_without_bodies_ends_when_its_target_reads_nothing_for_a_while() {
+async fn only_a_connection_that_carries_little_ends_when_its_target_reads_nothing_for_a_while() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("bound");
     for protocol in [TargetProtocol::Http1, TargetProtocol::H2c] {
@@ -75,8 +75,20 @@ async fn only_a_connection_without_bodies_ends_when_its_target_reads_nothing_for
         let upload = attempt(&route, &[], false);
         let call = attempt(&route, &[("content-type", "application/grpc")], false);
         let tunnel = attempt(&route, &[("upgrade", "websocket")], true);
+        let small = attempt(&route, &[("content-length", "16384")], false);
+        let large = attempt(&route, &[("content-length", "16385")], false);
         assert_eq!(user_timeout(&plain).await, 8_000, "{protocol:?}");
-        for other in [&upload, &call, &tunnel] {
+        let (much, little): (Vec<_>, Vec<_>) = match protocol {
+            TargetProtocol::Http1 => (vec![&upload, &large, &tunnel, &call], vec![&small]),
+            // Whoever reads no call reads nothing else, either.
+            TargetProtocol::H2c | TargetProtocol::H2 => {
+                (vec![&upload, &large, &tunnel], vec![&small, &call])
+            }
+        };
+        for other in little {
+            assert_eq!(other.peer().group_key, plain.peer().group_key, "{protocol:?} {other:?}");
+        }
+        for other in much {
             assert_eq!(user_timeout(other).await, 60_000, "{protocol:?} {other:?}");
             assert_ne!(other.peer().group_key, plain.peer().group_key, "one pool for both");
         }

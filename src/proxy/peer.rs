@@ -27,6 +27,7 @@ pub(super) fn peer_of(link: &Link, target: &LiveTarget) -> HttpPeer {
         TargetProtocol::H2c | TargetProtocol::H2 => {
             // Is what TLS offers.
             peer.options.set_http_version(2, 2);
+            peer.options.max_h2_streams = MAX_H2_STREAMS;
         }
     }
     if let Some(tls) = &transport.tls {
@@ -50,13 +51,16 @@ pub(super) fn connect_anew(peer: &mut HttpPeer) {
 /// Keeps what is connected anew out of the pool.
 const ANEW: u64 = 1 << 62;
 
-/// Gives a peer the connections that carry bodies, whose times are others ([`keepalive`]).
-pub(super) fn carry_bodies(peer: &mut HttpPeer) {
-    peer.group_key ^= BODIES;
+/// Gives a peer the connections that carry much, whose times are others ([`keepalive`]). Over HTTP/2, too,
+/// each carries one request at a time: where a target reads one body slowly, it would take the window
+/// that all share.
+pub(super) fn carry_much(peer: &mut HttpPeer) {
+    peer.group_key ^= MUCH;
+    peer.options.max_h2_streams = 1;
 }
 
-/// Keeps connections that carry bodies out of the pool of those that carry headers alone.
-const BODIES: u64 = 1 << 61;
+/// Keeps connections that carry much out of the pool of all others.
+const MUCH: u64 = 1 << 61;
 
 /// How the system finds out that a target is gone without a word: it counts as gone when it has
 /// acknowledged nothing for so long, be it data or a try of an idle connection. `None` leaves it to
@@ -77,6 +81,8 @@ pub(super) fn keepalive(unacknowledged: Span, unread: Span) -> Option<TcpKeepali
     })
 }
 
+/// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
+const MAX_H2_STREAMS: usize = 100;
 /// The system counts whole seconds here, and no more of them than this.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST_IDLE: Duration = Duration::from_secs(3_600);

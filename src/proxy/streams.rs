@@ -45,8 +45,7 @@ async fn requests_reach_a_target_of_http_1_with_their_host_and_body() {
         check("x-forwarded-for", "127.0.0.1");
         check("x-forwarded-proto", "http");
     }
-    // What has a body has connections of its own.
-    assert_eq!(origin.connections(), 2);
+    assert_eq!(origin.connections(), 1);
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ impl Patience {
 }
 
 impl Phases {
-    /// Carries a request out and its answer back; tells whether both were whole.
+    /// Carries a request out and its answer back; tells whether the target has taken all of the first.
     ///
     /// # Errors
     /// There is no answer, or it broke off: by the client or by the target, as the error tells.
@@ -157,7 +157,13 @@ impl Phases {
                     continue;
                 }
             };
-            let piece = piece.map_err(|_| late(ErrorType::ReadTimedout, "the answer's body"))?;
+            let piece = piece.map_err(|_| {
+                // One that takes nothing either is not waiting for the client.
+                let is_stuck = upload.as_ref().is_some_and(Remainder::is_waited_for);
+                let kind =
+                    if is_stuck { ErrorType::WriteTimedout } else { ErrorType::ReadTimedout };
+                late(kind, "the answer's body")
+            })?;
             match piece? {
                 Some(Piece::Data(data)) => {
                     let mut data = Some(data);

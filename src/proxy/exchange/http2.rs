@@ -102,20 +102,20 @@ pub(super) struct Body {
     stream: RecvStream,
     /// How long it will be, as announced; h2 sees to it that it is.
     length: Option<u64>,
-    /// How much of it has come.
-    bytes: u64,
+    /// Whether some of it has come.
+    has_come: bool,
     is_over: bool,
 }
 
 impl Body {
     fn of(stream: RecvStream, length: Option<u64>) -> Result<Self> {
-        let mut body = Self { stream, length, bytes: 0, is_over: false };
+        let mut body = Self { stream, length, has_come: false, is_over: false };
         if body.stream.is_end_stream() {
             // A reset looks the same from outside.
             let mut cx = Context::from_waker(std::task::Waker::noop());
             match body.stream.poll_data(&mut cx) {
                 Poll::Ready(None) => body.is_over = true,
-                Poll::Ready(Some(Err(error))) => body.ends_by(error)?,
+                Poll::Ready(Some(Err(error))) => return Err(broken(error)),
                 Poll::Ready(Some(Ok(_))) | Poll::Pending => {
                     return Err(malformed("a body behind the end of an answer"));
                 }
@@ -126,7 +126,7 @@ impl Body {
 
     /// Whether nothing follows the header.
     pub(super) fn is_none(&self) -> bool {
-        self.is_over && self.bytes == 0
+        self.is_over && !self.has_come
     }
 
     /// How long it is; `None` if that is not known.
@@ -139,42 +139,18 @@ impl Body {
         if self.is_over {
             return Ok(None);
         }
-        match poll_fn(|cx| self.stream.poll_data(cx)).await {
-            Some(Ok(data)) => {
-                self.bytes = self.bytes.saturating_add(data.len() as u64);
-                // The part that is under way is all that the window does not count.
-                self.stream.flow_control().release_capacity(data.len()).map_err(broken)?;
-                return Ok(Some(Piece::Data(data)));
-            }
-            Some(Err(error)) => {
-                self.ends_by(error)?;
-                return Ok(None);
-            }
-            None => {}
+        // A reset that comes behind the end is not seen: whoever has answered may want no more of the
+        // request (RFC 9113, section 8.1).
+        if let Some(data) = poll_fn(|cx| self.stream.poll_data(cx)).await {
+            let data = data.map_err(broken)?;
+            self.has_come = true;
+            // The part that is under way is all that the window does not count.
+            self.stream.flow_control().release_capacity(data.len()).map_err(broken)?;
+            return Ok(Some(Piece::Data(data)));
         }
-        match poll_fn(|cx| self.stream.poll_trailers(cx)).await {
-            Ok(trailers) => {
-                self.is_over = true;
-                Ok(trailers.map(Piece::Trailers))
-            }
-            Err(error) => {
-                self.ends_by(error)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// It ended by a reset: whoever has answered may want no more of the request (RFC 9113,
-    /// section 8.1).
-    fn ends_by(&mut self, error: h2::Error) -> Result<()> {
-        let is_whole = error.is_reset()
-            && error.reason() == Some(Reason::NO_ERROR)
-            && self.length.is_none_or(|length| length == self.bytes);
-        if !is_whole {
-            return Err(broken(error));
-        }
+        let trailers = poll_fn(|cx| self.stream.poll_trailers(cx)).await.map_err(broken)?;
         self.is_over = true;
-        Ok(())
+        Ok(trailers.map(Piece::Trailers))
     }
 }
 
@@ -233,10 +209,9 @@ impl Outflow {
 
 /// A stream that has failed, or its connection.
 fn broken(error: h2::Error) -> Box<Error> {
-    let reason = error.reason();
-    let is_goodbye = error.is_go_away() && reason == Some(Reason::NO_ERROR);
-    let is_refused = error.is_reset() && reason == Some(Reason::REFUSED_STREAM);
-    let is_untaken = error.is_remote() && (is_goodbye || is_refused);
+    // What a connection that ends has not taken is told so, whatever it ends for (RFC 9113, section 6.8).
+    let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    let is_untaken = error.is_remote() && (error.is_go_away() || is_refused);
     let is_io = error.is_io();
     let kind = if is_io { ErrorType::ConnectionClosed } else { ErrorType::H2Error };
     let mut error = Error::because(kind, "an exchange with a target", error).into_up();

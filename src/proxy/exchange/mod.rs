@@ -12,7 +12,9 @@ mod carriage;
 mod courier;
 mod http1;
 mod http2;
+mod line;
 mod outgoing;
+mod probe;
 mod remainder;
 mod trunk;
 mod trunks;
@@ -80,7 +82,6 @@ impl Phases {
         loop {
             match self.try_exchange(session, ctx).await {
                 Err(error) if error.retry() => {}
-                Err(error) if error.retry() => {}
                 ended => return ended,
             }
         }
@@ -136,7 +137,13 @@ impl Phases {
         peer: &HttpPeer,
     ) -> Result<()> {
         let Exchanges { connector, trunks } = &*self.exchanges;
-        let (berth, reused) = match trunks.berth(connector, peer).await {
+        let is_call = ctx.attempt()?.is_grpc();
+        let found = tokio::select! {
+            biased;
+            found = trunks.berth(connector, peer) => found,
+            () = Course::departure(), if is_call => return Err(departed()),
+        };
+        let (berth, reused) = match found {
             Ok(found) => found,
             Err(error) => {
                 let error = self.fail_to_connect(session, peer, ctx, error.into_up());
@@ -169,9 +176,7 @@ impl Phases {
         tokio::select! {
             biased;
             carried = carrying => carried,
-            () = Course::departure() => {
-                Err(Error::explain(DEPARTED, "its group has no traffic any more").into_down())
-            }
+            () = Course::departure() => Err(departed()),
         }
     }
 
@@ -197,6 +202,11 @@ impl Phases {
         }
         Ok(Request::from_parts(parts, ()))
     }
+}
+
+/// A call whose group has departed.
+fn departed() -> Box<Error> {
+    Error::explain(DEPARTED, "its group has no traffic any more").into_down()
 }
 
 /// A request without the fields that were between its client and us, and with those that are between

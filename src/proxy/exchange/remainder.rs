@@ -71,6 +71,11 @@ impl Remainder {
         }
     }
 
+    /// Whether the target is being waited for, to take what it was given.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.due.is_some()
+    }
+
     /// Whether no part is left to be given.
     pub(super) fn has_last(&self) -> bool {
         self.has_last

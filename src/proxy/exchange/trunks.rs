@@ -13,21 +13,24 @@ use pingora_core::connectors::TransportConnector;
 use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_core::{Error, ErrorType, Result};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::trunk::{Berth, MAX_STREAMS, Opened, Trunk};
+use super::trunk::{Berth, Load, Opened, Trunk};
 
 /// All connections of HTTP/2.
 #[derive(Debug, Default)]
-pub(super) struct Trunks {
-    ways: Arc<Mutex<HashMap<u64, Way>>>,
-}
+pub(super) struct Trunks(Arc<Ways>);
+
+/// What leads to targets, by the key of their peers.
+#[derive(Debug, Default)]
+struct Ways(Mutex<HashMap<u64, Way>>);
 
 /// What leads to one target in one way.
 #[derive(Debug, Default)]
 struct Way {
     trunks: Vec<Arc<Trunk>>,
-    /// A connection that is being made; `None` if nobody makes one.
-    opening: Option<Opening>,
+    /// Connections that are being made.
+    openings: Vec<Opening>,
 }
 
 /// A connection that is being made.
@@ -35,8 +38,8 @@ struct Way {
 struct Opening {
     /// `None` until it is known; without a sender whoever made it has given up.
     outcome: watch::Receiver<Option<Outcome>>,
-    /// How many wait for it.
-    waiting: usize,
+    /// How many will have a place on it.
+    places: usize,
 }
 
 /// What came of a connection: it stands, or not.
@@ -65,8 +68,8 @@ enum Step {
     Board(Berth),
     /// Somebody else connects.
     Wait(watch::Receiver<Option<Outcome>>),
-    /// Connects, and tells those that wait; `None` if others are told by somebody else.
-    Connect(Option<watch::Sender<Option<Outcome>>>),
+    /// Connects, and tells those that wait.
+    Connect(Announcer),
 }
 
 impl Trunks {
@@ -82,108 +85,78 @@ impl Trunks {
         let idle = peer.idle_timeout();
         if idle == Some(Duration::ZERO) {
             // What is not kept is not shared.
-            let (_, berth, driving) = Opened::to(connector, peer).await?.carry(None);
+            let opened = Opened::to(connector, peer).await?;
+            let (_, berth, driving) = opened.carry(None, |_| false);
             tokio::spawn(driving);
             return Ok((berth, false));
         }
-        let key = peer.reuse_hash();
+        let limit = peer.options.total_connection_timeout.unwrap_or(Duration::MAX);
         loop {
-            match self.step(key) {
+            match self.0.step(peer) {
                 Step::Board(berth) => {
                     // Its target may have ended it since.
                     if let Some(berth) = berth.ready().await {
                         return Ok((berth, true));
                     }
                 }
-                Step::Wait(outcome) => {
-                    if let Some(Err(failure)) = outcome_of(outcome).await {
-                        return Err(failure.error());
+                Step::Wait(outcome) => match timeout(limit, outcome_of(outcome)).await {
+                    Ok(Some(Err(failure))) => return Err(failure.error()),
+                    Ok(Some(Ok(())) | None) => {}
+                    Err(_) => {
+                        let what = "a connection that somebody else makes";
+                        return Err(Error::explain(ErrorType::ConnectTimedout, what).into_up());
                     }
-                }
+                },
                 Step::Connect(announcer) => {
                     let opened = Opened::to(connector, peer).await;
-                    return Ok((self.opened(key, idle, announcer, opened)?, false));
+                    return Ok((announcer.opened(idle, opened)?, false));
                 }
             }
         }
     }
+}
 
-    fn ways(&self) -> MutexGuard<'_, HashMap<u64, Way>> {
-        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+impl Ways {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Way>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, key: u64) -> Step {
-        let mut ways = self.ways();
+    fn step(self: &Arc<Self>, peer: &HttpPeer) -> Step {
+        let key = peer.reuse_hash();
+        let mut ways = self.lock();
         let way = ways.entry(key).or_default();
-        if let Some(berth) = way.trunks.iter().find_map(Trunk::board) {
+        if let Some(berth) = way.trunks.iter().find_map(|trunk| trunk.board()) {
             return Step::Board(berth);
         }
-        match &mut way.opening {
-            Some(opening) if !opening.is_given_up() => {
-                if opening.waiting >= MAX_STREAMS {
-                    return Step::Connect(None);
-                }
-                opening.waiting += 1;
-                Step::Wait(opening.outcome.clone())
-            }
-            Some(_) | None => {
-                let (announcer, outcome) = watch::channel(None);
-                way.opening = Some(Opening { outcome, waiting: 1 });
-                Step::Connect(Some(announcer))
-            }
+        if let Some(opening) = way.openings.iter_mut().find(|opening| opening.places > 0) {
+            opening.places -= 1;
+            return Step::Wait(opening.outcome.clone());
         }
+        let (sender, outcome) = watch::channel(None);
+        let places = peer.options.max_h2_streams.saturating_sub(1);
+        way.openings.push(Opening { outcome, places });
+        Step::Connect(Announcer { ways: Arc::clone(self), key, sender })
     }
 
-    /// Takes a connection in, and tells those that wait for it.
-    fn opened(
-        &self,
-        key: u64,
-        idle: Option<Duration>,
-        announcer: Option<watch::Sender<Option<Outcome>>>,
-        opened: Result<Opened>,
-    ) -> Result<Berth> {
-        let outcome = match &opened {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::of(error)),
-        };
-        let berth = {
-            let mut ways = self.ways();
-            let way = ways.entry(key).or_default();
-            if announcer.is_some() {
-                way.opening = None;
-            }
-            let berth = opened.map(|opened| {
-                let (trunk, berth, driving) = opened.carry(idle);
-                way.trunks.push(trunk);
-                let ways = Arc::downgrade(&self.ways);
-                tokio::spawn(async move {
-                    driving.await;
-                    forget_ended(&ways, key);
-                });
-                berth
-            });
-            if way.is_unused() {
+    /// Forgets what has ended of a way.
+    fn tidy(&self, key: u64) {
+        let mut ways = self.lock();
+        if let Some(way) = ways.get_mut(&key) {
+            way.trunks.retain(|trunk| !trunk.has_ended());
+            if way.trunks.is_empty() && way.openings.is_empty() {
                 ways.remove(&key);
             }
-            berth
-        };
-        if let Some(announcer) = announcer {
-            announcer.send_replace(Some(outcome));
         }
-        berth
     }
-}
 
-impl Way {
-    fn is_unused(&self) -> bool {
-        self.trunks.is_empty() && self.opening.as_ref().is_none_or(Opening::is_given_up)
-    }
-}
-
-impl Opening {
-    /// Whether whoever makes it has gone without a word.
-    fn is_given_up(&self) -> bool {
-        self.outcome.has_changed().is_err()
+    /// Retires a connection that carries nothing; `false` if it does. Nobody finds a place meanwhile.
+    fn retires(&self, load: &Load) -> bool {
+        let _ways = self.lock();
+        let is_empty = load.riders() == 0;
+        if is_empty {
+            load.end();
+        }
+        is_empty
     }
 }
 
@@ -192,14 +165,48 @@ async fn outcome_of(mut outcome: watch::Receiver<Option<Outcome>>) -> Option<Out
     outcome.wait_for(Option::is_some).await.ok()?.clone()
 }
 
-/// Forgets the connections of a way that have ended.
-fn forget_ended(ways: &Weak<Mutex<HashMap<u64, Way>>>, key: u64) {
-    let Some(ways) = ways.upgrade() else { return };
-    let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(way) = ways.get_mut(&key) {
-        way.trunks.retain(|trunk| !trunk.has_ended());
-        if way.is_unused() {
-            ways.remove(&key);
+/// Whoever makes a connection, and tells those that wait for it, also by going without a word.
+struct Announcer {
+    ways: Arc<Ways>,
+    key: u64,
+    sender: watch::Sender<Option<Outcome>>,
+}
+
+impl Announcer {
+    /// Takes a connection in, and tells those that wait for it.
+    fn opened(self, idle: Option<Duration>, opened: Result<Opened>) -> Result<Berth> {
+        let outcome = match &opened {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::of(error)),
+        };
+        let berth = opened.map(|opened| {
+            let (ways, key) = (Arc::downgrade(&self.ways), self.key);
+            let retire = {
+                let ways = Weak::clone(&ways);
+                // Without the others there is nobody who could find a place on it.
+                move |load: &Load| ways.upgrade().is_none_or(|ways| ways.retires(load))
+            };
+            let (trunk, berth, driving) = opened.carry(idle, retire);
+            self.ways.lock().entry(key).or_default().trunks.push(trunk);
+            tokio::spawn(async move {
+                driving.await;
+                if let Some(ways) = ways.upgrade() {
+                    ways.tidy(key);
+                }
+            });
+            berth
+        });
+        self.sender.send_replace(Some(outcome));
+        berth
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        if let Some(way) = self.ways.lock().get_mut(&self.key) {
+            let outcome = self.sender.subscribe();
+            way.openings.retain(|opening| !opening.outcome.same_channel(&outcome));
         }
+        self.ways.tidy(self.key);
     }
 }

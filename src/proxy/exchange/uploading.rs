@@ -48,7 +48,11 @@ impl Phases {
         patience: Patience,
     ) -> Result<()> {
         let Some(remainder) = upload else { return Err(left(session).await) };
-        let Ok(is_taken) = remainder.taken(patience.write).await else {
+        let taken = tokio::select! {
+            taken = remainder.taken(patience.write) => taken,
+            error = reset(session) => return Err(error),
+        };
+        let Ok(is_taken) = taken else {
             return Err(late(ErrorType::WriteTimedout, "taking the request's body"));
         };
         if !is_taken || remainder.has_last() {
@@ -99,6 +103,17 @@ impl Phases {
             Box::new(read.unwrap_or_default())
         });
         Ok(HeaderMap::clone(fields))
+    }
+}
+
+/// Waits until a client of HTTP/2 has reset its request.
+async fn reset(session: &mut Session) -> Box<Error> {
+    match session.as_downstream_mut().watch_h2_stream_close() {
+        Some(closing) => {
+            let closed = closing.await.err();
+            closed.unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed)).into_down()
+        }
+        None => std::future::pending().await,
     }
 }
 

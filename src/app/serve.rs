@@ -117,6 +117,7 @@ impl Signals {
 async fn reload(app: &App) {
     let actor = Actor { name: "operator".to_owned(), origin: "SIGHUP".to_owned() };
     let Some(handle) = app.handle() else {
+        app.lasting.recorder.reloads().refused();
         tracing::error!("not reloaded: the control side stands still");
         return;
     };

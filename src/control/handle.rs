@@ -68,10 +68,22 @@ impl Handle {
     /// # Errors
     /// Every mistake in the file, or what of it is in use; nothing was changed then.
     pub async fn reload(&self, actor: Actor, reason: Option<String>) -> Result<Reply, Refusal> {
+        let _alone = self.reloading.lock().await;
+        let refused = || self.recorder.reloads().refused();
+        let command = self.read_again().await.inspect_err(|_| refused())?;
+        let answer = self.send(Request { command, actor, reason, if_match: None }).await;
+        if matches!(answer, Err(Refusal::ShuttingDown)) {
+            // No writer was there to count it.
+            refused();
+        }
+        answer
+    }
+
+    /// What has the writer use the configuration file as it is now.
+    async fn read_again(&self) -> Result<Command, Refusal> {
         let file = self.file.clone().ok_or_else(|| {
             Refusal::Reload("this process was not started from a file".to_owned())
         })?;
-        let _alone = self.reloading.lock().await;
         let (prepare, gates) = (Arc::clone(&self.prepare), self.gates.clone());
         // Before anything is read: what is heard from now on is younger than that.
         let read = self.lists.last();
@@ -87,8 +99,7 @@ impl Handle {
             .await
             .map_err(|error| Refusal::Reload(error.to_string()))?
             .map_err(Refusal::Reload)?;
-        let command = Command::Reload { config: Arc::new(config), read };
-        self.send(Request { command, actor, reason, if_match: None }).await
+        Ok(Command::Reload { config: Arc::new(config), read })
     }
 
     /// The state as it was a moment ago.

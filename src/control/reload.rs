@@ -46,6 +46,16 @@ impl World {
         Ok(Reply::Reloaded(ReloadReport { generation: self.generation, ignored }))
     }
 
+    /// Counts a reload that came as far as here, whether or not somebody still waits for its answer.
+    pub(super) fn count_reload(&self, is_applied: bool) {
+        let reloads = self.recorder.reloads();
+        if is_applied {
+            reloads.applied(self.now.wall);
+        } else {
+            reloads.refused();
+        }
+    }
+
     /// A configuration with what its files of targets gave since they were read for it: it waited
     /// for DNS and gates, and they do not change again because of that.
     fn with_younger_lists(&self, config: &Arc<Config>, read: ListNumber) -> Arc<Config> {

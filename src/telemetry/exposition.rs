@@ -66,6 +66,7 @@ pub fn render(recorder: &Recorder, gauges: &Gauges) -> String {
     families.extend(of_process(recorder));
     families.extend(copies::families(recorder));
     families.extend(late_failures::families(recorder));
+    families.extend(recorder.reloads().families());
     families.extend(gauges.families());
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new()

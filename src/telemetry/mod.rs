@@ -19,6 +19,7 @@ mod memory;
 mod meter;
 mod pressure;
 mod recorder;
+mod reloads;
 mod windows;
 
 pub use copies::{Copies, MirrorOutcome, RetryKind};
@@ -34,4 +35,5 @@ pub use log::{Log, LogWriter};
 pub use memory::{allowed_bytes, resident_bytes};
 pub use pressure::Pressure;
 pub use recorder::{MeterKey, Outcome, OutcomeKind, Recorder, Turn};
+pub use reloads::Reloads;
 pub use windows::Windows;

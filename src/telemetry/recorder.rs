@@ -23,6 +23,7 @@ use super::edge::{EdgeCounts, EdgeEvent};
 use super::log::Log;
 use super::meter::Meter;
 use super::pressure::Pressure;
+use super::reloads::Reloads;
 
 /// What a meter counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +80,7 @@ pub struct Recorder {
     log: Option<Log>,
     pressure: Pressure,
     green_failed: Bell,
+    reloads: Reloads,
 }
 
 #[derive(Debug, Default)]
@@ -252,6 +254,12 @@ impl Recorder {
         &self.pressure
     }
 
+    /// What the reloads of the configuration came to.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
     /// Every registered key, in order, with what it counted in all turns.
     #[must_use]
     pub fn meters(&self) -> Vec<(MeterKey, Counts)> {
@@ -360,6 +368,7 @@ impl Default for Recorder {
             log: None,
             pressure: Pressure::default(),
             green_failed: Bell::default(),
+            reloads: Reloads::default(),
         }
     }
 }

@@ -30,6 +30,7 @@ async fn a_changed_configuration_is_taken_and_a_bad_one_is_named_and_changes_not
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(cart.requests(), 1);
     until("it is recorded", async || reloads(&api).await == 1).await;
+    assert_eq!(counted(&api).await, [1, 0]);
 
     let before = State::of(&api).await;
     assert_eq!(before.green_bp, 2_500, "what happened at run time stays");
@@ -49,12 +50,14 @@ async fn a_changed_configuration_is_taken_and_a_bad_one_is_named_and_changes_not
         let refusal = refusals(&tidegate).pop().expect("it was waited for");
         assert!(refusal.contains(said), "{said:?} is not in {refusal}");
         assert_eq!(State::of(&api).await, before, "{to}");
+        assert_eq!(counted(&api).await, [1, number + 1], "{to}");
     }
 
     tidegate.home().configure(&config(&tidegate.ports(), &a, &b));
     tidegate.signal(Signal::HUP);
     until("the service is gone", async || status(&api, "/v1/services/cart").await == 404).await;
     assert_eq!(api.service("shop").await.weights.in_force.green_bp, 2_500);
+    assert_eq!(counted(&api).await, [2, mistakes.len()]);
     visitors.stop().await.require_nothing_lost();
 }
 
@@ -91,6 +94,16 @@ async fn reloads(api: &Api) -> usize {
     let entries = api.ledger(None).await;
     let reloads = entries.iter().filter(|entry| entry.kind == "config_reloaded");
     reloads.filter(|entry| entry.origin == "SIGHUP").count()
+}
+
+/// How many reloads the metrics say were applied, and how many refused.
+async fn counted(api: &Api) -> [usize; 2] {
+    let metrics = api.ask("GET", "/metrics", None).await.expect("an answer").body;
+    ["applied", "refused"].map(|result| {
+        let sample = format!("tidegate_reloads_total{{result=\"{result}\"}} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&sample));
+        value.expect("a sample").parse().expect("a count")
+    })
 }
 
 async fn status(api: &Api, path: &str) -> u16 {

@@ -42,6 +42,7 @@ async fn what_a_configuration_stands_on_is_checked_and_a_reload_without_it_chang
         }
     }
     let after = generation(&api).await;
+    let counted = metric(&api, "tidegate_reloads_total", &["refused"]).await;
     tidegate.home().configure(&good);
     reload(&api).await.expect("the good configuration is taken");
     let samples = traffic.stop().await;
@@ -54,6 +55,7 @@ async fn what_a_configuration_stands_on_is_checked_and_a_reload_without_it_chang
     row.measure("lost", lost);
     row.require("each is refused with its key path", astray.is_empty());
     row.require("the table is as it was", after == before);
+    row.require("the metrics tell of each", counted == asked);
     row.require("no request is lost", lost == 0);
     row.end();
 }

@@ -67,6 +67,7 @@ async fn a_mutated_configuration_counts_whole_or_not_at_all() {
     }
     let samples = traffic.stop().await;
     let dead = count_dead(&mut chats).await;
+    let counted = metric(&api, "tidegate_reloads_total", &["refused"]).await;
 
     // What is read as it was meant to be read may well lead nowhere.
     let meant = |sample: &Sample| {
@@ -85,6 +86,7 @@ async fn a_mutated_configuration_counts_whole_or_not_at_all() {
     row.measure("web_sockets_dead", dead);
     row.require("some are refused, and some are not", tally.refused > 0 && tally.taken > 0);
     row.require("each counts whole or not at all", tally.wrong.is_empty());
+    row.require("the metrics tell of each refused", counted == tally.refused);
     row.require("no request is lost", lost.len() == lost_by_intent);
     row.require("no WebSocket is lost", dead == 0);
     row.require("nothing panics", !tidegate.home().said().contains("panicked"));

@@ -44,10 +44,13 @@ async fn reloads_of_bad_configurations_are_refused_and_cost_no_request() {
         }
     }
     let weight = api.service("shop").await.weights.in_force.green_bp;
+    let after_bad = counted(&api).await;
     tidegate.home().configure(&good);
-    for _ in 0..sized(3, 20) {
+    let reloads = sized(3, 20);
+    for _ in 0..reloads {
         reload(&api).await.expect("the good configuration is taken");
     }
+    let after_good = counted(&api).await;
     let samples = traffic.stop().await;
 
     let lost: Vec<&Sample> = samples.iter().filter(|s| s.failure().is_some()).collect();
@@ -60,12 +63,20 @@ async fn reloads_of_bad_configurations_are_refused_and_cost_no_request() {
     row.measure("lost", lost.len());
     row.require("each is refused with 422", refused == asked);
     row.require("the table is as it was", changed == 0 && weight == 3_000);
+    let is_counted = after_bad == [0, asked] && after_good == [reloads, asked];
+    row.require("the metrics tell those applied from those refused", is_counted);
     row.require("no request is lost", lost.is_empty());
     row.end();
 }
 
 async fn reload(api: &Api) -> Result<Reloaded, Problem> {
     api.change("POST", "/v1/reload", &json!({})).await
+}
+
+/// How many reloads the metrics say were applied, and how many refused.
+async fn counted(api: &Api) -> [u64; 2] {
+    let count = async |result: &str| metric(api, "tidegate_reloads_total", &[result]).await;
+    [count("applied").await, count("refused").await]
 }
 
 /// What every swap of the routing table changes.

@@ -35,6 +35,9 @@ impl World {
     /// Carries out a request, and answers it now or when the store has it.
     pub(super) fn request(&mut self, request: &Request, reply: ReplyTo) {
         let done = self.check_store().and_then(|()| self.dispatch(request));
+        if matches!(request.command, Command::Reload { .. }) {
+            self.count_reload(done.is_ok());
+        }
         match done {
             Ok(Done::Answered(answer)) => self.answer(reply, Ok(answer)),
             Ok(Done::WithSave(id, seq)) => self.changes.wait(id, seq, reply),

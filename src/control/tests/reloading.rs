@@ -45,6 +45,28 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn reloads_are_counted_by_what_became_of_them() {
+    let rig = Rig::new().await;
+    let check = |counts: [(&str, u64); 2]| {
+        let text = rig.handle.metrics();
+        for (result, count) in counts {
+            let line = format!("tidegate_reloads_total{{result=\"{result}\"}} {count}");
+            assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+        }
+    };
+    check([("applied", 0), ("refused", 0)]);
+    // The first one is refused by who reads the file, the second one by the writer.
+    let bad = SHOP.replace("strategy: quick", "strategy: quickest");
+    refused(rig.reload(&bad).await.map(Reply::Reloaded), "reload_refused");
+    check([("applied", 0), ("refused", 1)]);
+    let moved = SHOP.replace("127.0.0.1:0", "127.0.0.1:1");
+    refused(rig.reload(&moved).await.map(Reply::Reloaded), "reload_refused");
+    check([("applied", 0), ("refused", 2)]);
+    rig.reload(SHOP).await.expect("reloaded");
+    check([("applied", 1), ("refused", 2)]);
+}
+
+#[tokio::test]
 async fn of_two_reloads_at_once_the_later_reading_counts() {
     let rig = Rig::new().await;
     let file = rig.folder.path().join("tidegate.yaml");

@@ -77,8 +77,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             self.recorder.edge(EdgeEvent::ListenerFull);
             return;
         }
-        // Counted before, too: a shutdown waits for whoever was accepted.
-        let (edge, open, stop) = (Arc::clone(self), self.drain.connection(), stop.clone());
+        // Counted before, too: a shutdown waits for whoever was accepted, and of a burst only those
+        // who are too many are shed.
+        let open = self.drain.connection();
+        if self.recorder.pressure().sheds_connection(self.drain.open()) {
+            return;
+        }
+        let (edge, stop) = (Arc::clone(self), stop.clone());
         let socket = Box::new(ClientSocket::new(stream, peer));
         tokio::spawn(async move {
             edge.hold(socket, &stop).await;
@@ -94,9 +99,6 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
 
     /// Serves a connection to its end, or until it is cut.
     async fn hold(&self, socket: Box<ClientSocket>, stop: &watch::Receiver<bool>) {
-        if self.recorder.pressure().sheds_connection(self.drain.open()) {
-            return;
-        }
         let mut cut = self.drain.cut_signal();
         tokio::select! {
             biased;

@@ -76,11 +76,9 @@ fn serve_and_tell(args: &ServeArgs, log: &Log) -> Exit {
 /// What is logged by default, and what was asked for instead of parts of it.
 fn told(asked: Option<&Targets>) -> Targets {
     // Pingora tells of every client that breaks off as of an error: anybody could fill the disk.
-    let mut told = Targets::new().with_default(LevelFilter::INFO).with_targets([
-        ("pingora_proxy", LevelFilter::OFF),
-        ("pingora_core", LevelFilter::OFF),
-        ("pingora_core::services::listening", LevelFilter::ERROR),
-    ]);
+    let mut told = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_targets([("pingora_proxy", LevelFilter::OFF), ("pingora_core", LevelFilter::OFF)]);
     if let Some(asked) = asked {
         if let Some(level) = asked.default_level() {
             told = told.with_default(level);

@@ -32,8 +32,8 @@ impl Accepting {
         Self { listener, clock, short: None }
     }
 
-    /// Hands on each client with its address, and closes the socket at the stop. The socket has to be
-    /// one that does not block.
+    /// Hands on each client with its address; at the stop also those who wait by then, and closes the
+    /// socket. The socket has to be one that does not block.
     pub(super) async fn run(
         mut self,
         socket: std::net::TcpListener,
@@ -54,7 +54,7 @@ impl Accepting {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = &mut stopped => return,
+                () = &mut stopped => break,
                 accepted = socket.accept() => accepted,
             };
             match accepted {
@@ -63,6 +63,37 @@ impl Accepting {
                 // Its client is gone.
                 Ok(_) => {}
                 Err(error) => self.failed(&error).await,
+            }
+        }
+        match socket.into_std() {
+            Ok(socket) => self.finish(&socket, welcome),
+            Err(error) => {
+                tracing::warn!(listener = %self.listener, %error, "who waited is turned away");
+            }
+        }
+    }
+
+    /// Hands on whoever waits already: the system would reset their connections with the socket's end.
+    /// It is asked itself, for the runtime learns of them only later.
+    fn finish(
+        &self,
+        socket: &std::net::TcpListener,
+        mut welcome: impl FnMut(TcpStream, SocketAddr),
+    ) {
+        for _ in 0..MOST_WAITING {
+            match socket.accept() {
+                Ok((stream, peer)) => {
+                    // What fails there is the end of this client alone.
+                    if let Ok(stream) = prepared(stream) {
+                        welcome(stream, peer);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if pause_after(&error).is_none() => {}
+                Err(error) => {
+                    tracing::warn!(listener = %self.listener, %error, "who waited is turned away");
+                    return;
+                }
             }
         }
     }
@@ -77,7 +108,7 @@ impl Accepting {
             tracing::warn!(
                 listener = %self.listener,
                 %error,
-                "clients have to wait: none can be accepted for want of resources"
+                "clients have to wait: none can be accepted"
             );
         }
         sleep(pause).await;
@@ -88,6 +119,13 @@ impl Accepting {
         let last = self.short.replace(now);
         last.is_none_or(|last| now.since(last) > FORGOTTEN)
     }
+}
+
+/// A client's socket as the runtime accepts it.
+fn prepared(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    TcpStream::from_std(stream)
 }
 
 /// How long to wait after a failure; `None` where it was that of one client, who is gone.
@@ -112,11 +150,15 @@ const OF_ONE: [Errno; 10] = [
 ];
 /// Fifty tries a second cost a processor nothing, and no client notices so short a wait.
 const PAUSE: Duration = Duration::from_millis(20);
+/// So many of those who wait at the stop are still accepted: as many as wait at most on a system that
+/// nobody has told otherwise.
+const MOST_WAITING: usize = 4_096;
 /// A shortage is told again after so long without one.
 const FORGOTTEN: Span = Span::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
@@ -148,6 +190,36 @@ mod tests {
         }
         stop.send_replace(true);
         timeout(PATIENCE, accepting).await.expect("it ends in time").expect("no panic");
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_waits_at_the_stop_is_handed_on() {
+        let (socket, address) = socket();
+        let (stop, stopped) = watch::channel(false);
+        let (welcomed, mut clients) = mpsc::unbounded_channel();
+        let accepting = Accepting::new(public(), Clock::start());
+        let accepting = tokio::spawn(accepting.run(socket, stopped, move |stream, peer| {
+            welcomed.send((stream, peer)).expect("the test waits for them");
+        }));
+        let _first = TcpStream::connect(address).await.expect("connected");
+        timeout(PATIENCE, clients.recv()).await.expect("accepted in time").expect("it accepts");
+        // From here to the stop nothing else has its turn: this is the only thread.
+        let connect = |_| std::net::TcpStream::connect(address).expect("the system lets it wait");
+        let waiting: Vec<_> = (0..5).map(connect).collect();
+        stop.send_replace(true);
+        timeout(PATIENCE, accepting).await.expect("it ends in time").expect("no panic");
+        for client in waiting {
+            let came = timeout(PATIENCE, clients.recv()).await.expect("accepted in time");
+            let (mut stream, peer) = came.expect("it was handed on");
+            assert_eq!(peer, client.local_addr().expect("connected"));
+            assert!(stream.nodelay().expect("it is a socket"));
+            drop(client);
+            let rest =
+                timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("it does not block");
+            assert_eq!(rest.expect("no reset"), 0);
+        }
+        assert!(clients.recv().await.is_none());
         assert!(TcpStream::connect(address).await.is_err());
     }
 

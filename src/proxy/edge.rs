@@ -1,5 +1,5 @@
 //! The outermost layer of a connection: let in or not, told whose it is, decrypted, asked to leave when
-//! it is idle in HTTP/2, and cut when a shutdown's deadline is over.
+//! it is idle in HTTP/2, and cut when a header of HTTP/2 never ends or a shutdown's deadline is over.
 
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -77,8 +77,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             self.recorder.edge(EdgeEvent::ListenerFull);
             return;
         }
-        // Counted before, too: a shutdown waits for whoever was accepted.
-        let (edge, open, stop) = (Arc::clone(self), self.drain.connection(), stop.clone());
+        // Counted before, too: a shutdown waits for whoever was accepted, and of a burst only those
+        // who are too many are shed.
+        let open = self.drain.connection();
+        if self.recorder.pressure().sheds_connection(self.drain.open()) {
+            return;
+        }
+        let (edge, stop) = (Arc::clone(self), stop.clone());
         let socket = Box::new(ClientSocket::new(stream, peer));
         tokio::spawn(async move {
             edge.hold(socket, &stop).await;
@@ -94,9 +99,6 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
 
     /// Serves a connection to its end, or until it is cut.
     async fn hold(&self, socket: Box<ClientSocket>, stop: &watch::Receiver<bool>) {
-        if self.recorder.pressure().sheds_connection(self.drain.open()) {
-            return;
-        }
         let mut cut = self.drain.cut_signal();
         tokio::select! {
             biased;
@@ -140,9 +142,9 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         };
         let left_alone = async {
             match connection.streams() {
-                // Boxed, so that no connection of HTTP/1.1, where Pingora does it, has room for it.
+                // Boxed, so that no connection of HTTP/1.1, where others do it, has room for it.
                 Some(streams) => {
-                    Box::pin(end_of_idle(&connection, streams, &self.listener.limits)).await;
+                    Box::pin(end_of_http2(&connection, streams, &self.listener.limits)).await
                 }
                 None => std::future::pending().await,
             }
@@ -152,7 +154,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             _ = self.app.process_new(Box::new(wire), &farewell) => Ok(()),
             () = follow => Ok(()),
             () = first_request => Err(EdgeEvent::HeaderTimeout),
-            () = left_alone => Ok(()),
+            ended = left_alone => ended,
         }
     }
 
@@ -209,6 +211,31 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
+/// Resolves when a connection of HTTP/2 is of no use any more, with what is to be counted of it.
+async fn end_of_http2(
+    connection: &Connection,
+    streams: &OpenStreams,
+    limits: &ClientLimits,
+) -> Result<(), EdgeEvent> {
+    tokio::select! {
+        biased;
+        () = overdue(streams, limits) => Err(EdgeEvent::HeaderTimeout),
+        () = end_of_idle(connection, streams, limits) => Ok(()),
+    }
+}
+
+/// Resolves once a header has not ended for `header`, or at most for twice as long, with nothing else
+/// under way: behind a header that does not end nothing can be asked. Where something is, it is
+/// waited for, since h2 ignores headers that come after its last GOAWAY.
+async fn overdue(streams: &OpenStreams, limits: &ClientLimits) {
+    loop {
+        sleep(limits.header.into()).await;
+        if streams.are_overdue() {
+            return;
+        }
+    }
+}
+
 /// Asks the client of an idle connection of HTTP/2 to leave, and resolves once it has been idle for as
 /// long again: Pingora waits for ever for one that was asked and says nothing. Pingora's own bound is
 /// not used, for it counts from the end of the last request, and drops what is not written by then.
@@ -226,9 +253,9 @@ async fn end_of_idle(connection: &Connection, streams: &OpenStreams, limits: &Cl
     quiet(streams, limits).await;
 }
 
-/// Resolves once no stream was open for `keepalive`, or a little longer, and nothing came meanwhile. A
-/// client that takes the end of an answer slowly says how much it takes. One that says nothing has
-/// `response_write` besides for what it was answered.
+/// Resolves once no stream was open for `keepalive`, or a little longer, and none ended meanwhile. A
+/// client that takes the end of an answer slowly says how much it takes, and is waited for. One that
+/// does not say so has `response_write` besides for what it was answered.
 async fn quiet(streams: &OpenStreams, limits: &ClientLimits) {
     let keepalive = Duration::from(limits.keepalive);
     let (look, patience) = (keepalive / LOOKS, keepalive + Duration::from(limits.response_write));
@@ -269,12 +296,33 @@ mod tests {
         let long = Duration::from_millis(200);
         let streams = OpenStreams::of_at_most(10);
         streams.opened(1);
-        assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it may become one");
+        assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it may be one in time");
         streams.claim(1);
         assert!(timeout(long, quiet(&streams, &limits)).await.is_err(), "it is one");
         streams.release(1);
         assert!(!streams.are_over(), "its answer is not written");
         assert!(timeout(PATIENCE, quiet(&streams, &limits)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_header_that_does_not_end_holds_no_connection() {
+        let limits = ClientLimits {
+            header: Span::from_ms(20),
+            keepalive: Span::from_ms(20),
+            response_write: Span::from_ms(20),
+            ..ClientLimits::default()
+        };
+        let long = Duration::from_millis(200);
+        let streams = OpenStreams::of_at_most(10);
+        streams.opened(1);
+        streams.claim(1);
+        streams.opened(3);
+        assert!(timeout(long, overdue(&streams, &limits)).await.is_err(), "a request runs");
+        streams.release(1);
+        assert!(timeout(long, overdue(&streams, &limits)).await.is_err(), "its answer does");
+        assert!(timeout(PATIENCE, quiet(&streams, &limits)).await.is_ok(), "nobody takes that");
+        streams.over(1);
+        assert!(timeout(PATIENCE, overdue(&streams, &limits)).await.is_ok());
     }
 
     #[tokio::test]

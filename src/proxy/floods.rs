@@ -87,6 +87,23 @@ impl Raw {
         timeout(PATIENCE, read(&mut self.reading, &mut self.buffer)).await.expect("in time")
     }
 
+    /// Sends this after each such time in which it hears nothing, until the other side closes, in
+    /// whatever way; gives what it heard.
+    pub(super) async fn drip_until_closed(mut self, bytes: &[u8], gap: Duration) -> Vec<Heard> {
+        let drip = async {
+            loop {
+                match timeout(gap, self.reading.read_buf(&mut self.buffer)).await {
+                    Ok(Ok(0) | Err(_)) => return,
+                    Ok(Ok(_)) => {}
+                    Err(_) if self.writing.write_all(bytes).await.is_err() => return,
+                    Err(_) => self.writing.flush().await.unwrap_or(()),
+                }
+            }
+        };
+        timeout(PATIENCE, drip).await.expect("the connection is closed in time");
+        std::iter::from_fn(|| take(&mut self.buffer)).collect()
+    }
+
     /// Sends this again and again while it listens; gives all that it hears to the end.
     async fn flood(self, frames: &[u8]) -> Vec<Heard> {
         let Self { mut reading, mut writing, mut buffer } = self;

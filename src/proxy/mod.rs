@@ -134,6 +134,8 @@ mod tunnel;
 mod turnstile;
 mod unclaimed;
 #[cfg(test)]
+mod unfinished;
+#[cfg(test)]
 mod upgrade_departures;
 #[cfg(test)]
 mod upgradekit;

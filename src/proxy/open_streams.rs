@@ -21,7 +21,7 @@ pub(super) struct OpenStreams {
     /// Whether something is to be said: spares the lock where nothing is.
     has_waiting: AtomicBool,
     state: Mutex<State>,
-    /// Whether the client has said something since that was asked last.
+    /// Whether something was heard since that was asked last.
     is_heard: AtomicBool,
 }
 
@@ -41,6 +41,8 @@ struct Progress {
     is_reset: bool,
     /// Whether its final answer has begun.
     is_answered: bool,
+    /// So many looks have found it without a request.
+    looks: u32,
 }
 
 /// Who holds a stream.
@@ -81,12 +83,12 @@ impl OpenStreams {
         &self.tag
     }
 
-    /// The client has said something, whatever it is.
+    /// The client has let something more be sent, or a stream has ended: the connection is of use.
     pub(super) fn hear(&self) {
         self.is_heard.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has since this was asked last.
+    /// Whether there was that since this was asked last.
     pub(super) fn take_heard(&self) -> bool {
         self.is_heard.swap(false, Ordering::Relaxed)
     }
@@ -106,7 +108,7 @@ impl OpenStreams {
         if let Some(progress) = state.streams.get_mut(&stream) {
             progress.is_reset = true;
             if progress.holder != Holder::Request {
-                state.forget(stream);
+                self.ends(state, stream);
             }
         }
     }
@@ -124,7 +126,7 @@ impl OpenStreams {
         if let Some(progress) = state.streams.get_mut(&stream) {
             progress.holder = Holder::Past;
             if progress.is_reset {
-                state.forget(stream);
+                self.ends(state, stream);
             }
         }
     }
@@ -149,7 +151,7 @@ impl OpenStreams {
 
     /// It has ended: nothing may be said on it.
     pub(super) fn over(&self, stream: u32) {
-        self.lock().forget(stream);
+        self.ends(self.lock(), stream);
     }
 
     /// Whether none is open.
@@ -157,9 +159,28 @@ impl OpenStreams {
         self.lock().streams.is_empty()
     }
 
-    /// Whether a request holds one, or may come of one.
+    /// Whether a request holds one, or may come of one in time.
     pub(super) fn are_asked(&self) -> bool {
-        self.lock().streams.values().any(|progress| progress.holder != Holder::Past)
+        let state = self.lock();
+        let streams = &state.streams;
+        let has = |holder: Holder| streams.values().any(|progress| progress.holder == holder);
+        let is_late = || streams.values().any(Progress::is_overdue);
+        has(Holder::Request) || has(Holder::Nobody) && !is_late()
+    }
+
+    /// Looks at the streams of which no request has come. Whether one of them was there at the look
+    /// before, too, and nothing else is under way: no request, and no answer that is yet to be written.
+    pub(super) fn are_overdue(&self) -> bool {
+        let mut state = self.lock();
+        let (mut is_late, mut is_busy) = (false, false);
+        for progress in state.streams.values_mut() {
+            match progress.holder {
+                Holder::Nobody => progress.looks = progress.looks.saturating_add(1),
+                Holder::Request | Holder::Past => is_busy = true,
+            }
+            is_late |= progress.is_overdue();
+        }
+        is_late && !is_busy
     }
 
     /// Has a frame written in front of the final answer; `false` if it cannot be any more, or too
@@ -207,8 +228,21 @@ impl OpenStreams {
         }
     }
 
+    fn ends(&self, mut state: MutexGuard<'_, State>, stream: u32) {
+        state.forget(stream);
+        drop(state);
+        self.hear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    /// Whether its header takes too long.
+    fn is_overdue(&self) -> bool {
+        self.holder == Holder::Nobody && self.looks >= OVERDUE
     }
 }
 
@@ -229,6 +263,9 @@ impl State {
     }
 }
 
+/// After so many looks a stream without a request is overdue: it was there for a whole time between
+/// two of them.
+const OVERDUE: u32 = 2;
 /// How many more streams are kept than twice as many as may be open at once.
 const SPARE: usize = 64;
 /// The most frames that wait on a connection.
@@ -298,6 +335,52 @@ mod tests {
         streams.opened(3);
         streams.answered(3);
         assert!(!streams.is_unclaimed(3), "what comes now are trailers");
+    }
+
+    #[test]
+    fn a_header_is_overdue_after_two_looks_unless_something_else_is_under_way() {
+        let streams = OpenStreams::of_at_most(10);
+        for _ in 0..3 {
+            assert!(!streams.are_overdue(), "there is none");
+        }
+        streams.opened(1);
+        assert!(!streams.are_overdue(), "it may just have begun");
+        streams.claim(1);
+        streams.opened(3);
+        assert!(!streams.are_overdue());
+        assert!(!streams.are_overdue() && streams.are_asked(), "a request is under way");
+        streams.release(1);
+        assert!(!streams.are_overdue(), "its answer is yet to be written");
+        assert!(!streams.are_asked(), "no request comes of it in time");
+        streams.opened(5);
+        assert!(!streams.are_asked(), "nor does another one make up for it");
+        streams.over(1);
+        assert!(streams.are_overdue());
+        streams.client_resets(3);
+        streams.claim(5);
+        assert!(!streams.are_overdue() && streams.are_asked(), "what was late is gone");
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_heard_and_a_reset_of_nothing_is_not() {
+        type End = fn(&OpenStreams);
+        let ends: [(&str, bool, End); 5] = [
+            ("over", true, |streams| streams.over(1)),
+            ("reset", true, |streams| streams.client_resets(3)),
+            ("nothing", false, |streams| streams.client_resets(5)),
+            ("reset in a request", false, |streams| streams.client_resets(1)),
+            ("released after a reset", true, |streams| {
+                streams.client_resets(1);
+                streams.release(1);
+            }),
+        ];
+        for (name, is_heard, end) in ends {
+            let streams = claimed();
+            streams.release(3);
+            assert!(!streams.take_heard(), "{name}");
+            end(&streams);
+            assert_eq!(streams.take_heard(), is_heard, "{name}");
+        }
     }
 
     #[test]

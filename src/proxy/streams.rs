@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::floods::{Raw, get as raw_get};
 use super::testkit::{
@@ -151,12 +151,17 @@ async fn a_connection_without_a_first_request_in_time_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_time() {
-    let origin = Origin::saying("fine").await;
+    let origin = Origin::new(|_, _| [vec![Act::Wait(LATE)], ok("fine")].concat()).await;
     let limits = ClientLimits { keepalive: Span::from_secs(1), ..ClientLimits::default() };
     let world = world(&origin, limits);
     let mut client = H2Client::of(&world).await;
+    let asked = Instant::now();
     assert_eq!(client.get("/").await.status, 200);
     client.ended().await;
+    assert!(
+        asked.elapsed() >= LATE + Duration::from_secs(1),
+        "its time begins with its answer's end"
+    );
     assert_eq!(world.recorder.edge_count(EdgeEvent::HeaderTimeout), 0);
 }
 
@@ -226,6 +231,9 @@ pub(super) fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec
     let head = [0, 0, length, kind, flags];
     [&head[..], &stream.to_be_bytes(), payload].concat()
 }
+
+/// Just before the third look within a second of idleness, from the connection's beginning.
+const LATE: Duration = Duration::from_millis(700);
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

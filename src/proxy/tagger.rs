@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::frames::{
     CONTINUATION, END_HEADERS, HEAD, HEADERS, Head, MOST, PADDED, PREFACE, PRIORITY, RST_STREAM,
+    WINDOW_UPDATE,
 };
 use super::open_streams::OpenStreams;
 use super::stream_tag::FIELD;
@@ -143,6 +144,11 @@ impl Tagger {
                 self.streams.client_resets(head.stream);
                 false
             }
+            // Whoever wants only to be kept could say anything else, and take nothing.
+            WINDOW_UPDATE => {
+                self.streams.hear();
+                false
+            }
             _ => false,
         };
         if is_header && !head.has(END_HEADERS) {
@@ -264,6 +270,16 @@ mod tests {
                 frame(HEADERS, ends, 5, &[b"too late"]),
             ]
         });
+    }
+
+    #[test]
+    fn only_what_lets_more_be_sent_is_heard() {
+        for kind in 0..=10 {
+            let streams = OpenStreams::of_at_most(10);
+            let sent = [&SAID_FIRST[..], &frame(kind, 0, 0, &[b"1234"])].concat();
+            passed(&streams, &sent, sent.len());
+            assert_eq!(streams.take_heard(), kind == WINDOW_UPDATE, "{kind}");
+        }
     }
 
     #[test]

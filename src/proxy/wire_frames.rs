@@ -81,7 +81,6 @@ impl WireFrames {
             self.give(buffer);
             return true;
         }
-        self.streams.hear();
         let plain = self.tagger.sent(came, &mut self.rest);
         buffer.set_filled(before + plain);
         self.give(buffer) || plain > 0

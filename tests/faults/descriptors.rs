@@ -1,14 +1,16 @@
 //! More clients than the process may open files: whoever is in is served, an operator is answered,
-//! and all is as before as soon as the crowd has left.
+//! and all is as before as soon as the crowd has left. And not one file more than are open: whoever is
+//! in is served, and whoever comes waits.
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Tidegate, Turn, until};
 use crate::rig::{
-    Client, Plan, Row, Sample, Scene, Target, Traffic, cpu_ms, get, lower_own_limit, metric,
-    raise_own_limit, sized,
+    Answer, Client, Plan, Row, Sample, Scene, Target, Traffic, cpu_ms, get, lower_limit_of,
+    lower_own_limit, metric, ms, raise_own_limit, restore_limit_of, sized,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +75,88 @@ async fn a_process_without_descriptors_serves_whom_it_has_and_its_operator() {
     row.end();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_wait_for_descriptors_and_are_served_as_soon_as_there_are_some() {
+    let _turn = Turn::wait().await;
+    let served_ms: u64 = sized(1_000, 200);
+    let mut row = Row::begin(
+        "descriptors are gone",
+        format!(
+            "an existing connection is served; new clients wait, and are served within {served_ms} \
+             ms of the release; at most 60 % of one processor meanwhile; told once in the log"
+        ),
+    );
+    let blue = Target::sound("blue").await;
+    let scene = Scene { blue: vec![blue.address()], ..Scene::default() };
+    let tidegate = scene.start().await;
+    let mut client = with_idle_targets(&tidegate).await;
+
+    let before = lower_limit_of(tidegate.id(), NO_FILE_MORE);
+    let mut waiting = JoinSet::new();
+    for _ in 0..WAITING {
+        waiting.spawn(get(tidegate.public(), "/"));
+    }
+    let (busy_percent, (asked, failures)) =
+        tokio::join!(busy_percent(&tidegate), ask_for_a_second(&mut client));
+    let is_early = waiting.try_join_next().is_some();
+    restore_limit_of(tidegate.id(), before);
+    let released = Instant::now();
+    let answers: Vec<Result<Answer, String>> = waiting.join_all().await;
+    let recovered_ms = ms(released.elapsed());
+    let served = answers.iter().flatten().filter(|answer| answer.status == 200).count();
+    let told = tidegate.home().said().matches("clients have to wait").count();
+
+    row.measure("requests_of_others", asked);
+    row.measure("failed_of_others", failures.clone());
+    row.measure("waited", WAITING);
+    row.measure("served", served);
+    row.measure("served_after_ms", recovered_ms);
+    row.measure("busy_percent", busy_percent);
+    row.measure("told", told);
+    row.require("an existing connection is served", failures.is_empty() && asked > 10);
+    row.require("nobody else can be meanwhile", !is_early);
+    row.require("whoever waited is served", served == WAITING);
+    row.require("that takes no longer than is promised", recovered_ms <= served_ms);
+    row.require("it does not spin", busy_percent <= BUSY_PERCENT);
+    row.require("the log says so once", told == 1);
+    row.require("nothing panics", !tidegate.home().said().contains("panicked"));
+    row.end();
+}
+
+/// A client's connection to a proxy that has idle connections to its target, so that no request on
+/// it needs another descriptor.
+async fn with_idle_targets(tidegate: &Tidegate) -> Client {
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(Client::open(tidegate.public()).await.expect("connected"));
+    }
+    // Some of these are with the target at once.
+    for _ in 0..3 {
+        for client in &mut clients {
+            client.send(REQUEST).await.expect("sent");
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().await.expect("an answer").status, 200);
+        }
+    }
+    clients.pop().expect("there are some")
+}
+
+/// Asks again and again; gives how often, and what came instead of answers.
+async fn ask_for_a_second(client: &mut Client) -> (u32, Vec<String>) {
+    let (began, mut asked, mut failures) = (Instant::now(), 0, Vec::new());
+    while began.elapsed() < Duration::from_secs(1) {
+        sleep_until(began + STEP * asked).await;
+        match client.ask(REQUEST).await {
+            Ok(answer) if answer.status == 200 => {}
+            Ok(answer) => failures.push(answer.head),
+            Err(failure) => failures.push(failure),
+        }
+        asked += 1;
+    }
+    (asked, failures)
+}
+
 /// The longest that an operator waited, in milliseconds, while the crowd is there.
 async fn ask_operator(tidegate: &Tidegate) -> u64 {
     let mut slowest_ms = 0;
@@ -96,5 +180,12 @@ async fn busy_percent(tidegate: &Tidegate) -> u64 {
 /// What the load of this test may take of a processor, in percent; who accepts in a circle, without
 /// having a descriptor to accept with, takes all of it.
 const BUSY_PERCENT: u64 = 60;
+/// What is asked on a connection that stands, and how often.
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n";
+const STEP: Duration = Duration::from_millis(20);
+/// How many clients come while there are no descriptors.
+const WAITING: usize = 20;
+/// The three that every process has open are all that it may.
+const NO_FILE_MORE: u64 = 3;
 /// How many files the process may open.
 const FILES: u64 = 256;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep};
 
@@ -90,6 +90,22 @@ fn limit_own(current: Option<u64>) {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limited = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     limited.expect("up to the maximum every process may choose its limit");
+}
+
+/// Lets a process that runs, and that was started by this one, open so many files, however many it
+/// has; gives what it might before.
+pub(crate) fn lower_limit_of(id: Pid, files: u64) -> Rlimit {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    limit_of(id, Rlimit { current: Some(files), maximum })
+}
+
+/// Gives a process back what it might before.
+pub(crate) fn restore_limit_of(id: Pid, before: Rlimit) {
+    limit_of(id, before);
+}
+
+fn limit_of(id: Pid, limit: Rlimit) -> Rlimit {
+    prlimit(Some(id), Resource::Nofile, limit).expect("it runs, and the maximum stays as it is")
 }
 
 fn resident_kib(id: Pid) -> Option<u64> {

@@ -11,23 +11,20 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Api, Turn, until};
 use crate::losses::judge_lost;
-use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, metric, sized};
+use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, Wire, metric, sized};
 use crate::victim::Victim;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_target_costs_only_what_was_under_way_on_it_and_may_not_be_repeated() {
     let _turn = Turn::wait().await;
-    let row = Row::begin(
-        "SIGKILL of one of two green targets",
-        format!(
-            "lost GET 0; lost POST only those in flight on it at the kill; none after it is out, \
-             which it is within {} s; doubled POST 0",
-            out_within_s()
-        ),
-    );
-    let checks = ", health_check: { path: /healthz, interval: 250ms, timeout: 1s, \
-                  healthy_after: 1, unhealthy_after: 2 }";
-    kill(row, checks, &["ejected", "unhealthy"]).await;
+    kill_checked("SIGKILL of one of two green targets", Wire::Http1).await;
+}
+
+/// All that is in flight on it is in one connection, and ends at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_target_of_http_2_costs_no_more_than_one_of_http_1() {
+    let _turn = Turn::wait().await;
+    kill_checked("SIGKILL of one of two green targets (HTTP/2)", Wire::Http2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,11 +39,26 @@ async fn a_killed_target_is_ejected_for_its_answers_alone() {
         ),
     );
     // The defaults of `outlier_ejection`.
-    kill(row, "", &["ejected"]).await;
+    kill(row, "", &["ejected"], Wire::Http1).await;
+}
+
+/// Kills it in a service with health checks.
+async fn kill_checked(name: &'static str, wire: Wire) {
+    let row = Row::begin(
+        name,
+        format!(
+            "lost GET 0; lost POST only those in flight on it at the kill; none after it is out, \
+             which it is within {} s; doubled POST 0",
+            out_within_s()
+        ),
+    );
+    let checks = ", health_check: { path: /healthz, interval: 250ms, timeout: 1s, \
+                  healthy_after: 1, unhealthy_after: 2 }";
+    kill(row, checks, &["ejected", "unhealthy"], wire).await;
 }
 
 /// Kills it in a service with these health checks; it is out when its health is one of these.
-async fn kill(mut row: Row, checks: &str, outs: &[&str]) {
+async fn kill(mut row: Row, checks: &str, outs: &[&str], wire: Wire) {
     let blue = Target::sound("blue").await;
     let (mut killed, living) = (Victim::start().await, Victim::start().await);
     let scene = Scene {
@@ -54,6 +66,7 @@ async fn kill(mut row: Row, checks: &str, outs: &[&str]) {
         service: format!(", rescue: false{checks}"),
         blue: vec![blue.address()],
         green: vec![killed.address(), living.address()],
+        groups: wire.keys(),
         ..Scene::default()
     };
     let tidegate = scene.start().await;

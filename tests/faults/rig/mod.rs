@@ -32,7 +32,8 @@ pub(crate) use group::Group;
 pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_of, post_header};
 pub(crate) use link::Link;
 pub(crate) use memory::{
-    LEEWAY_KIB, Memory, lower_own_limit, present_kib, raise_own_limit, require_given_back,
+    LEEWAY_KIB, Memory, lower_own_limit, present_kib, raise_own_limit, require_bounded,
+    require_given_back, room_for,
 };
 pub(crate) use metrics::metric;
 pub(crate) use overflows::Overflows;

@@ -109,7 +109,7 @@ fn ask_both(address: SocketAddr, of_each: usize) -> JoinSet<End> {
 
 fn judge_in_flight(row: &mut Row, ends: &[End]) {
     for (about, method) in [("gets", Method::Get), ("posts", Method::Post)] {
-        let of_it = || ends.iter().filter(|end| end.method == method);
+        let of_it = || ends.iter().filter(move |end| end.method == method);
         let answered =
             of_it().filter(|end| end.answer.as_ref().is_ok_and(|answer| answer.status == 200));
         let slowest = of_it().map(|end| end.took).max().unwrap_or_default();
@@ -123,7 +123,7 @@ fn judge_in_flight(row: &mut Row, ends: &[End]) {
 fn judge_later(row: &mut Row, samples: &[Sample]) {
     row.measure("requests_after_that", samples.len());
     for (about, method) in [("get", Method::Get), ("post", Method::Post)] {
-        let of_it = || samples.iter().filter(|sample| sample.method == method);
+        let of_it = || samples.iter().filter(move |sample| sample.method == method);
         let lost = of_it().filter(|sample| sample.failure().is_some()).count();
         let slowest = of_it().map(Sample::took).max().unwrap_or_default();
         row.measure(&format!("lost_{about}s"), lost);

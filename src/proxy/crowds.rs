@@ -1,17 +1,21 @@
 //! Crowds at targets of HTTP/2, over real sockets: how many connections they take, and that whoever
 //! leaves one takes nobody along.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use h2::Reason;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::h2kit::{Does, FINE, LATE, Stage, Terms, to};
-use super::testkit::{PATIENCE, World, table, until};
+use super::h2kit::{Does, FINE, LATE, Stage, Terms, h2c, to};
+use super::streams::raw_frame;
+use super::testkit::{PATIENCE, World, service, table, until};
 use super::upgradekit::End;
 use super::wirekit::{H2Client, get, h2c_listener, whole_of};
-use crate::core::model::WhenIdle;
+use crate::core::model::{TrailerPolicy, WhenIdle};
 
 /// A proxy whose public listener speaks HTTP/2 in the clear.
 fn world(origin: &Stage) -> World {
@@ -89,9 +93,7 @@ async fn whoever_leaves_many_downloads_takes_nobody_along() {
 async fn a_reset_without_an_error_ends_no_answer_that_has_not_ended() {
     const CUT: &[Does] =
         &[Does::Says(200, &[]), Does::Sends("half"), Does::Waits, Does::Resets(Reason::NO_ERROR)];
-    const WHOLE: &[Does] =
-        &[Does::Says(200, &[]), Does::Finishes("whole"), Does::Resets(Reason::NO_ERROR)];
-    let origin = Stage::new(|path, _| if path == "/" { CUT } else { WHOLE }).await;
+    let origin = Stage::always(CUT).await;
     let old = World::new(to(&origin));
     let mut client = End::to(old.address()).await;
     client.send(b"GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await;
@@ -121,5 +123,45 @@ async fn a_reset_without_an_error_ends_no_answer_that_has_not_ended() {
     for world in [&old, &new] {
         until("it is counted", || world.recorder.overflow().broken == 1).await;
     }
-    assert_eq!(multiplexed.get("/whole").await.body, "whole");
+}
+
+/// A target that answers one request whole, wants no more of it (RFC 9113, section 8.1), and says all
+/// of that in one go.
+async fn in_a_hurry() -> SocketAddr {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut stream, _) = socket.accept().await.expect("accepted");
+        stream.write_all(&SETTINGS).await.expect("sent");
+        stream.read_exact(&mut [0; 24]).await.expect("a preface");
+        let mut head = [0; 9];
+        while head[3] != 1 {
+            stream.read_exact(&mut head).await.expect("a frame");
+            let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
+            stream.read_exact(&mut vec![0; length]).await.expect("its payload");
+        }
+        let answer = [
+            // A header that says 200, the body with the end, and a reset without an error.
+            raw_frame(1, 0x04, 1, &[0x88]),
+            raw_frame(0, 0x01, 1, b"whole"),
+            raw_frame(3, 0, 1, &[0; 4]),
+        ];
+        stream.write_all(&answer.concat()).await.expect("sent");
+        // Until the proxy is done with it.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_answer_that_has_ended_is_whole_although_a_reset_follows() {
+    let mut route = service(0, &[in_a_hurry().await], &[]);
+    route.blue.link = h2c(1, TrailerPolicy::Drop);
+    let world = World::new(route);
+    let mut client = world.client().await;
+    client.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 4\r\n\r\n").await;
+    assert!(client.rest().await.ends_with("\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"));
+    until("it is counted", || world.recorder.overflow().requests() == 1).await;
+    assert_eq!(world.recorder.overflow().failed(), 0);
 }

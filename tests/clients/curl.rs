@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
 use crate::program::{run, run_with};
+use crate::streams::byte_at;
 
 /// curl with an address and the flags for it.
 #[derive(Debug)]
@@ -43,6 +44,21 @@ impl Curl {
             self.keeps_its_connection().await;
             self.asks_for_many_things_at_once().await;
         }
+    }
+
+    /// Asks a `StreamTarget` for things, and sends it a mebibyte with and without its length.
+    pub(crate) async fn does_the_usual(&self) {
+        self.gets("/bytes/0", &[], "200", 0).await;
+        self.gets("/bytes/10", &[], "200", 10).await;
+        self.gets("/bytes/10", &["--head"], "200", 0).await;
+        self.gets("/bytes/1000000", &[], "200", 1_000_000).await;
+        self.hears_what_it_will_need().await;
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("up");
+        let content: Vec<u8> = (0..MEBIBYTE).map(byte_at).collect();
+        std::fs::write(&file, content).expect("written");
+        let known = file.to_string_lossy().into_owned();
+        self.sends_both_ways(&file, &known, "1048576 in order\n").await;
     }
 
     /// Sends a file only once it was told to go on.
@@ -82,15 +98,20 @@ impl Curl {
         let (file, digest) = upload(&folder, target).await;
         let to = format!("{}/up", self.url);
         let known = file.to_string_lossy().into_owned();
-        for (what, input) in [
-            (known.as_str(), Stdio::null()),
-            ("-", Stdio::from(File::open(&file).expect("the file"))),
-        ] {
-            let arguments = ["--upload-file", what, &to].map(str::to_owned);
-            assert_eq!(self.run(&arguments, input).await, digest, "{what}");
-        }
+        self.sends_both_ways(&file, &known, &digest).await;
         let arguments = ["--data-binary", &format!("@{known}"), &to].map(str::to_owned);
         assert_eq!(self.run(&arguments, Stdio::null()).await, digest);
+    }
+
+    /// Sends a file by its name, and as something that comes as it comes; the target says this.
+    async fn sends_both_ways(&self, file: &Path, known: &str, wanted: &str) {
+        let to = format!("{}/up", self.url);
+        for (what, input) in
+            [(known, Stdio::null()), ("-", Stdio::from(File::open(file).expect("the file")))]
+        {
+            let arguments = ["--upload-file", what, &to].map(str::to_owned);
+            assert_eq!(self.run(&arguments, input).await, wanted, "{what}");
+        }
     }
 
     async fn keeps_its_connection(&self) {
@@ -142,4 +163,5 @@ async fn upload(folder: &TempDir, target: SocketAddr) -> (PathBuf, String) {
     (file, said)
 }
 
+const MEBIBYTE: usize = 1_048_576;
 const TOLD: &str = "%{http_code} %{http_version} %{size_download}\\n";

@@ -10,6 +10,7 @@ mod curl;
 mod grpc;
 mod http1;
 mod http2;
+mod http2_targets;
 #[path = "../e2e/kit/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "of the scene of the other tests, a part is enough")]
 mod kit;
@@ -18,4 +19,5 @@ mod load;
 mod metrics;
 mod program;
 mod proxy;
+mod streams;
 mod websocket;

@@ -4,29 +4,27 @@
 //! It is out by its health checks or by what its answers were, whichever comes first; the second
 //! row has no health checks, so that the answers alone must do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Api, Turn, until};
-use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, metric, sized};
+use crate::losses::judge_lost;
+use crate::rig::{Method, Plan, Row, Sample, Scene, Target, Traffic, Wire, metric, sized};
 use crate::victim::Victim;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_target_costs_only_what_was_under_way_on_it_and_may_not_be_repeated() {
     let _turn = Turn::wait().await;
-    let row = Row::begin(
-        "SIGKILL of one of two green targets",
-        format!(
-            "lost GET 0; lost POST only those in flight on it at the kill; none after it is out, \
-             which it is within {} s; doubled POST 0",
-            out_within_s()
-        ),
-    );
-    let checks = ", health_check: { path: /healthz, interval: 250ms, timeout: 1s, \
-                  healthy_after: 1, unhealthy_after: 2 }";
-    kill(row, checks, &["ejected", "unhealthy"]).await;
+    kill_checked("SIGKILL of one of two green targets", Wire::Http1).await;
+}
+
+/// All that is in flight on it is in one connection, and ends at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_target_of_http_2_costs_no_more_than_one_of_http_1() {
+    let _turn = Turn::wait().await;
+    kill_checked("SIGKILL of one of two green targets (HTTP/2)", Wire::Http2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,11 +39,26 @@ async fn a_killed_target_is_ejected_for_its_answers_alone() {
         ),
     );
     // The defaults of `outlier_ejection`.
-    kill(row, "", &["ejected"]).await;
+    kill(row, "", &["ejected"], Wire::Http1).await;
+}
+
+/// Kills it in a service with health checks.
+async fn kill_checked(name: &'static str, wire: Wire) {
+    let row = Row::begin(
+        name,
+        format!(
+            "lost GET 0; lost POST only those in flight on it at the kill; none after it is out, \
+             which it is within {} s; doubled POST 0",
+            out_within_s()
+        ),
+    );
+    let checks = ", health_check: { path: /healthz, interval: 250ms, timeout: 1s, \
+                  healthy_after: 1, unhealthy_after: 2 }";
+    kill(row, checks, &["ejected", "unhealthy"], wire).await;
 }
 
 /// Kills it in a service with these health checks; it is out when its health is one of these.
-async fn kill(mut row: Row, checks: &str, outs: &[&str]) {
+async fn kill(mut row: Row, checks: &str, outs: &[&str], wire: Wire) {
     let blue = Target::sound("blue").await;
     let (mut killed, living) = (Victim::start().await, Victim::start().await);
     let scene = Scene {
@@ -53,6 +66,7 @@ async fn kill(mut row: Row, checks: &str, outs: &[&str]) {
         service: format!(", rescue: false{checks}"),
         blue: vec![blue.address()],
         green: vec![killed.address(), living.address()],
+        groups: wire.keys(),
         ..Scene::default()
     };
     let tidegate = scene.start().await;
@@ -78,7 +92,7 @@ async fn kill(mut row: Row, checks: &str, outs: &[&str]) {
     let ejected_alone = outs == ["ejected"];
     row.require("the failures in a row have ejected it", !ejected_alone || ejections == 1);
     judge(&mut row, &samples, (before, after), out);
-    judge_lost(&mut row, &samples, &killed, &living, &blue);
+    judge_lost(&mut row, &samples, &killed, &[living.posts(), posts_at(&blue)].concat());
     let mut posts: HashMap<String, u32> = HashMap::new();
     for path in [killed.posts(), living.posts(), posts_at(&blue)].concat() {
         *posts.entry(path).or_default() += 1;
@@ -126,30 +140,6 @@ fn judge(row: &mut Row, samples: &[Sample], (before, after): (Instant, Instant),
     row.require(&format!("it is out within {within_s} s"), ms <= within_s * 1_000);
 }
 
-/// Compares what was lost with what each target has seen.
-fn judge_lost(row: &mut Row, samples: &[Sample], killed: &Victim, living: &Victim, blue: &Target) {
-    let lost: HashSet<String> = samples
-        .iter()
-        .filter(|sample| sample.failure().is_some() && sample.method == Method::Post)
-        .map(|sample| format!("/{}", sample.number))
-        .collect();
-    let (at_killed, answered) = (killed.posts(), killed.answered_posts());
-    let elsewhere: Vec<String> = [living.posts(), posts_at(blue)].concat();
-    let under_way = at_killed.iter().filter(|path| !answered.contains(path)).count();
-    let lost_elsewhere = elsewhere.iter().filter(|path| lost.contains(*path)).count();
-    // Sent to the killed target, which was dead before it had read them.
-    let unread = lost.iter().filter(|path| !at_killed.contains(path) && !elsewhere.contains(path));
-    let unread = unread.count();
-    row.measure("in_flight_on_it", killed.unanswered());
-    row.measure("posts_in_flight_on_it", under_way);
-    row.measure("lost_posts", lost.len());
-    row.measure("lost_posts_that_another_target_had", lost_elsewhere);
-    row.measure("lost_posts_that_it_had_not_read", unread);
-    row.require("nothing is lost that another target had", lost_elsewhere == 0);
-    row.require("at most what was in flight on it is lost", lost.len() <= under_way + unread);
-    row.require("it had read almost all of what is lost", unread <= UNREAD);
-}
-
 fn posts_at(target: &Target) -> Vec<String> {
     let requests = target.seen().requests();
     requests.iter().filter_map(|seen| seen.strip_prefix("POST ").map(str::to_owned)).collect()
@@ -164,6 +154,3 @@ fn out_within_s() -> u64 {
 fn closing() -> Duration {
     sized(Duration::from_millis(250), Duration::from_millis(50))
 }
-
-/// How many requests may be on their way into a process that is killed just then.
-const UNREAD: usize = 5;

@@ -28,10 +28,8 @@ struct Attack {
 /// What has to become of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bar {
-    /// The connection is ended.
-    Ended,
-    /// The connection is ended with a GOAWAY that asks for calm.
-    Calmed,
+    /// The connection is ended with a GOAWAY of this code; a bare close does not do.
+    GoAway(u32),
     /// So many streams are reset, or the connection is ended.
     Reset(u32),
     /// It costs the server so little that it answers a ping behind it, or the connection is ended.
@@ -53,8 +51,9 @@ async fn abuse_of_http2_is_bounded_and_harms_nobody_else() {
     let _turn = Turn::wait().await;
     let mut row = Row::begin(
         "abuse of HTTP/2",
-        "GOAWAY, close or bounded, floods by GOAWAY; another client served within 1 s throughout; memory within \
-         16 MiB of a warm baseline; at most 200 requests of an attack reach a target",
+        "ended by GOAWAY, with ENHANCE_YOUR_CALM unless a frame is wrong in itself, or bounded; \
+         another client served within 1 s throughout; memory within 16 MiB of a warm baseline; at \
+         most 200 requests of an attack reach a target",
     );
     let blue = Target::sound("blue").await;
     let scene = Scene {
@@ -156,8 +155,7 @@ fn listen(mut frames: Frames, told: watch::Sender<Reaction>) -> JoinHandle<()> {
 impl Bar {
     fn holds(self, reaction: &Reaction) -> bool {
         match self {
-            Self::Ended => reaction.ending.is_some(),
-            Self::Calmed => reaction.ending == Some(Ending::GoAway(ENHANCE_YOUR_CALM)),
+            Self::GoAway(code) => reaction.ending == Some(Ending::GoAway(code)),
             Self::Reset(streams) => reaction.ending.is_some() || reaction.resets >= streams,
             Self::Borne => reaction.ending.is_some() || reaction.is_over,
         }
@@ -179,30 +177,24 @@ fn attacks(frames: u32) -> Vec<Attack> {
     };
     let no_window = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
     vec![
-        Attack::new("rapid_reset", Bar::Ended, vec![], frames, reset),
-        Attack::new("made_you_reset", Bar::Ended, vec![], frames, made_to_reset),
+        Attack::new("rapid_reset", CALMED, vec![], frames, reset),
+        Attack::new("made_you_reset", MISTAKEN, vec![], frames, made_to_reset),
         Attack::new(
             "continuation",
-            Bar::Ended,
+            CALMED,
             open_get.clone(),
             batches,
             again(batch(9, 0, 1, &field)),
         ),
-        Attack::new(
-            "empty_continuation",
-            Bar::Ended,
-            open_get,
-            batches,
-            again(batch(9, 0, 1, &[])),
-        ),
+        Attack::new("empty_continuation", CALMED, open_get, batches, again(batch(9, 0, 1, &[]))),
         Attack::new("hpack_bomb", Bar::Borne, vec![], 200, bomb),
         flood("ping_flood", batches, batch(6, 0, 0, &[7; 8])),
         flood("settings_flood", batches, batch(4, 0, 0, &[])),
-        Attack::new("empty_data", Bar::Ended, open_post, batches * 10, again(batch(0, 0, 1, &[]))),
+        Attack::new("empty_data", CALMED, open_post, batches * 10, again(batch(0, 0, 1, &[]))),
         flood("priority_flood", batches, batch(2, 0, 3, &PRIORITY)),
         flood("unknown_flood", batches, batch(0xfa, 0, 0, &[])),
         Attack::new("no_window", Bar::Reset(STALLED), no_window, STALLED, move |n| get(stream(n))),
-        Attack::new("zero_increment", Bar::Ended, frame(8, 0, 0, &[0; 4]), 0, |_| vec![]),
+        Attack::new("zero_increment", MISTAKEN, frame(8, 0, 0, &[0; 4]), 0, |_| vec![]),
         Attack::new("oversized_header", Bar::Borne, vec![], 20, oversized),
     ]
 }
@@ -222,7 +214,7 @@ impl Attack {
 /// Frames that carry nothing for a request, twice as many of them as of other attacks: a listener
 /// permits 1 000 a second, and as many at once.
 fn flood(name: &'static str, batches: u32, frames: Vec<u8>) -> Attack {
-    Attack::new(name, Bar::Calmed, vec![], 2 * batches, move |_| frames.clone())
+    Attack::new(name, CALMED, vec![], 2 * batches, move |_| frames.clone())
 }
 
 /// The same frame many times over.
@@ -265,8 +257,11 @@ const LAST: [u8; 8] = *b"the last";
 const END_STREAM: u8 = 0x01;
 const END_HEADERS: u8 = 0x04;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
-/// A code of GOAWAY.
-const ENHANCE_YOUR_CALM: u32 = 11;
+/// ENHANCE_YOUR_CALM.
+const CALMED: Bar = Bar::GoAway(11);
+/// PROTOCOL_ERROR: an increment of nothing is a mistake, of which one is enough (RFC 9113,
+/// section 6.9; h2 ends the connection for that of a stream too).
+const MISTAKEN: Bar = Bar::GoAway(1);
 const PRIORITY: [u8; 5] = [0, 0, 0, 0, 16];
 /// Frames that are written at once.
 const BATCH: u32 = 50;

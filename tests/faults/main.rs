@@ -29,6 +29,7 @@ mod http2;
 mod kit;
 mod latency;
 mod logging;
+mod losses;
 #[path = "../../src/gate/malice.rs"]
 mod malice;
 mod memory;

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::kit::{Tidegate, Turn, until};
 use crate::rig::{
-    Bystander, Client, LARGE, Memory, Row, Scene, Speaks, Target, metric, raise_own_limit, sized,
+    Bystander, Client, LARGE, Memory, Row, Scene, Speaks, Target, metric, raise_own_limit,
+    require_bounded, room_for, sized,
 };
 
 /// How slow clients were got rid of.
@@ -62,9 +63,7 @@ async fn clients_that_drip_their_headers_are_cut_by_the_deadline() {
     row.measure("counted", counted);
     row.require("all are counted", counted >= connections as u64);
     row.measure("requests_at_target_of_others", blue.seen().count());
-    let kib = memory.before_kib() + memory.grown_kib();
-    row.measure("memory_kib", kib);
-    row.require("memory is bounded", kib <= 200 * 1_024 + 20 * connections as u64);
+    require_bounded(&mut row, &memory, OF_A_HEADER_KIB, connections);
     row.end();
 }
 
@@ -74,35 +73,44 @@ async fn clients_that_drip_their_bodies_are_cut_by_the_least_rate() {
     raise_own_limit();
     let mut row = Row::begin(
         "slow bodies",
-        "all cut after the ten seconds of grace; a good client served within 1 s throughout",
+        "all cut after the ten seconds of grace; a good client served within 1 s throughout; \
+         memory of the proxy at most 200 MB and 128 KB for each; full: 10 000, or as many as the \
+         limit of open files permits",
     );
     let blue = Target::sound("blue").await;
-    let connections = sized(50, 2_000);
+    // Each has a connection to its target as well.
+    let connections = room_for(sized(50, 10_000), 2);
     let scene = Scene {
         listener: ", limits: { body_rate: 1000, connections_per_client: 20000 }".to_owned(),
         blue: vec![blue.address()],
         ..Scene::default()
     };
     let tidegate = scene.start().await;
+    let memory = Memory::watch(tidegate.id());
     let bystander = Bystander::start(tidegate.public(), Speaks::Http1);
     let drip = Drip {
         head: "POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 1000000\r\n\r\n",
-        pause: Duration::from_millis(500),
+        pause: Duration::from_millis(sized(500, 2_000)),
         patience: GRACE * 3,
     };
     let cuts = drip.run(&tidegate, connections).await;
     bystander.stop(&mut row, "").await;
     cuts.judge(&mut row, connections, GRACE + Duration::from_secs(2) + LEEWAY);
     row.measure("told_with_408", cuts.told);
+    require_bounded(&mut row, &memory, OF_A_BODY_KIB, connections);
     row.end();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_do_not_read_their_answer_are_cut() {
+    // An answer that nobody reads fills the system's buffers first, some 5 MiB for each of these
+    // clients on the loopback: ten thousand of them are a row of HTTP/2 (`slow_http2`), whose
+    // windows keep it out of these.
     let _turn = Turn::wait().await;
     let mut row = Row::begin(
         "slow readers",
-        "all cut after response_write; a good client served within 1 s throughout",
+        "all cut after response_write; a good client served within 1 s throughout; memory of the \
+         proxy at most 200 MB and 512 KB for each",
     );
     let blue = Target::large("blue").await;
     let connections = sized(20, 200);
@@ -112,6 +120,7 @@ async fn clients_that_do_not_read_their_answer_are_cut() {
         ..Scene::default()
     };
     let tidegate = scene.start().await;
+    let memory = Memory::watch(tidegate.id());
     let bystander = Bystander::start(tidegate.public(), Speaks::Http1);
     let mut clients = Vec::new();
     for _ in 0..connections {
@@ -132,6 +141,7 @@ async fn clients_that_do_not_read_their_answer_are_cut() {
         whole += usize::from(client.rest().await.len() as u64 > LARGE);
     }
     row.measure("connections", connections);
+    require_bounded(&mut row, &memory, OF_AN_ANSWER_KIB, connections);
     row.measure("answers_that_came_whole", whole);
     row.require("all were cut, and none got its answer whole", whole == 0);
     row.end();
@@ -277,6 +287,14 @@ impl Cuts {
     }
 }
 
+/// What a connection without a request may take of the proxy.
+const OF_A_HEADER_KIB: u64 = 20;
+/// What one may take with a request: as much again for the connection to its target, the request in
+/// both of its forms, and a buffer of 64 KiB for its body.
+const OF_A_BODY_KIB: u64 = 128;
+/// What one may take whose answer waits: the same, and some buffers of 64 KiB of the answer between
+/// the one who reads it and the one who writes it.
+const OF_AN_ANSWER_KIB: u64 = 512;
 /// How many connections may wait to be accepted. They are opened faster than anybody accepts, and a
 /// queue that is full (`net.core.somaxconn`, 4096 by default) turns everybody away: that is a flood of
 /// SYNs, which is the system's affair, and not what is tried here.

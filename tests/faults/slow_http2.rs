@@ -10,7 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::kit::{PATIENCE, Turn, until};
-use crate::rig::{Bystander, Http2, Row, Scene, Speaks, Target, frame, header_of, sized};
+use crate::rig::{
+    Bystander, Http2, Memory, Row, Scene, Speaks, Target, answer_large, answer_with, frame,
+    header_of, ms, raise_own_limit, read_request, require_bounded, room_for, sized,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_http_2_that_take_too_little_are_cut() {
@@ -49,6 +52,96 @@ async fn clients_of_http_2_that_take_too_little_are_cut() {
     row.require("unread: all are cut", whole == 0);
     bystander.stop(&mut row, "").await;
     row.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_nobody_reads_are_cut_however_many_they_are() {
+    let _turn = Turn::wait().await;
+    raise_own_limit();
+    let mut row = Row::begin(
+        "slow readers by the thousand (HTTP/2)",
+        "all cut by response_write; a good client served within 1 s throughout; memory of the \
+         proxy at most 200 MB and 128 KB for each stream; full: 10 000 streams",
+    );
+    let blue = with_pages().await;
+    let response_write = Duration::from_secs(sized(1, 5));
+    let scene = Scene {
+        listener: format!(
+            ", protocol: h2c, limits: {{ response_write: {}s, connections_per_client: 20000 }}",
+            response_write.as_secs()
+        ),
+        blue: vec![blue.address()],
+        ..Scene::default()
+    };
+    let tidegate = scene.start().await;
+    let memory = Memory::watch(tidegate.id());
+    let bystander = Bystander::start(tidegate.public(), Speaks::Http2);
+    // Each of the streams has a connection to its target.
+    let connections = room_for(sized(2, 100), STREAMS as usize + 1);
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        clients.spawn(many_until_cut(tidegate.public()));
+        // So many requests at once would be a row of its own.
+        sleep_until(Instant::now() + STAGGER).await;
+    }
+    let ends: Vec<(u32, Duration)> = clients.join_all().await;
+    bystander.stop(&mut row, "").await;
+    let streams = connections * STREAMS as usize;
+    let cut: u32 = ends.iter().map(|(cut, _)| cut).sum();
+    let last = ends.iter().map(|(_, after)| *after).max().unwrap_or_default();
+    let asked = blue.seen().requests().iter().filter(|line| *line == "GET /page").count();
+    row.measure("streams", streams);
+    row.measure("requests_at_target", asked);
+    row.measure("cut", cut);
+    row.measure("last_cut_after_ms", ms(last));
+    row.require("all reach the target", asked == streams);
+    row.require("all are cut", cut as usize == streams);
+    row.require("all by the deadline", last <= response_write + LEEWAY);
+    require_bounded(&mut row, &memory, OF_A_STREAM_KIB, streams);
+    row.end();
+}
+
+/// A target whose `/page` is so small that ten thousand of them fit into the system's buffers.
+async fn with_pages() -> Target {
+    Target::start(|mut stream, seen| async move {
+        let mut buffer = Vec::new();
+        while let Some(request) = read_request(&mut stream, &mut buffer).await {
+            seen.note(&request);
+            let stands = match request.path.as_str() {
+                "/page" => answer_large(&mut stream, PAGE).await,
+                _ => answer_with(&mut stream, "blue", "ok").await,
+            };
+            if !stands {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+/// Asks for a page in each of its streams and takes nothing of them; gives how many were cut, and
+/// after how long the last of them was.
+async fn many_until_cut(address: SocketAddr) -> (u32, Duration) {
+    let (mut frames, mut writing) = Http2::open(address).await.expect("connected").split();
+    let began = Instant::now();
+    let mut opening = settings(0);
+    for number in 0..STREAMS {
+        opening.extend(frame(1, 0x05, 2 * number + 1, &header_of("/page")));
+    }
+    writing.write_all(&opening).await.expect("sent");
+    let mut cut = 0;
+    let reading = async {
+        while cut < STREAMS {
+            match frames.next().await {
+                Ok(Some(next)) => cut += u32::from(next.kind == RST_STREAM),
+                // Without a window nobody has had an answer.
+                Ok(None) | Err(_) => cut = STREAMS,
+            }
+        }
+    };
+    // Whether that is all of them is for the caller to judge.
+    let _ = timeout(PATIENCE, reading).await;
+    (cut, began.elapsed())
 }
 
 /// Asks for what is large and takes little or nothing of it; gives after how long it was cut,
@@ -122,6 +215,15 @@ fn settings(window: u32) -> Vec<u8> {
     frame(4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat())
 }
 
+/// How many streams a connection has at once: as many as a listener permits by default.
+const STREAMS: u32 = 100;
+/// Between two connections that open all of their streams at once.
+const STAGGER: Duration = Duration::from_millis(30);
+/// The length of a small answer.
+const PAGE: u64 = 32 * 1_024;
+/// What a stream may take of the proxy: its request in both forms, the connection to its target,
+/// and twice its answer.
+const OF_A_STREAM_KIB: u64 = 128;
 const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
 const RESPONSE_WRITE: Duration = Duration::from_secs(1);

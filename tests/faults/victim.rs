@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::server::SendResponse;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::kit::until;
-use crate::rig::{Link, Request, answer_with, read_request};
+use crate::rig::{Link, Request, Wire, answer_with, read_request, reply_with, serve_streams};
 
 /// The process; it is killed when this is dropped.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(crate) struct Victim {
 }
 
 impl Victim {
-    /// Starts one that answers everything with 200, after a moment.
+    /// Starts one that answers everything with 200, after a moment, in HTTP/1.1 and in HTTP/2.
     pub(crate) async fn start() -> Self {
         let this = std::env::current_exe().expect("it is there");
         Self::start_with(Command::new(this), Ipv4Addr::LOCALHOST).await
@@ -122,8 +124,34 @@ async fn a_target_that_is_to_be_killed_serves_until_then() {
     }
 }
 
-async fn serve(mut stream: TcpStream, folder: PathBuf) {
+async fn serve(stream: TcpStream, folder: PathBuf) {
     let _ = stream.set_nodelay(true);
+    match Wire::of(&stream).await {
+        Some(Wire::Http1) => serve_http1(stream, folder).await,
+        Some(Wire::Http2) => {
+            let answer =
+                move |request: Request, reply| answer_stream(request, reply, folder.clone());
+            serve_streams(stream, answer).await;
+        }
+        None => {}
+    }
+}
+
+async fn answer_stream(request: Request, mut reply: SendResponse<Bytes>, folder: PathBuf) {
+    if request.path == "/healthz" {
+        reply_with(&mut reply, "victim", "ok");
+        return;
+    }
+    note(&folder.join(BEGUN), &request);
+    sleep(WORK).await;
+    if reply_with(&mut reply, "victim", "ok") {
+        // The connection sends it after that, and who is killed before has not answered.
+        sleep(ON_ITS_WAY).await;
+        note(&folder.join(ANSWERED), &request);
+    }
+}
+
+async fn serve_http1(mut stream: TcpStream, folder: PathBuf) {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let is_check = request.path == "/healthz";
@@ -159,3 +187,5 @@ const BEGUN: &str = "begun";
 const ANSWERED: &str = "answered";
 /// How long an answer takes, so that some are always under way.
 const WORK: Duration = Duration::from_millis(20);
+/// How long an answer of HTTP/2 takes to be sent, with time to spare.
+const ON_ITS_WAY: Duration = Duration::from_millis(5);

@@ -1,12 +1,24 @@
 //! Weight changes under load: no request fails, the split holds from the next request on, no
 //! connection is opened for it, and nobody waits longer.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::server::SendResponse;
 use tokio::time::{Instant, sleep_until};
 
 use crate::kit::{Api, Load, Origin, Rate, Tidegate, Turn, until};
-use crate::rig::{Outcome, Plan, Row, Sample, Scene, Traffic, is_full, p99_us, sized};
+use crate::rig::{
+    Outcome, Plan, Row, Sample, Scene, Target, Traffic, Wire, is_full, p99_us, reply_with,
+    serve_streams, sized,
+};
+
+/// The one target of each of both groups.
+enum Groups {
+    Http1([Origin; 2]),
+    Http2([Target; 2]),
+}
 
 /// A weight, and the time for which it was surely the one in force.
 struct Held {
@@ -27,18 +39,35 @@ struct Timeline {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn weight_changes_cost_no_request_no_connection_and_no_time() {
     let _turn = Turn::wait().await;
-    let mut row = Row::begin(
+    let row = Row::begin(
         "weight changes under load",
         "0 failed; split exact from the next request; no new upstream connection but for pooled \
          ones that Pingora says it gave up; median of the p99 ratios (second after to second \
          before) at most 0.1 above that without a swap; reduced: 1.0",
     );
-    let (a, b) = (Origin::start("shop-a").await, Origin::start("shop-b").await);
+    change_under_load(row, Wire::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn weight_changes_cost_no_request_and_no_connection_of_http_2() {
+    let _turn = Turn::wait().await;
+    let row = Row::begin(
+        "weight changes under load (HTTP/2)",
+        "0 failed; split exact from the next request; no new upstream connection; full: median of \
+         the p99 ratios (second after to second before) at most 0.1 above that without a swap",
+    );
+    change_under_load(row, Wire::Http2).await;
+}
+
+async fn change_under_load(mut row: Row, wire: Wire) {
+    let groups = Groups::start(wire).await;
+    let [a, b] = groups.addresses();
     let scene = Scene {
         // None of those that stand is closed for having nothing to do.
         service: ", timeouts: { idle: 1h }".to_owned(),
-        blue: vec![a.address()],
-        green: vec![b.address()],
+        blue: vec![a],
+        green: vec![b],
+        groups: wire.keys(),
         ..Scene::default()
     };
     let tidegate = scene.start().await;
@@ -48,14 +77,12 @@ async fn weight_changes_cost_no_request_no_connection_and_no_time() {
         connections: CONNECTIONS,
         post_every: 0,
     };
-    for (group, weight) in [(&a, "0%"), (&b, "100%")] {
-        warm_up(&tidegate, &api, group, weight).await;
-    }
-    let connections = (a.connections(), b.connections());
+    groups.warm_up(&tidegate, &api).await;
+    let connections = groups.connections();
     let given_up = tidegate.given_up_connections();
 
     let traffic = Traffic::start(tidegate.public(), plan);
-    let timeline = change_weights(&api).await;
+    let timeline = change_weights(&api, wire).await;
     let samples = traffic.stop().await;
 
     let failed: Vec<&Sample> = samples.iter().filter(|s| s.failure().is_some()).collect();
@@ -64,14 +91,80 @@ async fn weight_changes_cost_no_request_no_connection_and_no_time() {
     row.measure("swaps", timeline.swaps.len());
     row.measure("failed", failed.len());
     row.require("no request fails", failed.is_empty());
-    let opened = (a.connections() - connections.0) + (b.connections() - connections.1);
+    let opened = groups.connections() - connections;
     row.measure("new_upstream_connections", opened);
     let given_up = tidegate.given_up_connections() - given_up;
     row.measure("pooled_connections_given_up", given_up);
-    row.require("no new upstream connection but for those given up", opened <= given_up);
+    let allowed = match wire {
+        Wire::Http1 => given_up,
+        // Those are our own, and all requests of a side fit into one.
+        Wire::Http2 => 0,
+    };
+    row.require("no new upstream connection but for those given up", opened <= allowed);
     judge_splits(&mut row, &samples, &timeline.held);
-    judge_latencies(&mut row, &samples, &timeline);
+    // So few swaps as those of the reduced form over HTTP/2 say nothing about latencies.
+    if wire == Wire::Http1 || is_full() {
+        judge_latencies(&mut row, &samples, &timeline);
+    }
     row.end();
+}
+
+impl Groups {
+    async fn start(wire: Wire) -> Self {
+        match wire {
+            Wire::Http1 => {
+                Self::Http1([Origin::start("shop-a").await, Origin::start("shop-b").await])
+            }
+            Wire::Http2 => Self::Http2([streaming("shop-a").await, streaming("shop-b").await]),
+        }
+    }
+
+    fn addresses(&self) -> [SocketAddr; 2] {
+        match self {
+            Self::Http1(both) => both.each_ref().map(Origin::address),
+            Self::Http2(both) => both.each_ref().map(Target::address),
+        }
+    }
+
+    /// How many connections both have had.
+    fn connections(&self) -> u64 {
+        match self {
+            Self::Http1([a, b]) => a.connections() + b.connections(),
+            Self::Http2([a, b]) => a.seen().connections() + b.seen().connections(),
+        }
+    }
+
+    /// Gives both as many connections as they can ever need.
+    async fn warm_up(&self, tidegate: &Tidegate, api: &Api) {
+        match self {
+            Self::Http1([a, b]) => {
+                for (group, weight) in [(a, "0%"), (b, "100%")] {
+                    warm_up(tidegate, api, group, weight).await;
+                }
+            }
+            Self::Http2([a, b]) => {
+                for (group, weight) in [(a, "0%"), (b, "100%")] {
+                    api.split("shop", weight).await;
+                    let rate = Rate { per_second: CONNECTIONS * 10, connections: CONNECTIONS };
+                    let load = Load::start(tidegate.public(), "/", rate);
+                    until("the group is warm", async || group.seen().connections() > 0).await;
+                    let (answers, _) = load.stop().await;
+                    assert_eq!((answers.failed, answers.errors), (0, 0), "{:?}", answers.failures);
+                }
+            }
+        }
+    }
+}
+
+/// A target of HTTP/2 that keeps no account of its requests: in the full form there are millions.
+async fn streaming(name: &'static str) -> Target {
+    Target::start(move |stream, _| {
+        serve_streams(stream, move |_, mut reply: SendResponse<Bytes>| {
+            reply_with(&mut reply, name, "ok");
+            std::future::ready(())
+        })
+    })
+    .await
 }
 
 /// Three fifths of what the machine gives, and at most what is promised.
@@ -101,11 +194,16 @@ async fn warm_up(tidegate: &Tidegate, api: &Api, group: &Origin, weight: &str) {
 }
 
 /// Changes the weight in the middle of every other slot.
-async fn change_weights(api: &Api) -> Timeline {
+async fn change_weights(api: &Api, wire: Wire) -> Timeline {
     let window = window();
+    let fewest = match wire {
+        Wire::Http1 => 20,
+        // Each weight is held once.
+        Wire::Http2 => 6,
+    };
     let mut timeline = Timeline::default();
     let mut held = hold(api, WEIGHTS[0]).await;
-    for slot in 0..sized::<usize>(20, 100) * 2 {
+    for slot in 0..sized::<usize>(fewest, 100) * 2 {
         // By chance, so that nothing that comes round falls into the same kind of slot each time.
         let wait = window.mul_f64(rand::random_range(1.0..1.25));
         sleep_until(Instant::now() + wait).await;

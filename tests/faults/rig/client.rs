@@ -135,6 +135,16 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Answer, Strin
     client.ask(request.as_bytes()).await
 }
 
+/// Sends so many bytes once, on a connection of its own.
+pub(crate) async fn post(address: SocketAddr, path: &str, length: usize) -> Result<Answer, String> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\ncontent-length: \
+         {length}\r\n\r\n"
+    );
+    let mut client = Client::open(address).await.map_err(|error| error.to_string())?;
+    client.ask(&[head.into_bytes(), vec![b'x'; length]].concat()).await
+}
+
 fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().skip(1).find_map(|line| {
         let (found, value) = line.split_once(':')?;

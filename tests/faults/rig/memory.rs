@@ -86,6 +86,22 @@ pub(crate) fn lower_own_limit(files: u64) {
     limit_own(Some(files));
 }
 
+/// So many of what needs so many files each, in the proxy as in this process, or as many as the
+/// limit of this process has room for. A quarter of it is what the proxy keeps from its clients.
+pub(crate) fn room_for(wanted: usize, files_of_each: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let free = usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES);
+    wanted.min(free / files_of_each)
+}
+
+/// Requires that a watched process never had more than 200 MB, and so much more for each of these.
+pub(crate) fn require_bounded(row: &mut Row, memory: &Memory, of_each_kib: u64, count: usize) {
+    let kib = memory.before_kib() + memory.grown_kib();
+    row.measure("memory_kib", kib);
+    row.measure("memory_allowed_for_each_kib", of_each_kib);
+    row.require("memory is bounded", kib <= BASE_KIB + of_each_kib * count as u64);
+}
+
 fn limit_own(current: Option<u64>) {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limited = setrlimit(Resource::Nofile, Rlimit { current, maximum });
@@ -115,6 +131,10 @@ fn resident_kib(id: Pid) -> Option<u64> {
 }
 
 const LOOK: Duration = Duration::from_millis(50);
+/// What a process may have whatever its clients do: 200 MB.
+const BASE_KIB: u64 = 200 * 1_024;
+/// What is open besides what a row counts: the store, logs, listeners, other clients.
+const OTHER_FILES: usize = 500;
 /// What may be left, in KiB: 10 MB.
 const LEFT_KIB: u64 = 10_000_000 / 1_024;
 /// How long the allocator may take to give back what it does not need.

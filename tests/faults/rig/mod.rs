@@ -18,12 +18,13 @@ mod overflows;
 mod release;
 mod row;
 mod scene;
+mod streams;
 mod target;
 mod traffic;
 
 pub(crate) use busy::Busy;
 pub(crate) use bystander::{Bystander, Speaks};
-pub(crate) use client::{Answer, Client, get};
+pub(crate) use client::{Answer, Client, get, post};
 pub(crate) use contest::Contest;
 pub(crate) use cpu::cpu_ms;
 pub(crate) use dns::{Dns, Record};
@@ -32,13 +33,14 @@ pub(crate) use http2::{Ending, Frame, Frames, Http2, frame, get_header, header_o
 pub(crate) use link::Link;
 pub(crate) use memory::{
     LEEWAY_KIB, Memory, lower_limit_of, lower_own_limit, present_kib, raise_own_limit,
-    require_given_back, restore_limit_of,
+    require_bounded, require_given_back, restore_limit_of, room_for,
 };
 pub(crate) use metrics::metric;
 pub(crate) use overflows::Overflows;
 pub(crate) use release::{baking_at, ends_as, tell};
 pub(crate) use row::{Row, ms};
 pub(crate) use scene::Scene;
+pub(crate) use streams::{Wire, reply_with, serve_streams};
 pub(crate) use target::{
     LARGE, Request, Seen, Target, answer_large, answer_with, byte_at, read_request,
 };

@@ -20,12 +20,21 @@ pub(crate) struct Row {
     missed: Vec<String>,
     /// Whether the test came to its end.
     is_whole: bool,
+    /// Why it could not run; `None` if it could.
+    skipped: Option<String>,
 }
 
 impl Row {
     /// A row with nothing in it; its bar names what is checked at the size of this run.
     pub(crate) fn begin(name: &'static str, bar: impl Into<String>) -> Self {
-        Self { name, bar: bar.into(), measured: Map::new(), missed: Vec::new(), is_whole: false }
+        Self {
+            name,
+            bar: bar.into(),
+            measured: Map::new(),
+            missed: Vec::new(),
+            is_whole: false,
+            skipped: None,
+        }
     }
 
     /// Notes a figure.
@@ -38,6 +47,11 @@ impl Row {
         if !holds {
             self.missed.push(what.to_owned());
         }
+    }
+
+    /// Says that the row cannot run here, and why: it neither holds nor fails.
+    pub(crate) fn skip(mut self, why: impl Into<String>) {
+        self.skipped = Some(why.into());
     }
 
     /// Fails the test if a part of the bar was missed.
@@ -58,6 +72,7 @@ impl Drop for Row {
             "bar": self.bar,
             "measured": self.measured,
             "missed": self.missed,
+            "skipped": self.skipped,
             "passed": self.is_whole && self.missed.is_empty(),
         })
         .to_string();

@@ -1,12 +1,16 @@
 //! Targets that do exactly what a fault wants of them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use h2::server::SendResponse;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::{Wire, reply_with, serve_streams};
 use crate::kit::serve_chat;
 
 /// A target; it and its connections end when this is dropped.
@@ -21,6 +25,7 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     requests: Mutex<Vec<String>>,
+    connections: AtomicU64,
 }
 
 /// A request.
@@ -56,6 +61,7 @@ impl Target {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
+                shared.connections.fetch_add(1, Ordering::SeqCst);
                 while connections.try_join_next().is_some() {}
                 connections.spawn(serve(stream, Arc::clone(&shared)));
             }
@@ -63,20 +69,25 @@ impl Target {
         Self { address, seen, accepting }
     }
 
-    /// One that answers everything with 200.
+    /// One that answers everything with 200, in HTTP/1.1 and in HTTP/2.
     pub(crate) async fn sound(name: &'static str) -> Self {
         Self::sound_at(ANY_PORT, name).await
     }
 
     /// The same at an address.
     pub(crate) async fn sound_at(address: SocketAddr, name: &'static str) -> Self {
-        Self::start_at(address, move |mut stream, seen| async move {
-            let mut buffer = Vec::new();
-            while let Some(request) = read_request(&mut stream, &mut buffer).await {
-                seen.note(&request);
-                if !answer_with(&mut stream, name, "ok").await {
-                    return;
+        Self::start_at(address, move |stream, seen| async move {
+            match Wire::of(&stream).await {
+                Some(Wire::Http1) => serve_soundly(stream, &seen, name).await,
+                Some(Wire::Http2) => {
+                    let answer = move |request: Request, mut reply: SendResponse<Bytes>| {
+                        seen.note(&request);
+                        reply_with(&mut reply, name, "ok");
+                        std::future::ready(())
+                    };
+                    serve_streams(stream, answer).await;
                 }
+                None => {}
             }
         })
         .await
@@ -148,9 +159,24 @@ impl Seen {
         self.requests.lock().expect("nothing panics in there").clone()
     }
 
-    /// How many there were.
+    /// How many connections there were, those of health checks among them.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many requests there were.
     pub(crate) fn count(&self) -> usize {
         self.requests.lock().expect("nothing panics in there").len()
+    }
+}
+
+async fn serve_soundly(mut stream: TcpStream, seen: &Seen, name: &str) {
+    let mut buffer = Vec::new();
+    while let Some(request) = read_request(&mut stream, &mut buffer).await {
+        seen.note(&request);
+        if !answer_with(&mut stream, name, "ok").await {
+            return;
+        }
     }
 }
 

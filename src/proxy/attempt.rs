@@ -21,7 +21,7 @@ use super::course::{Course, Stay};
 use super::forward;
 use super::grpc;
 use super::in_flight::{InFlight, Served};
-use super::peer::{carry_much, connect_anew, keepalive, peer_of};
+use super::peer::{carry_much, connect_anew, keepalive, peer_of, silence};
 use super::repeatable::Repeatable;
 use super::retry::Rescue;
 use super::score::Score;
@@ -184,6 +184,8 @@ impl Attempt {
         peer.options.tcp_keepalive = keepalive(timeouts.unacknowledged, unread);
         if carries_much {
             carry_much(&mut peer);
+        } else {
+            peer.options.h2_ping_interval = silence(timeouts.unacknowledged);
         }
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         if self.was_stale {

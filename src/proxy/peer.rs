@@ -56,7 +56,18 @@ const ANEW: u64 = 1 << 62;
 /// that all share.
 pub(super) fn carry_much(peer: &mut HttpPeer) {
     peer.group_key ^= MUCH;
-    peer.options.max_h2_streams = 1;
+    if peer.options.max_h2_streams > 1 {
+        peer.options.max_h2_streams = 1;
+        // There may be many of them after a while with many uploads.
+        let idle = peer.options.idle_timeout.unwrap_or(UPLOAD_IDLE);
+        peer.options.idle_timeout = Some(idle.min(UPLOAD_IDLE));
+    }
+}
+
+/// How long a target of HTTP/2 may be silent on a connection that requests share; `None` leaves it to the
+/// system, as with what it acknowledges.
+pub(super) fn silence(unacknowledged: Span) -> Option<Duration> {
+    (unacknowledged > Span::ZERO).then(|| Duration::from(unacknowledged).max(SHORTEST))
 }
 
 /// Keeps connections that carry much out of the pool of all others.
@@ -81,6 +92,8 @@ pub(super) fn keepalive(unacknowledged: Span, unread: Span) -> Option<TcpKeepali
     })
 }
 
+/// How long a connection of HTTP/2 is kept after an upload that it carried alone.
+const UPLOAD_IDLE: Duration = Duration::from_secs(5);
 /// How many requests share a connection of HTTP/2 to a target; the target may permit fewer.
 const MAX_H2_STREAMS: usize = 100;
 /// The system counts whole seconds here, and no more of them than this.

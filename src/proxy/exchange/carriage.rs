@@ -13,7 +13,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{ProxyHttp as _, Session};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::context::Context;
 use super::super::phases::Phases;
@@ -168,8 +168,12 @@ impl Phases {
                 Some(Piece::Data(data)) => {
                     let mut data = Some(data);
                     self.response_body_filter(session, &mut data, false, ctx)?;
+                    let began = Instant::now();
                     let written = session.write_response_body(data, false).await;
                     written.map_err(Error::into_down)?;
+                    if let Some(remainder) = upload {
+                        remainder.grant(began.elapsed());
+                    }
                 }
                 Some(Piece::Trailers(fields)) => trailers = Some(fields),
                 None => return Ok(trailers),

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use pingora_core::protocols::Stream;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Talk {
     heard: AtomicU64,
     said: AtomicU64,
+    is_stuck: AtomicBool,
 }
 
 impl Talk {
@@ -25,6 +26,20 @@ impl Talk {
     /// How often something was written to it.
     pub(super) fn said(&self) -> u64 {
         self.said.load(Ordering::Relaxed)
+    }
+
+    /// Whether its system has no room for more: what is asked of it now it will not read for a while.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    /// What came of a write.
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_ready() {
+            self.said.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.is_stuck.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -64,12 +79,16 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.talk.said.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.talk.note(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // What was written before lies in buffers that only this empties.
+        self.talk.is_stuck.store(flushed.is_pending(), Ordering::Relaxed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,8 +100,9 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.talk.said.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.talk.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,9 +1,11 @@
 //! Whether the target at the other end of a connection of HTTP/2 is still there.
 //!
 //! TCP finds out that a machine is gone (`peer::keepalive`). A process that hangs with its machine well
-//! is found out here: it is asked by a PING when it was told something and has been silent since. No
-//! more than that: servers of gRPC end connections that are pinged while nothing happens on them
-//! (`too_many_pings`), and a call may be silent for long.
+//! is found out here, within the same time: it is asked by a PING when it was told something and has
+//! been silent since. No more than that: servers of gRPC end connections that are pinged while nothing
+//! happens on them (`too_many_pings`), and a call may be silent for long. Nor is it asked on the
+//! connection of an upload, which it may read slowly, with the ping at the end: that has a limit of its
+//! own.
 
 use std::future::{pending, poll_fn};
 use std::time::Duration;
@@ -14,19 +16,26 @@ use tokio::time::{Instant, sleep};
 use super::line::Talk;
 use super::trunk::Load;
 
-/// Resolves once a target is silent to what it was told, and to a ping.
-pub(super) async fn silence(pinger: Option<PingPong>, talk: &Talk, load: &Load) {
-    let Some(mut pinger) = pinger else { return pending().await };
-    let mut silence = Silence::new(Instant::now());
+/// Resolves once a target is silent for so long to what it was told, and to a ping in between; never
+/// without a time.
+pub(super) async fn silence(
+    pinger: Option<PingPong>,
+    time: Option<Duration>,
+    talk: &Talk,
+    load: &Load,
+) {
+    let (Some(mut pinger), Some(time)) = (pinger, time) else { return pending().await };
+    let mut silence = Silence::new(time, Instant::now());
     loop {
-        sleep(LOOK).await;
-        let is_waited_for = load.riders() > 0;
+        sleep(time / LOOKS).await;
+        let is_waited_for = load.riders() > 0 && !talk.is_stuck();
         match silence.look(talk.heard(), talk.said(), is_waited_for, Instant::now()) {
             Verdict::Fine => {}
             Verdict::Ask => {
-                // Some answer to another one may be under way still, which will do as well.
-                let _ = pinger.send_ping(Ping::opaque());
-                silence.asked(Instant::now());
+                // It fails while one is under way, whose answer will do as well.
+                if pinger.send_ping(Ping::opaque()).is_ok() {
+                    silence.asked(Instant::now());
+                }
             }
             Verdict::Gone => return,
         }
@@ -52,6 +61,8 @@ enum Verdict {
 /// How long a target has been silent.
 #[derive(Debug)]
 struct Silence {
+    /// How long it may be in all.
+    time: Duration,
     heard: u64,
     /// What had been said to it when it was heard last.
     said: u64,
@@ -64,8 +75,8 @@ struct Silence {
 }
 
 impl Silence {
-    fn new(now: Instant) -> Self {
-        Self { heard: 0, said: 0, since: None, asked: None, next: now }
+    fn new(time: Duration, now: Instant) -> Self {
+        Self { time, heard: 0, said: 0, since: None, asked: None, next: now }
     }
 
     fn look(&mut self, heard: u64, said: u64, is_waited_for: bool, now: Instant) -> Verdict {
@@ -79,9 +90,9 @@ impl Silence {
         }
         let since = *self.since.get_or_insert(now);
         match self.asked {
-            Some(asked) if now.duration_since(asked) >= ANSWER => Verdict::Gone,
+            Some(asked) if now.duration_since(asked) >= self.time / 2 => Verdict::Gone,
             Some(_) => Verdict::Fine,
-            None if now.duration_since(since) >= SILENT && now >= self.next => Verdict::Ask,
+            None if now.duration_since(since) >= self.time / 4 && now >= self.next => Verdict::Ask,
             None => Verdict::Fine,
         }
     }
@@ -92,12 +103,9 @@ impl Silence {
     }
 }
 
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(500);
-/// How long a target may be silent before it is asked.
-const SILENT: Duration = Duration::from_secs(3);
-/// How long it may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How often it is looked at within the time that it may last: a quarter of that goes by before a target
+/// is asked, a half is for its answer, and looking takes the rest.
+const LOOKS: u32 = 16;
 /// How long it is left alone after it was asked: so long it may work on an answer.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -108,7 +116,7 @@ mod tests {
     /// The verdicts on what was heard and said by then, at these times in milliseconds.
     fn verdicts(looks: &[(u64, u64, u64)]) -> Vec<Verdict> {
         let begin = Instant::now();
-        let mut silence = Silence::new(begin);
+        let mut silence = Silence::new(Duration::from_secs(8), begin);
         let look = |(ms, heard, said): &(u64, u64, u64)| {
             let now = begin + Duration::from_millis(*ms);
             let verdict = silence.look(*heard, *said, true, now);
@@ -123,9 +131,9 @@ mod tests {
     #[tokio::test]
     async fn a_target_that_was_told_something_and_is_silent_is_asked_and_then_gone() {
         use Verdict::{Ask, Fine, Gone};
-        let looks = [(0, 1, 1), (500, 1, 2), (3_400, 1, 2), (4_500, 1, 3), (9_000, 1, 4)];
+        let looks = [(0, 1, 1), (500, 1, 2), (2_400, 1, 2), (2_500, 1, 3), (6_400, 1, 4)];
         assert_eq!(verdicts(&looks), [Fine, Fine, Fine, Ask, Fine]);
-        let looks = [(0, 1, 1), (500, 1, 2), (4_500, 1, 2), (9_500, 1, 3)];
+        let looks = [(0, 1, 1), (500, 1, 2), (2_500, 1, 2), (6_500, 1, 3)];
         assert_eq!(verdicts(&looks), [Fine, Fine, Ask, Gone]);
     }
 

@@ -71,6 +71,11 @@ impl Remainder {
         }
     }
 
+    /// Gives the target more time: for so long it was not asked whether it takes anything.
+    pub(super) fn grant(&mut self, more: Duration) {
+        self.due = self.due.map(|due| due + more);
+    }
+
     /// Whether the target is being waited for, to take what it was given.
     pub(super) fn is_waited_for(&self) -> bool {
         self.due.is_some()

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora_core::{Error, ErrorType, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -29,6 +29,8 @@ pub(super) struct Opened {
     descriptor: i32,
     /// How many requests it carries at once.
     most: usize,
+    /// How long its target may be silent; `None` asks it for nothing.
+    silence: Option<Duration>,
 }
 
 /// A connection that requests share.
@@ -104,7 +106,8 @@ impl Opened {
             Poll::Pending => Poll::Pending,
         });
         first_word.await?;
-        Ok(Self { sender, connection, talk, descriptor, most: peer.options.max_h2_streams })
+        let PeerOptions { max_h2_streams: most, h2_ping_interval: silence, .. } = peer.options;
+        Ok(Self { sender, connection, talk, descriptor, most, silence })
     }
 
     /// The connection with its first request, and what drives it to its end. It ends when nobody
@@ -115,10 +118,11 @@ impl Opened {
         idle: Option<Duration>,
         retire: impl FnMut(&Load) -> bool + Send + 'static,
     ) -> (Arc<Trunk>, Berth, impl Future<Output = ()> + Send + 'static) {
-        let Self { sender, connection, talk, descriptor, most } = self;
+        let Self { sender, connection, talk, descriptor, most, silence } = self;
         let load = Arc::new(Load::default());
         let berth = Berth::on(&sender, &load, descriptor);
-        let driving = drive(connection, talk, Arc::clone(&load), idle, retire);
+        let times = Times { idle, silence };
+        let driving = drive(connection, talk, Arc::clone(&load), times, retire);
         (Arc::new(Trunk { sender, load, descriptor, most }), berth, driving)
     }
 }
@@ -131,9 +135,14 @@ fn unspoken(error: h2::Error) -> Box<Error> {
 impl Trunk {
     /// A place, if there is one.
     pub(super) fn board(&self) -> Option<Berth> {
-        let most = self.most.min(self.sender.current_max_send_streams());
-        let is_free = !self.has_ended() && self.load.riders() < most;
+        let riders = self.load.riders();
+        let is_free = !self.has_ended() && riders < self.most && riders < self.places();
         is_free.then(|| Berth::on(&self.sender, &self.load, self.descriptor))
+    }
+
+    /// How many requests it carries at once, as far as its target has said; one at least.
+    pub(super) fn places(&self) -> usize {
+        self.most.min(self.sender.current_max_send_streams()).max(1)
     }
 
     /// Whether it takes no more requests.
@@ -206,18 +215,25 @@ impl Load {
     }
 }
 
+/// How long a connection may be without a request, and its target silent; `None` for ever.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    idle: Option<Duration>,
+    silence: Option<Duration>,
+}
+
 /// Drives a connection until it ends, or is retired, or its target is gone without a word.
 async fn drive(
     mut connection: Connection<Line, Bytes>,
     talk: Arc<Talk>,
     load: Arc<Load>,
-    idle: Option<Duration>,
+    times: Times,
     mut retire: impl FnMut(&Load) -> bool + Send,
 ) {
     let pinger = connection.ping_pong();
     let mut connection = pin!(connection);
     let unused = async {
-        let Some(time) = idle else { return pending().await };
+        let Some(time) = times.idle else { return pending().await };
         loop {
             load.idle(time).await;
             if retire(&load) {
@@ -229,7 +245,7 @@ async fn drive(
         // How it ends is seen by the requests on it.
         _ = &mut connection => {}
         () = unused => {}
-        () = probe::silence(pinger, &talk, &load) => {
+        () = probe::silence(pinger, times.silence, &talk, &load) => {
             tracing::debug!("a target of HTTP/2 is gone without a word");
         }
     }

@@ -13,7 +13,7 @@ use pingora_core::connectors::TransportConnector;
 use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_core::{Error, ErrorType, Result};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::trunk::{Berth, Load, Opened, Trunk};
 
@@ -31,6 +31,8 @@ struct Way {
     trunks: Vec<Arc<Trunk>>,
     /// Connections that are being made.
     openings: Vec<Opening>,
+    /// How many requests one carries at once, as the last one has shown; `None` before the first.
+    places: Option<usize>,
 }
 
 /// A connection that is being made.
@@ -90,7 +92,7 @@ impl Trunks {
             tokio::spawn(driving);
             return Ok((berth, false));
         }
-        let limit = peer.options.total_connection_timeout.unwrap_or(Duration::MAX);
+        let due = Instant::now() + peer.options.total_connection_timeout.unwrap_or(CONNECT);
         loop {
             match self.0.step(peer) {
                 Step::Board(berth) => {
@@ -99,7 +101,7 @@ impl Trunks {
                         return Ok((berth, true));
                     }
                 }
-                Step::Wait(outcome) => match timeout(limit, outcome_of(outcome)).await {
+                Step::Wait(outcome) => match timeout_at(due, outcome_of(outcome)).await {
                     Ok(Some(Err(failure))) => return Err(failure.error()),
                     Ok(Some(Ok(())) | None) => {}
                     Err(_) => {
@@ -133,7 +135,7 @@ impl Ways {
             return Step::Wait(opening.outcome.clone());
         }
         let (sender, outcome) = watch::channel(None);
-        let places = peer.options.max_h2_streams.saturating_sub(1);
+        let places = way.places.unwrap_or(peer.options.max_h2_streams).saturating_sub(1);
         way.openings.push(Opening { outcome, places });
         Step::Connect(Announcer { ways: Arc::clone(self), key, sender })
     }
@@ -187,7 +189,11 @@ impl Announcer {
                 move |load: &Load| ways.upgrade().is_none_or(|ways| ways.retires(load))
             };
             let (trunk, berth, driving) = opened.carry(idle, retire);
-            self.ways.lock().entry(key).or_default().trunks.push(trunk);
+            let mut ways_now = self.ways.lock();
+            let way = ways_now.entry(key).or_default();
+            way.places = Some(trunk.places());
+            way.trunks.push(trunk);
+            drop(ways_now);
             tokio::spawn(async move {
                 driving.await;
                 if let Some(ways) = ways.upgrade() {
@@ -210,3 +216,6 @@ impl Drop for Announcer {
         self.ways.tidy(self.key);
     }
 }
+
+/// How long others are waited for, where nothing bounds connecting.
+const CONNECT: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Wire, reply_with, serve_streams};
@@ -37,6 +37,22 @@ pub(crate) struct Request {
     pub(crate) path: String,
 }
 
+/// Listens with room for a crowd: a connection that finds none waits for a second, which no row is
+/// about.
+fn listening(address: SocketAddr) -> TcpListener {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.expect("a socket");
+    socket.set_reuseaddr(true).expect("it is a socket");
+    socket.bind(address).expect("a free port");
+    socket.listen(WAITING).expect("it listens")
+}
+
+/// How many connections may wait to be accepted.
+const WAITING: u32 = 4_096;
+
 impl Target {
     /// Starts one whose connections are served by this.
     pub(crate) async fn start<S, F>(serve: S) -> Self
@@ -53,7 +69,7 @@ impl Target {
         S: Fn(TcpStream, Arc<Seen>) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(address).await.expect("a free port");
+        let listener = listening(address);
         let address = listener.local_addr().expect("bound");
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
